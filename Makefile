@@ -1,0 +1,55 @@
+# Outrigger. `make help` lists the targets.
+#
+#   SANITIZE=address|thread   a debug build with ASan+UBSan or TSan, in its own build directory
+#   ORIGIN=http://host:port   what `make run` accelerates (default: the demo site)
+#   PREFIX, DESTDIR           where `make install` puts things
+
+CC       ?= gcc
+PREFIX   ?= /usr/local
+SANITIZE ?=
+BUILD    := build$(if $(SANITIZE),-$(SANITIZE))
+PYTHON   := /usr/bin/python3
+
+SANITIZE_FLAGS := $(if $(filter address,$(SANITIZE)),-fsanitize=address$(comma),)
+comma := ,
+SANITIZE_FLAGS := $(if $(filter address,$(SANITIZE)),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined)$(if $(filter thread,$(SANITIZE)),-fsanitize=thread)
+OPTIMISE := $(if $(SANITIZE),-O1 -fno-omit-frame-pointer,-O2) -g
+
+include third_party/llhttp.mk
+
+PKGS     := libuv libfyaml libcares libxxhash jansson
+CFLAGS   += -std=gnu17 -Wall -Wextra -Werror $(OPTIMISE) $(SANITIZE_FLAGS)
+CPPFLAGS += -I. -D_GNU_SOURCE $(LLHTTP_CFLAGS) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+LDLIBS   += $(LLHTTP_LIBS) $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
+LDFLAGS  += $(SANITIZE_FLAGS)
+
+LIB_SOURCES  := $(filter-out proxy/main.c,$(wildcard base/*.c cache/*.c cache/*/*.c helpers/*.c proxy/*.c proxy/*/*.c))
+LIB_OBJECTS  := $(LIB_SOURCES:%.c=$(BUILD)/%.o) $(LLHTTP_OBJECTS)
+UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c)
+UNIT_TESTS   := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
+
+.PHONY: all unit clean
+all: $(BUILD)/outrigger
+
+$(BUILD)/liboutrigger.a: $(LIB_OBJECTS)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/outrigger: $(BUILD)/proxy/main.o $(BUILD)/liboutrigger.a
+	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/unit/%: tests/unit/%.c $(BUILD)/liboutrigger.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP $(LDFLAGS) $< $(BUILD)/liboutrigger.a $(LDLIBS) -lcriterion -o $@
+
+unit: $(UNIT_TESTS)
+	@set -e; for t in $(UNIT_TESTS); do $$t; done
+
+clean:
+	rm -rf build build-address build-thread
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

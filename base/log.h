@@ -1,0 +1,32 @@
+/* The error log: one line a cause. Where lines go is decided once by the process's main (log_set_sink): the supervisor and the
+ * helpers write to their stderr, a proxy loop hands lines to the log helper and never blocks.
+ *
+ * Format: `2026-01-31T12:00:00.123Z level role[pid] area: text`. Control bytes in the text are escaped as \xNN (HARDENING: logs). */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include "base/bytes.h"
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+/* Called with a whole line, newline included, on the thread that logs. MUST NOT block and MUST NOT log. */
+typedef void log_sink(void *context, struct bytes line);
+
+/* `role` is borrowed for the life of the process ("proxy", "disk"…). Not thread-safe: call before threads start. */
+void log_init(const char *role, enum log_level threshold);
+/* Sink of the calling thread; NULL restores stderr. */
+void log_set_thread_sink(log_sink *sink, void *context);
+void log_set_level(enum log_level threshold);
+bool log_level_parse(struct bytes name, enum log_level *level);
+
+void log_write(enum log_level level, const char *area, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+#define log_error(area, ...) log_write(LOG_LEVEL_ERROR, area, __VA_ARGS__)
+#define log_warn(area, ...)  log_write(LOG_LEVEL_WARN, area, __VA_ARGS__)
+#define log_info(area, ...)  log_write(LOG_LEVEL_INFO, area, __VA_ARGS__)
+#define log_debug(area, ...) log_write(LOG_LEVEL_DEBUG, area, __VA_ARGS__)
+
+/* Copies `text` to `out` with control bytes, DEL, backslash and `"` escaped as \xNN; cuts at `size`. Returns bytes written. */
+size_t log_escape(char *out, size_t size, struct bytes text);
+
+#endif

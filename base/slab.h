@@ -1,0 +1,71 @@
+/* The slab: one shared memory file that holds every cached byte, mapped by the proxy and by the disk helpers alike.
+ *
+ * DESIGN. The mapping is cut into pages of SLAB_PAGE_BYTES. A page is free, or whole (one extent), or divided into equal chunks of
+ * one size class (at most 1/16 apart, up to SLAB_CHUNK_MAX_BYTES). Everything outside this module names memory by extent; offsets
+ * mean the same in every process that maps the slab, pointers do not.
+ * Invariants: 1. extents never overlap; 2. used + free bytes = slab size at every moment; 3. the slab never grows.
+ * Locks: one mutex, held for a few hundred nanoseconds, never across a system call. Allocation is on the miss path only.
+ */
+#ifndef BASE_SLAB_H
+#define BASE_SLAB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    SLAB_UNIT_BYTES = 64,           /* extents start at multiples of it */
+    SLAB_PAGE_BYTES = 64 * 1024,
+    SLAB_CHUNK_MAX_BYTES = 16 * 1024,
+};
+
+struct slab;
+
+struct extent {
+    uint32_t unit;     /* offset in the slab / SLAB_UNIT_BYTES */
+    uint32_t capacity; /* bytes; 0 = no extent */
+};
+
+/* Creates the memory file (name shown in /proc) and maps it. `bytes` is rounded down to whole pages, at least 16 pages.
+ * NULL with errno when the kernel refuses. */
+struct slab *slab_new(size_t bytes);
+/* Maps a slab made by another process; reads and writes only: slab_alloc on it aborts. NULL with errno. */
+struct slab *slab_attach(int fd);
+/* Unmaps and closes. */
+void slab_free(struct slab **slab);
+
+int    slab_fd(const struct slab *slab); /* borrowed */
+size_t slab_bytes(const struct slab *slab);
+
+/* An extent of at least `bytes` (1 … SLAB_PAGE_BYTES). A size over SLAB_CHUNK_MAX_BYTES takes a whole page. `owner` comes back from
+ * slab_page_owners: the cache passes its object. Capacity 0 when there is no room. Thread-safe. */
+struct extent slab_alloc(struct slab *slab, size_t bytes, void *owner);
+void          slab_release(struct slab *slab, struct extent extent);
+void          slab_set_owner(struct slab *slab, struct extent extent, void *owner);
+
+/* What stands in the way of a page: owners of the chunks on the page of another class with the fewest used bytes, so that evicting
+ * them frees a whole page (otherwise a change of the usual sizes would starve a class). Fills `owners` (at most `capacity`), returns how many. */
+size_t slab_page_owners(struct slab *slab, void **owners, size_t capacity);
+
+static inline bool extent_is_none(struct extent extent)
+{
+    return extent.capacity == 0;
+}
+
+static inline uint64_t extent_offset(struct extent extent)
+{
+    return (uint64_t)extent.unit * SLAB_UNIT_BYTES;
+}
+
+char *slab_at(const struct slab *slab, struct extent extent);
+
+struct slab_stats {
+    uint64_t bytes;          /* size of the slab */
+    uint64_t allocated;      /* bytes in extents */
+    uint64_t free_in_pages;  /* bytes on divided pages in no extent: fragmentation */
+    uint64_t free_pages;     /* pages in no use */
+};
+
+void slab_stats(struct slab *slab, struct slab_stats *stats);
+
+#endif

@@ -1,0 +1,85 @@
+/* The cache's front door: one memory cache shared by all loops of the proxy.
+ *
+ * The way in is cache_lookup: it finds the stored response, or joins the fill that is fetching it, or opens a new fill; in each case a
+ * reader comes back, and delivery is the same from there on. Decisions are cache/policy's (pure functions); this module finds, keeps and evicts.
+ *
+ * Locks: the index is cut into shards, each with its own lock, held for nanoseconds and never across a policy decision, an allocation or a wake.
+ * Lock order: shard → fill → slab. No function here blocks or calls back, except waker_wake.
+ */
+#ifndef CACHE_CACHE_H
+#define CACHE_CACHE_H
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/headers.h"
+#include "base/method.h"
+#include "base/slab.h"
+#include "cache/fill.h"
+#include "cache/key.h"
+#include "cache/policy/detail.h"
+#include "cache/policy/rules.h"
+#include "cache/reader.h"
+
+struct cache;
+
+struct cache_settings {
+    struct slab *slab;             /* borrowed; outlives the cache */
+    uint64_t     object_max_bytes; /* larger responses are passed, not stored */
+    unsigned     variants_max;     /* per primary key */
+};
+
+struct cache *cache_new(const struct cache_settings *settings, const struct hash_key *hash_key);
+/* No reader and no fill may be left. */
+void cache_free(struct cache **cache);
+const struct hash_key *cache_hash_key(const struct cache *cache);
+
+enum lookup_outcome {
+    LOOKUP_HIT,   /* the reader's head is ready: deliver */
+    LOOKUP_STALE, /* as a hit, though stale (stale-while-revalidate, grace); `fill` may be set: the caller revalidates in the background */
+    LOOKUP_JOIN,  /* another request is fetching it: wait for the reader's head */
+    LOOKUP_FILL,  /* the caller fetches for everybody into `fill`; conditional when fill_stale(fill) is not NULL */
+    LOOKUP_PASS,  /* the caller fetches for itself into the private `fill` */
+    LOOKUP_ERROR, /* `error`: only-if-cached, or no memory */
+};
+
+struct lookup {
+    /* in, borrowed until reader_close: the request must outlive its reader */
+    struct cache_key         key;
+    enum method              method;
+    const struct headers    *fields;      /* of the request */
+    const struct site_rules *rules;
+    struct wall_seconds      now;
+    bool                     is_private;  /* pass whatever is stored (a released waiter; a request with a body; an upgrade) */
+    struct waker            *reader_waker;
+    struct waker            *fill_waker;  /* of the writer, should there be a fill */
+    /* out */
+    enum lookup_outcome outcome;
+    enum fwd_reason     fwd;       /* RFC 9211 `fwd`; FWD_NONE on a hit */
+    enum cache_detail   detail;    /* why, for Cache-Status and the log */
+    bool                collapsed; /* RFC 9211 `collapsed` */
+    int64_t             age_s, ttl_s; /* on hit and stale; ttl_s < 0: stale since */
+    enum error          error;
+    struct fill        *fill;      /* owned by the caller from here */
+};
+
+void cache_lookup(struct cache *cache, struct lookup *lookup, struct reader *reader);
+
+/* A non-error answer to an unsafe request makes the stored responses of its target stale knowledge (RFC 9111 §4.4).
+ * Also PURGE of a URL: all variants, at once, whatever their number. Returns whether anything was stored under it. */
+bool cache_purge(struct cache *cache, const struct cache_key *key);
+
+struct cache_stats {
+    struct slab_stats slab;
+    uint64_t objects;
+    uint64_t object_bytes;    /* records */
+    uint64_t index_bytes;     /* buckets and object headers, outside the slab */
+    uint64_t fills;           /* under way */
+    uint64_t evictions;       /* since the start */
+    uint64_t evicted_bytes;
+    uint64_t admission_failures; /* no room could be made */
+    uint64_t purges;
+};
+
+void cache_stats(struct cache *cache, struct cache_stats *stats);
+
+#endif

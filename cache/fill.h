@@ -1,0 +1,77 @@
+/* A fill: one response on its way in. One writer (on one loop), any number of readers on any loops, streaming behind it.
+ *
+ * Phases: created by cache_lookup → fill_set_head → fill_reserve/fill_commit… → fill_finish
+ *                                 → fill_set_not_modified (a 304 to our validator) → gone
+ *                                 → fill_fail at any time → gone
+ * The last call consumes the fill: the writer's pointer is invalid afterwards.
+ * A *listed* fill is found by other requests with the same key (collapsed forwarding) and becomes the stored response. A *private* one
+ * (pass; or its head said so; or it outgrew the object limit) keeps only a window of FILL_WINDOW_BYTES around its readers.
+ * Locks: the fill's own mutex guards the written position, the state and the readers' list. No call here blocks.
+ */
+#ifndef CACHE_FILL_H
+#define CACHE_FILL_H
+
+#include "base/error.h"
+#include "base/headers.h"
+#include "base/slab.h"
+#include "base/clock.h"
+#include "cache/reader.h"
+
+struct fill;
+
+enum { FILL_WINDOW_BYTES = 256 * 1024 };
+
+/* What an origin answered; everything borrowed for the call. */
+struct origin_head {
+    unsigned              status; /* final: 200–999 */
+    struct bytes          reason; /* reason phrase; may be empty */
+    const struct headers *fields; /* as received; hop-by-hop and framing fields are left out of the record by the fill */
+    bool                  length_known;
+    uint64_t              length; /* of the body that will be written; a HEAD's answer has body length 0 and keeps Content-Length in fields */
+    bool                  body_forbidden; /* answer to HEAD, 204, 304: no body follows whatever `length` says */
+    struct wall_seconds   request_time, response_time;
+};
+
+enum fill_disposition {
+    FILL_STORING, /* listed; every byte is kept */
+    FILL_PRIVATE, /* for its present readers only */
+};
+
+/* Builds the record's head, decides by policy/storable whether it is kept, wakes the readers. Waiters of a response that is not theirs are
+ * released. ERROR_OVERLOADED when no memory could be made (then call fill_fail). */
+enum error            fill_set_head(struct fill *fill, const struct origin_head *head);
+enum fill_disposition fill_disposition(const struct fill *fill);
+
+/* The stored response that this fill was opened to revalidate, or NULL: for its ETag and Last-Modified. Borrowed until the fill ends. */
+const struct response_view *fill_stale(const struct fill *fill);
+/* 304 to our own conditional request (RFC 9111 §4.3.4): refreshes the stored response and moves the readers to it. Consumes the fill. */
+enum error fill_set_not_modified(struct fill **fill, const struct origin_head *head);
+
+struct fill_space {
+    char    *at;
+    size_t   capacity;
+    uint64_t slab_offset; /* of `at`: what a disk helper is told */
+};
+
+enum fill_room {
+    FILL_ROOM,
+    FILL_NO_ROOM, /* the window is full, or memory is: the writer's waker is called when to try again */
+};
+
+/* Room for the next bytes of the body, straight in the slab; at least 1 byte. Stays reserved until committed. */
+enum fill_room fill_reserve(struct fill *fill, struct fill_space *space);
+/* `bytes` of the reserved room were written; 0 gives it back. Wakes waiting readers. */
+void fill_commit(struct fill *fill, size_t bytes);
+/* The reserved room may still be written to by a process that cannot be stopped: it is never used again. */
+void fill_lose_space(struct fill *fill);
+
+/* The body is complete. Consumes. With a known length and too few bytes it is fill_fail(ERROR_ORIGIN_TRUNCATED). */
+void fill_finish(struct fill **fill);
+/* Before the head: readers get the error (or, where policy allows, the stale response); after it: truncation. Consumes. */
+void fill_fail(struct fill **fill, enum error error);
+
+/* Whether anybody still wants it: readers are attached, or it is being stored. A writer whose fill is unwanted gives up (ERROR_CLIENT_CLOSED).
+ * The writer's waker is called when this turns false. */
+bool fill_is_wanted(const struct fill *fill);
+
+#endif

@@ -1,0 +1,15 @@
+/* What a site's owner may decide about caching; filled from the configuration, read by every policy function. Immutable, and it outlives its requests. */
+#ifndef CACHE_POLICY_RULES_H
+#define CACHE_POLICY_RULES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct site_rules {
+    bool    honour_request_directives; /* clients' Cache-Control and Pragma; default off: a client cannot force a miss */
+    bool    store_set_cookie;          /* store a response with Set-Cookie when it says public or s-maxage (HARDENING: cache) */
+    int64_t heuristic_max_s;           /* cap of RFC 9111 §4.2.2's 10 % of the Last-Modified age; 0: no heuristic freshness */
+    int64_t grace_s;                   /* stale answers while the origin is in trouble, where the response does not forbid it */
+};
+
+#endif

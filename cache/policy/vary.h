@@ -1,0 +1,18 @@
+/* Vary (RFC 9111 §4.1): which request fields select among stored responses, and the secondary key made of them. Pure. */
+#ifndef CACHE_POLICY_VARY_H
+#define CACHE_POLICY_VARY_H
+
+#include "base/headers.h"
+
+#include <stdbool.h>
+
+enum vary_kind { VARY_NONE, VARY_FIELDS, VARY_STAR };
+
+/* Joins all Vary lines. VARY_FIELDS: *names is the canonical list in `arena`: lower case, sorted, without repetition, comma-separated. */
+enum vary_kind vary_parse(const struct headers *response, struct arena *arena, struct bytes *names);
+
+/* The normalised values of the request's fields in the order of `names`, length-prefixed; an absent field differs from an empty one.
+ * Normalisation keeps meaning: white space around list members; Accept-Encoding and Accept-Language by case, order and weight. */
+struct bytes vary_values(struct bytes names, const struct headers *request, struct arena *arena);
+
+#endif

@@ -1,0 +1,68 @@
+/* A reader: the one source of every response that is delivered, whether it is stored, or still arriving from an origin.
+ *
+ * A reader is embedded in its request and opened by cache_lookup. It belongs to one loop; its waker is called from any.
+ * Phases: open → (head waits → head ready) → data/wait… → end → closed. A reader holds its response: nothing it points at is evicted
+ * before reader_consume has passed it (data) or reader_close (head).
+ */
+#ifndef CACHE_READER_H
+#define CACHE_READER_H
+
+#include "base/error.h"
+#include "base/list.h"
+#include "base/waker.h"
+#include "cache/policy/meta.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct object;
+
+struct reader {
+    struct object *object;
+    struct waker  *waker;
+    uint64_t       position; /* next byte to read */
+    uint64_t       end;      /* first byte not wanted; UINT64_MAX = to the end */
+    struct list    link;     /* in the fill's readers; under the fill's lock */
+    bool           waiting;  /* under the fill's lock: wants a wake */
+};
+
+enum reader_head {
+    READER_HEAD_READY,
+    READER_HEAD_WAIT,     /* the waker is called when this changes */
+    READER_HEAD_RELEASED, /* the response turned out not to be for this request (private, another variant): close, look up again as `detail` says */
+    READER_HEAD_FAILED,   /* *error tells why */
+};
+
+/* A stored (or arriving) response as its readers see it. Borrowed from the reader. */
+struct response_view {
+    unsigned                    status;
+    struct bytes                head;   /* status line and field lines, each with its CRLF, no empty line; without Age, Connection, framing fields */
+    struct bytes                fields; /* the field lines of `head` only */
+    const struct response_meta *meta;
+    uint64_t                    length; /* of the whole body, valid when length_known */
+    bool                        length_known;
+    bool                        is_complete; /* nothing more will arrive */
+};
+
+enum reader_head reader_head(struct reader *reader, struct response_view *view, enum error *error);
+
+/* Restricts delivery to [first, end); once, before the first peek. */
+void reader_set_range(struct reader *reader, uint64_t first, uint64_t end);
+
+enum reader_state {
+    READER_DATA,   /* iov filled */
+    READER_WAIT,   /* nothing new yet; the waker is called when there is */
+    READER_END,    /* everything wanted was consumed */
+    READER_FAILED, /* the fill broke off after its head: the client must see the truncation */
+};
+
+/* Points `iov` (at most *count, set to what was filled) at the bytes from `position` on, at most `max_bytes`. They stay valid until they are consumed. */
+enum reader_state reader_peek(struct reader *reader, struct iovec *iov, int *count, size_t max_bytes);
+/* The bytes were handed to the kernel or copied. */
+void reader_consume(struct reader *reader, size_t bytes);
+
+/* After this returns the waker is not called again on behalf of this reader. Idempotent. */
+void reader_close(struct reader *reader);
+
+#endif
