@@ -51,7 +51,6 @@ struct lookup {
     struct wall_seconds      now;
     bool                     is_private;  /* pass whatever is stored (a released waiter; a request with a body; an upgrade) */
     struct waker            *reader_waker;
-    struct waker            *fill_waker;  /* of the writer, should there be a fill */
     /* out */
     enum lookup_outcome outcome;
     enum fwd_reason     fwd;       /* RFC 9211 `fwd`; FWD_NONE on a hit */

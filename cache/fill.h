@@ -21,6 +21,9 @@ struct fill;
 
 enum { FILL_WINDOW_BYTES = 256 * 1024 };
 
+/* The writer's waker; set once, by the writer, right after cache_lookup gave it the fill. */
+void fill_set_waker(struct fill *fill, struct waker *waker);
+
 /* What an origin answered; everything borrowed for the call. */
 struct origin_head {
     unsigned              status; /* final: 200–999 */

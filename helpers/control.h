@@ -1,0 +1,25 @@
+/* The control socket between the supervisor and each process it started: SOCK_SEQPACKET, one message a packet, descriptors attached. Rare traffic. */
+#ifndef HELPERS_CONTROL_H
+#define HELPERS_CONTROL_H
+
+#include "helpers/wire.h"
+
+struct control_message {
+    struct message message; /* borrowed from `buffer` */
+    int            fds[MESSAGE_FDS_MAX];
+    unsigned       fd_count; /* the receiver owns them */
+    _Alignas(8) char buffer[16384];
+};
+
+/* −1 with errno. Both ends close-on-exec and blocking. */
+int control_make(int pair[2]);
+
+/* Descriptors are borrowed (the kernel duplicates them). Blocks when the peer does not read; the supervisor's end has a send timeout of 1 s. −1 with errno. */
+int control_send(int socket, enum message_type type, const void *payload, struct bytes tail, const int *fds, unsigned fd_count);
+
+enum control_event { CONTROL_MESSAGE, CONTROL_AGAIN, CONTROL_CLOSED };
+
+/* CONTROL_AGAIN only on a non-blocking read (`wait` false). A packet that breaks a rule counts as CONTROL_CLOSED. */
+enum control_event control_receive(int socket, enum role self, enum role peer, bool wait, struct control_message *message);
+
+#endif

@@ -1,0 +1,19 @@
+/* A loop's log lines, on their way to the log helper. Never blocks: a full ring drops the line and counts it. */
+#ifndef HELPERS_LOG_CLIENT_H
+#define HELPERS_LOG_CLIENT_H
+
+#include "helpers/helper_set.h"
+
+struct log_client;
+
+struct log_client *log_client_new(void);
+void log_client_free(struct log_client **client);
+void log_client_attach(struct log_client *client, unsigned generation, struct channel *channel);
+void log_client_lost(struct log_client *client, unsigned generation);
+/* Whole lines with their newlines, at most MESSAGE_TAIL_MAX bytes. False: dropped and counted. */
+bool     log_client_write(struct log_client *client, enum log_kind kind, struct bytes lines);
+void     log_client_flush(struct log_client *client);
+uint64_t log_client_dropped(const struct log_client *client);
+size_t   log_client_backlog(const struct log_client *client);
+
+#endif
