@@ -1,0 +1,116 @@
+/* The configuration: what the YAML says, checked, with defaults filled in. Immutable; each loop keeps a reference until its last request of that generation ends.
+ *
+ * One table of settings (settings.tbl) gives key, type, default, bounds and help: it drives parsing, "did you mean", -T and the reference.
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/ref.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+struct config_address {
+    struct bytes            text; /* as written */
+    struct sockaddr_storage address;
+    socklen_t               length;
+};
+
+struct config_listener {
+    struct config_address address; /* "8080", ":8080", "127.0.0.1:8080", "[::1]:8080" */
+};
+
+/* A network in an allow list: "127.0.0.1", "10.0.0.0/8", "::1". */
+struct config_network {
+    uint8_t  family; /* 4 or 6 */
+    uint8_t  prefix_bits;
+    uint8_t  bytes[16];
+};
+
+enum origin_kind { ORIGIN_KIND_HTTP, ORIGIN_KIND_FILES };
+
+struct config_origin {
+    enum origin_kind kind;
+    struct bytes     url;      /* as written */
+    struct bytes     host;     /* name or literal, without brackets */
+    uint16_t         port;
+    const char      *root;     /* files: absolute path */
+};
+
+struct config_site {
+    struct bytes         *hosts; /* lower case; "*", "*.example.org" or a name */
+    unsigned              host_count;
+    struct config_origin *origins;
+    unsigned              origin_count;
+    struct bytes          host_header;  /* override of Host towards the origin; absent: as the client sent it */
+    struct config_network *purge_allow;
+    unsigned              purge_allow_count;
+    int64_t  connect_timeout_ms, first_byte_timeout_ms, between_bytes_timeout_ms, tunnel_idle_timeout_ms;
+    unsigned pool_connections;         /* idle ones kept per origin address and loop */
+    int64_t  pool_idle_ms;
+    unsigned retries;                  /* of an idempotent request, on other addresses or connections */
+    int64_t  down_ms;                  /* a failed origin is skipped for that long */
+    int64_t  files_delay_ms;           /* files: artificial delay of each answer, for demonstrations */
+    int64_t  files_max_age_s;          /* files: Cache-Control: max-age of what is served; < 0: none */
+    /* cache rules; see cache/policy/rules.h */
+    bool     honour_request_directives, store_set_cookie;
+    int64_t  heuristic_max_s, grace_s;
+};
+
+struct config {
+    struct ref   ref;
+    struct arena arena;
+    struct bytes name;    /* file name, or "command line" */
+
+    unsigned     workers; /* ≥ 1 */
+    const char  *user;    /* NULL: stay */
+    struct config_listener *listeners;
+    unsigned     listener_count;
+    struct config_address admin_listen; /* length 0: off */
+    const char  *admin_socket;          /* NULL: off */
+
+    uint64_t     cache_memory_bytes, cache_object_max_bytes;
+    unsigned     cache_variants_max;
+
+    const char  *access_log;   /* NULL: off; "-": standard output */
+    bool         access_log_json;
+    const char  *error_log;    /* "-": standard error */
+    enum log_level log_level;
+
+    unsigned     disk_helpers, resolver_helpers;
+    int64_t      helper_deadline_ms;
+    struct bytes resolver_servers;  /* comma-separated "address:port"; absent: the system's */
+    int64_t      resolver_ttl_min_s, resolver_ttl_max_s, resolver_failure_ttl_s;
+
+    /* limits */
+    unsigned     header_bytes_max, header_count_max, url_bytes_max, connections_max;
+    uint64_t     body_bytes_max; /* of a request; 0: any */
+    /* deadlines */
+    int64_t      header_timeout_ms, body_timeout_ms /* without progress */, keep_alive_timeout_ms, write_stall_timeout_ms, drain_timeout_ms;
+    uint64_t     body_min_rate;  /* bytes a second, averaged over body_timeout */
+
+    struct config_site *sites;
+    unsigned     site_count;
+};
+
+/* Parses and checks `text`. Errors (all of them) and warnings are written to `errors` as `name:line:column: error: …` with the line, a caret and a hint;
+ * NULL when there was an error. `name` is copied. */
+struct config *config_parse(struct bytes name, struct bytes text, FILE *errors);
+/* Reads the file first; an unreadable one is an error like the others. *text (malloc'ed, may be NULL) gets what was read. */
+struct config *config_load(const char *path, FILE *errors, struct bytes *text);
+/* YAML for `--origin URL… --listen ADDRESS…` without a file, and for neither: the demo site. In `arena`. */
+struct bytes config_synthesise(struct arena *arena, const char *const *origins, unsigned origin_count, const char *const *listens,
+                               unsigned listen_count, const char *demo_root);
+
+struct config *config_ref(struct config *config);
+void           config_unref(struct config **config);
+
+/* The effective configuration, defaults included, as YAML that parses back to the same. */
+void config_print(const struct config *config, FILE *out);
+
+bool config_network_has(const struct config_network *networks, unsigned count, const struct sockaddr *address);
+
+#endif

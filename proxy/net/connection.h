@@ -1,0 +1,72 @@
+/* A stream connection on a loop: TCP or Unix, later TLS. Readiness-based: the owner is told that it can read or write and does so itself,
+ * into and from memory of its choosing. No call here allocates after connection_accept/connection_connect, or keeps the caller's memory.
+ *
+ * Phases: (connecting →) open → closing → freed by the loop. After connection_close no callback comes.
+ */
+#ifndef NET_CONNECTION_H
+#define NET_CONNECTION_H
+
+#include "base/error.h"
+#include "proxy/net/loop.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct connection;
+
+union socket_address {
+    struct sockaddr         any;
+    struct sockaddr_in      in;
+    struct sockaddr_in6     in6;
+    struct sockaddr_storage storage;
+};
+
+/* "127.0.0.1" / "::1" / "unix:"; no port. Returns the length written. */
+size_t socket_address_format(const union socket_address *address, char *out, size_t size);
+
+struct connection_events {
+    /* Level-triggered while wanted. The owner may close the connection from inside. */
+    void (*readable)(void *owner);
+    void (*writable)(void *owner);
+    /* Connecting only: ERROR_OK, or why not (ORIGIN_REFUSED, ORIGIN_UNREACHABLE). */
+    void (*connected)(void *owner, enum error error);
+};
+
+/* Takes an accepted, non-blocking socket. */
+struct connection *connection_adopt(struct loop *loop, int fd, const struct connection_events *events, void *owner);
+/* Begins to connect; `connected` follows, never from inside. NULL: no descriptor left. No timeout of its own. */
+struct connection *connection_connect(struct loop *loop, const union socket_address *to, socklen_t length,
+                                      const struct connection_events *events, void *owner);
+void connection_set_owner(struct connection *connection, const struct connection_events *events, void *owner);
+
+enum { WANT_NOTHING = 0, WANT_READ = 1, WANT_WRITE = 2 };
+
+/* Which callbacks are wanted from now on. Costs a system call only when it changes what the kernel was told. Starts as WANT_NOTHING. */
+void connection_want(struct connection *connection, unsigned wants);
+unsigned connection_wants(const struct connection *connection);
+
+enum { CONNECTION_EOF = 0, CONNECTION_AGAIN = -1, CONNECTION_ERROR = -2 };
+
+/* Bytes read, or one of the above. One read(2). */
+ssize_t connection_read(struct connection *connection, void *buffer, size_t capacity);
+/* Bytes written (possibly fewer than asked), CONNECTION_AGAIN or CONNECTION_ERROR. One writev(2)/send(2). */
+ssize_t connection_writev(struct connection *connection, const struct iovec *iov, int count);
+/* `more`: more follows at once (MSG_MORE). */
+ssize_t connection_write(struct connection *connection, const void *bytes, size_t length, bool more);
+
+/* No more from us (TCP FIN); reading goes on. */
+void connection_shutdown(struct connection *connection);
+/* Nulls. Whatever the kernel still holds of what was written is sent. */
+void connection_close(struct connection **connection);
+/* Nulls. The peer sees a reset: it must not mistake what it got for a whole (RFC 9112 §8). */
+void connection_reset(struct connection **connection);
+
+int  connection_fd(const struct connection *connection);
+struct loop *connection_loop(const struct connection *connection);
+void connection_peer(const struct connection *connection, union socket_address *address);
+/* Whether the kernel has unread bytes, an end of file or an error for us: a kept origin connection in that state must not be reused. */
+bool connection_has_input(const struct connection *connection);
+
+#endif
