@@ -1,0 +1,61 @@
+/* The admin interface: what is behind the admin listener and the Unix socket, as a function from a request to an answer.
+ *
+ *   GET /healthz            200 "ok", 503 while draining
+ *   GET /metrics            Prometheus text
+ *   GET /stats              the same as JSON, for outriggerctl
+ *   POST /purge?url=URL     JSON {"purged": true|false}          socket, or an allowed address
+ *   POST /reload            JSON {"accepted": …, "errors": "…"}  socket only
+ */
+#ifndef ADMIN_ADMIN_H
+#define ADMIN_ADMIN_H
+
+#include "base/arena.h"
+#include "base/bytes.h"
+#include "base/list.h"
+#include "base/method.h"
+#include "proxy/observe/metrics.h"
+
+struct admin;
+
+struct admin_ports {
+    void *context;
+    /* Sums all loops' counters and collects gauges, into `arena`. */
+    void (*collect)(void *context, struct arena *arena, struct counters *sum, struct gauge **gauges, unsigned *gauge_count);
+    /* False: not an absolute URL. *found: something was stored. */
+    bool (*purge)(void *context, struct bytes url, bool *found);
+    /* Asks the supervisor; admin_reloaded follows. */
+    void (*reload)(void *context, uint32_t ticket);
+    bool (*is_draining)(void *context);
+};
+
+struct admin *admin_new(const struct admin_ports *ports);
+void          admin_free(struct admin **admin);
+
+struct admin_answer {
+    unsigned     status;
+    const char  *content_type;
+    struct bytes body; /* in the request's arena */
+};
+
+struct admin_request {
+    /* in */
+    enum method   method;
+    struct bytes  path, query;
+    bool          is_privileged; /* came by the Unix socket */
+    struct arena *arena;
+    void (*done)(struct admin_request *request); /* may be called from inside admin_start */
+    void *context;
+    /* out */
+    struct admin_answer answer;
+    /* admin's own */
+    struct list link;
+    uint32_t    ticket;
+};
+
+void admin_start(struct admin *admin, struct admin_request *request);
+/* The asker went away: `done` is not called any more. */
+void admin_cancel(struct admin *admin, struct admin_request *request);
+/* The supervisor answered. */
+void admin_reloaded(struct admin *admin, uint32_t ticket, bool accepted, struct bytes errors);
+
+#endif

@@ -1,0 +1,39 @@
+/* What one event loop has to serve requests with. One per loop; everything in it belongs to that loop, except the cache, which is shared and locks itself. */
+#ifndef REQUEST_WORKER_H
+#define REQUEST_WORKER_H
+
+#include "base/list.h"
+#include "cache/cache.h"
+#include "helpers/disk_client.h"
+#include "helpers/log_client.h"
+#include "helpers/resolver_client.h"
+#include "proxy/config/config.h"
+#include "proxy/net/loop.h"
+#include "proxy/observe/counters.h"
+
+struct admin;
+struct routes;
+struct request;
+
+struct worker {
+    struct loop            *loop;
+    struct cache           *cache;    /* shared by all loops */
+    struct counters        *counters;
+    struct disk_client     *disk;
+    struct resolver_client *resolver;
+    struct log_client      *log;
+    struct admin           *admin;    /* only on the loop that serves the admin listeners, else NULL */
+    struct config          *config;   /* current generation; a reference */
+    struct routes          *routes;   /* of that generation, on this loop */
+    /* The requests' own: see request.c */
+    struct list requests; /* alive */
+    struct list spare;    /* cleared, to be used again */
+    unsigned    spare_count;
+    unsigned    connections; /* clients of this loop */
+    bool        draining;    /* keep-alive ends, listeners are closed */
+};
+
+/* Makes `config` (a reference is taken) the current generation of this loop: requests under way finish with theirs. On the loop. */
+void worker_configure(struct worker *worker, struct config *config);
+
+#endif
