@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "base/waker.h"
+#include "cache/policy/detail.h"
 #include "cache/policy/meta.h"
 
 #include <stdbool.h>
@@ -30,12 +31,23 @@ struct reader {
 enum reader_head {
     READER_HEAD_READY,
     READER_HEAD_WAIT,     /* the waker is called when this changes */
-    READER_HEAD_RELEASED, /* the response turned out not to be for this request (private, another variant): close, look up again as `detail` says */
+    READER_HEAD_RELEASED, /* the response turned out not to be for this request: close and look up again, with is_private unless view->detail is DETAIL_VARIANT */
     READER_HEAD_FAILED,   /* *error tells why */
+};
+
+/* How this reader came to this response. */
+enum response_source {
+    SOURCE_STORED,         /* it was there at the lookup */
+    SOURCE_FETCHED,        /* the fill brought it */
+    SOURCE_REVALIDATED,    /* it was there, and the fill's 304 confirmed it */
+    SOURCE_STALE_ON_ERROR, /* it was there, stale, and the fill failed */
 };
 
 /* A stored (or arriving) response as its readers see it. Borrowed from the reader. */
 struct response_view {
+    enum response_source        source;
+    bool                        is_stored; /* kept, or being kept */
+    enum cache_detail           detail;    /* why it is not kept, or why the reader was released */
     unsigned                    status;
     struct bytes                head;   /* status line and field lines, each with its CRLF, no empty line; without Age, Connection, framing fields */
     struct bytes                fields; /* the field lines of `head` only */
