@@ -1,7 +1,8 @@
-/* See hash.h. */
+/* See hash.h. xxhash is compiled in here, never linked: libfyaml exports the functions of an older copy under the same names, and
+ * whichever library the linker finds first would answer. */
 #include "base/hash.h"
 
-#define XXH_STATIC_LINKING_ONLY /* XXH3_generateSecret */
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <stdio.h>
