@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/headers.h"
 #include "base/method.h"
+#include "cache/policy/meta.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -8,6 +8,9 @@
 
 enum vary_kind { VARY_NONE, VARY_FIELDS, VARY_STAR };
 
+/* Of all Vary lines together. A member that is no field name selects on something unknowable: VARY_STAR. */
+enum vary_kind vary_kind(const struct headers *response);
+
 /* Joins all Vary lines. VARY_FIELDS: *names is the canonical list in `arena`: lower case, sorted, without repetition, comma-separated. */
 enum vary_kind vary_parse(const struct headers *response, struct arena *arena, struct bytes *names);
 

@@ -1,0 +1,147 @@
+#include "cache/policy/storable.h"
+
+#include "base/http_date.h"
+#include "cache/policy/freshness.h"
+#include "cache/policy/validate.h"
+#include "cache/policy/vary.h"
+
+/* The final statuses of RFC 9110 §15: those whose requirements on caches are met here. */
+static bool status_is_understood(unsigned status)
+{
+    return (status >= 200 && status <= 206) || (status >= 300 && status <= 305) || status == 307 || status == 308 ||
+           (status >= 400 && status <= 417) || status == 421 || status == 422 || status == 426 || (status >= 500 && status <= 505);
+}
+
+static void fill_meta(struct response_meta *meta, const struct cache_control *cc, const struct request_meta *request, unsigned status,
+                      const struct headers *response, struct wall_seconds request_time, struct wall_seconds response_time)
+{
+    *meta = (struct response_meta){
+        .request_time_s = request_time.s,
+        .response_time_s = response_time.s,
+        .date_s = response_time.s,
+        .last_modified_s = META_ABSENT,
+        .corrected_initial_age_s = freshness_initial_age(response, request_time, response_time),
+        .stale_while_revalidate_s = cc->stale_while_revalidate,
+        .stale_if_error_s = cc->stale_if_error,
+        .status = (uint16_t)status,
+    };
+    struct wall_seconds date;
+    struct bytes value = headers_value(response, HEADER_DATE);
+    if (value.at && http_date_parse(value, response_time, &date)) {
+        meta->date_s = date.s;
+        meta->flags |= RESPONSE_HAS_DATE;
+    }
+    value = headers_value(response, HEADER_LAST_MODIFIED);
+    if (value.at && http_date_parse(value, response_time, &date) && date.s >= 0) {
+        meta->last_modified_s = date.s;
+        meta->flags |= RESPONSE_HAS_VALIDATOR;
+    }
+    if (etag_is_valid(headers_value(response, HEADER_ETAG)))
+        meta->flags |= RESPONSE_HAS_VALIDATOR;
+    if (cc->no_cache)
+        meta->flags |= RESPONSE_NO_CACHE;
+    /* RFC 9111 §5.2.2.10: s-maxage brings the meaning of proxy-revalidate with it. */
+    if (cc->must_revalidate || cc->proxy_revalidate || cc->s_maxage != CC_ABSENT)
+        meta->flags |= RESPONSE_MUST_REVALIDATE;
+    if (cc->immutable)
+        meta->flags |= RESPONSE_IMMUTABLE;
+    if (request->has_authorization)
+        meta->flags |= RESPONSE_AUTHORIZED;
+}
+
+/* An answer to the request's own condition or range says nothing about what others ask for under the same key. */
+static bool status_answers_condition(const struct request_meta *request, unsigned status)
+{
+    switch (status) {
+    case 304:
+        return true;
+    case 412:
+        return headers_find(request->fields, HEADER_IF_MATCH) || headers_find(request->fields, HEADER_IF_UNMODIFIED_SINCE) ||
+               headers_find(request->fields, HEADER_IF_NONE_MATCH);
+    case 416:
+        return headers_find(request->fields, HEADER_RANGE);
+    case 417:
+        return headers_find(request->fields, HEADER_EXPECT);
+    default:
+        return false;
+    }
+}
+
+/* RFC 9111 §3, but for freshness: the reason against, or DETAIL_NONE. */
+static enum cache_detail find_prohibition(const struct cache_control *cc, const struct request_meta *request, unsigned status,
+                                          const struct headers *response, const struct site_rules *rules)
+{
+    if (request->method == METHOD_HEAD)
+        return DETAIL_HEAD_MISS;
+    if (request->method != METHOD_GET)
+        return DETAIL_METHOD;
+    if (status == 206)
+        return DETAIL_PARTIAL;
+    if (status < 200 || status_answers_condition(request, status))
+        return DETAIL_STATUS;
+    if (rules->honour_request_directives && request->cache_control.no_store)
+        return DETAIL_REQUEST_NO_STORE;
+    /* §5.2.2.3: must-understand beats no-store, for those who understand. */
+    if (cc->must_understand && !status_is_understood(status))
+        return DETAIL_MUST_UNDERSTAND;
+    if (cc->no_store && !cc->must_understand)
+        return DETAIL_NO_STORE;
+    if (cc->is_private)
+        return DETAIL_PRIVATE;
+    bool is_shared_explicitly = cc->is_public || cc->s_maxage != CC_ABSENT;
+    /* §3.5 */
+    if (request->has_authorization && !is_shared_explicitly && !cc->must_revalidate)
+        return DETAIL_AUTHORIZATION;
+    if (headers_find(response, HEADER_SET_COOKIE) && !(rules->store_set_cookie && is_shared_explicitly))
+        return DETAIL_SET_COOKIE;
+    /* §4.1: it could never be selected again. */
+    if (vary_kind(response) == VARY_STAR)
+        return DETAIL_VARY_STAR;
+    return DETAIL_NONE;
+}
+
+/* For how long after its lifetime it may still be of use without the origin's consent. */
+static int64_t stale_window(const struct response_meta *meta)
+{
+    if (meta->flags & RESPONSE_MUST_REVALIDATE)
+        return 0;
+    int64_t window = meta->stale_while_revalidate_s > meta->stale_if_error_s ? meta->stale_while_revalidate_s : meta->stale_if_error_s;
+    return window > 0 ? window : 0;
+}
+
+/* Whether keeping it can ever spare a fetch: while it is fresh, while it may be served stale, or because it can be validated. */
+static enum cache_detail judge_worth(const struct cache_control *cc, const struct response_meta *meta, bool lifetime_known)
+{
+    /* RFC 9111 §3: without explicit freshness the status must be heuristically cacheable, or the response `public`. */
+    if (!lifetime_known && !status_is_heuristically_cacheable(meta->status) && !cc->is_public)
+        return DETAIL_STATUS;
+    if (meta->flags & RESPONSE_HAS_VALIDATOR)
+        return DETAIL_NONE;
+    if (!lifetime_known)
+        return DETAIL_NO_FRESHNESS;
+    if (meta->flags & RESPONSE_NO_CACHE)
+        return DETAIL_NO_CACHE;
+    if (meta->lifetime_s + stale_window(meta) <= meta->corrected_initial_age_s)
+        return DETAIL_ZERO_LIFETIME;
+    return DETAIL_NONE;
+}
+
+struct store_verdict storable_decide(const struct request_meta *request, unsigned status, const struct headers *response,
+                                     const struct site_rules *rules, struct wall_seconds request_time, struct wall_seconds response_time,
+                                     struct response_meta *meta)
+{
+    struct cache_control cc;
+    cache_control_parse(&cc, response, HEADER_CACHE_CONTROL);
+    fill_meta(meta, &cc, request, status, response, request_time, response_time);
+
+    bool heuristic;
+    int64_t lifetime = freshness_lifetime(&cc, status, response, rules, response_time, &heuristic);
+    meta->lifetime_s = lifetime == CC_ABSENT ? 0 : lifetime;
+    if (heuristic)
+        meta->flags |= RESPONSE_HEURISTIC;
+
+    enum cache_detail detail = find_prohibition(&cc, request, status, response, rules);
+    if (detail == DETAIL_NONE)
+        detail = judge_worth(&cc, meta, lifetime != CC_ABSENT);
+    return (struct store_verdict){.store = detail == DETAIL_NONE, .detail = detail};
+}
