@@ -33,6 +33,11 @@ struct worker {
     bool        draining;    /* keep-alive ends, listeners are closed */
 };
 
+/* The pointers to loop, cache, counters and clients are the caller's to fill in; this sets up the rest. */
+void worker_init(struct worker *worker);
+/* Lets go of the configuration and the spare requests. No request may be alive. */
+void worker_clear(struct worker *worker);
+
 /* Makes `config` (a reference is taken) the current generation of this loop: requests under way finish with theirs. On the loop. */
 void worker_configure(struct worker *worker, struct config *config);
 

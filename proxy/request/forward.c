@@ -1,0 +1,100 @@
+/* The request's fields on their way to the origin: RFC 9110 §7.6 (what is not forwarded, Via), RFC 8586 (CDN-Loop), and the X-Forwarded-* convention.
+ *
+ * Poisoning (HARDENING, cache): whatever a client can send and an origin may heed is in the key, can be named by Vary, or is overwritten here. */
+#include "proxy/request/life.h"
+
+/* Fields that this side writes itself, or that were meant for us. */
+static bool is_ours(enum header_id id)
+{
+    switch (id) {
+    case HEADER_HOST:
+    case HEADER_CONTENT_LENGTH:
+    case HEADER_EXPECT: /* answered here */
+    case HEADER_VIA:
+    case HEADER_CDN_LOOP:
+    case HEADER_FORWARDED:
+    case HEADER_X_FORWARDED_FOR:
+    case HEADER_X_FORWARDED_HOST:
+    case HEADER_X_FORWARDED_PROTO:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The client's own conditions and ranges: a fill wants the whole response (they are applied to what is stored). */
+static bool selects_a_part(enum header_id id)
+{
+    switch (id) {
+    case HEADER_RANGE:
+    case HEADER_IF_RANGE:
+    case HEADER_IF_MATCH:
+    case HEADER_IF_NONE_MATCH:
+    case HEADER_IF_MODIFIED_SINCE:
+    case HEADER_IF_UNMODIFIED_SINCE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* "Proxy" would become HTTP_PROXY in a CGI's environment. */
+static bool is_httpoxy(const struct header *field)
+{
+    return field->id == HEADER_OTHER && bytes_equal_nocase(field->name, BYTES("Proxy"));
+}
+
+static void append_list(struct headers *out, const struct headers *from, enum header_id id, struct bytes member, struct arena *arena)
+{
+    struct bytes before = headers_combined(from, header_spelling(id), arena);
+    headers_add_known(out, id, before.len == 0 ? member : arena_printf(arena, "%.*s, %.*s", BYTES_FMT(before), BYTES_FMT(member)));
+}
+
+static void add_forwarding(struct headers *out, const struct request *request, struct arena *arena)
+{
+    const struct request_head *head = &request->head;
+    char                       address[64];
+    size_t                     len = socket_address_format(&request->peer, address, sizeof address);
+    struct bytes               name = worker_pseudonym(request->worker);
+    append_list(out, &head->fields, HEADER_VIA, arena_printf(arena, "1.%u %.*s", head->version_minor, BYTES_FMT(name)), arena);
+    append_list(out, &head->fields, HEADER_CDN_LOOP, name, arena);
+    headers_add_known(out, HEADER_X_FORWARDED_FOR, arena_copy(arena, bytes_from(address, len)));
+    headers_add_known(out, HEADER_X_FORWARDED_PROTO, head->scheme);
+    headers_add_known(out, HEADER_X_FORWARDED_HOST, head->authority);
+}
+
+/* Our conditional request for a stored response, RFC 9111 §4.3.1. */
+static void add_validators(struct headers *out, const struct response_view *stale, struct arena *arena)
+{
+    struct headers stored;
+    headers_init(&stored, arena);
+    headers_parse_block(&stored, stale->fields);
+    struct bytes etag = headers_value(&stored, HEADER_ETAG);
+    struct bytes modified = headers_value(&stored, HEADER_LAST_MODIFIED);
+    if (etag.at != NULL)
+        headers_add_known(out, HEADER_IF_NONE_MATCH, etag);
+    if (modified.at != NULL)
+        headers_add_known(out, HEADER_IF_MODIFIED_SINCE, modified);
+}
+
+void forward_fields(struct headers *out, const struct request *request, struct arena *arena, bool for_cache, const struct response_view *stale)
+{
+    const struct request_head *head = &request->head;
+    struct bytes               override = request->site->config->host_header;
+    headers_init(out, arena);
+    headers_add_known(out, HEADER_HOST, override.at != NULL ? override : head->authority);
+    for (unsigned f = 0; f < head->fields.count; f++) {
+        const struct header *field = &head->fields.at[f];
+        if (is_ours(field->id) || is_httpoxy(field) || (for_cache && selects_a_part(field->id)))
+            continue;
+        if (!header_is_hop_by_hop(field, &head->fields))
+            headers_add(out, field->id, field->name, field->value);
+    }
+    if (head->wants_upgrade) {
+        headers_add_known(out, HEADER_CONNECTION, BYTES("upgrade"));
+        headers_add_known(out, HEADER_UPGRADE, headers_combined(&head->fields, header_spelling(HEADER_UPGRADE), arena));
+    }
+    if (stale != NULL)
+        add_validators(out, stale, arena);
+    add_forwarding(out, request, arena);
+}

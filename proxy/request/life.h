@@ -1,0 +1,122 @@
+/* The inside of a request, shared by the steps (step_*.c) and nobody else.
+ *
+ * DESIGN. A request is a walk over the steps below. Each step is a function that returns the next one, or STEP_WAIT: the walk then stops, and whatever
+ * the step waited for (reader's mail, fetch event, writable client, admin answer) calls request_resume, which runs the same step again. Steps are
+ * written so that running one again is harmless. The list of steps is the table of contents of this directory.
+ *
+ * Invariants: 1. one walk at a time (request->walking); 2. the reader, the fetch and the answer's memory are released in step_finish and nowhere else;
+ * 3. a request whose mail is still posted is freed by that mail's delivery.
+ */
+#ifndef REQUEST_LIFE_H
+#define REQUEST_LIFE_H
+
+#include "base/list.h"
+#include "cache/cache.h"
+#include "cache/policy/meta.h"
+#include "proxy/admin/admin.h"
+#include "proxy/observe/access_log.h"
+#include "proxy/origin/origin.h"
+#include "proxy/origin/tunnel.h"
+#include "proxy/request/request.h"
+#include "proxy/request/routes.h"
+
+enum step {
+    STEP_WAIT,       /* not a step: stop the walk, keep the step */
+    STEP_ROUTE,      /* which site, and may this be asked at all? */
+    STEP_ADMIN,      /* the admin listener's requests */
+    STEP_PURGE,      /* PURGE from an allowed address */
+    STEP_LOOKUP,     /* what does the cache have? */
+    STEP_FETCH,      /* ask the origin */
+    STEP_AWAIT_HEAD, /* until the reader's head is there */
+    STEP_DELIVER,    /* response → client */
+    STEP_RESPOND,    /* an answer made here → client */
+    STEP_TUNNEL,     /* after 101 */
+    STEP_FINISH,     /* account, log, let go */
+    STEP_GONE,       /* not a step: the request is freed */
+};
+
+/* An answer made here: errors, purges, the admin interface. In the request's arena. */
+struct local_answer {
+    struct response_head head;
+    struct bytes         body;
+    size_t               sent_bytes;
+};
+
+struct request {
+    struct list         link; /* in the worker's requests or spare */
+    struct worker      *worker;
+    struct stream      *stream;
+    struct arena        arena;
+    struct request_head head;
+    union socket_address peer;
+    enum listener_kind  listener;
+    struct routes      *routes; /* the generation this request belongs to; a reference */
+    const struct site  *site;
+
+    enum step step;
+    bool      walking, resumed; /* resumed: an event came during the walk */
+    bool      is_kept;          /* the head's slices are in the arena */
+    bool      client_gone;
+    bool      is_free;          /* waits for its mail */
+
+    struct lookup        lookup;
+    struct reader        reader;
+    bool                 reader_is_open;
+    bool                 lookup_private; /* a released waiter goes to the origin itself */
+    struct mail          mail;           /* the reader's waker */
+    struct fetch        *fetch;
+    struct tunnel       *tunnel;
+    struct admin_request admin;
+    bool                 admin_started, admin_answered;
+
+    struct response_head response; /* of step_deliver; head not yet sent: response_pending */
+    bool                 response_pending, response_prepared, last_sent;
+    uint64_t             body_left;  /* of a known length */
+    bool                 body_left_known;
+    struct local_answer  answer;
+
+    /* for the log and the counters */
+    unsigned            status;     /* 0: nothing was sent */
+    uint64_t            body_bytes; /* sent */
+    enum cache_result   result;
+    enum cache_detail   detail;
+    enum error          error;
+    uint64_t            started_us; /* monotonic */
+    struct bytes        origin;     /* address that answered, in the arena */
+    bool                broken;     /* ended before its end */
+};
+
+/* Runs the walk from the present step; or, when it is under way further up the stack, makes it go round once more. */
+void request_resume(struct request *request);
+/* Copies the head into the arena, once: its slices were borrowed from a read buffer. */
+void request_keep(struct request *request);
+
+enum step step_route(struct request *request);
+enum step step_admin(struct request *request);
+enum step step_purge(struct request *request);
+enum step step_lookup(struct request *request);
+enum step step_fetch(struct request *request);
+enum step step_await_head(struct request *request);
+enum step step_deliver(struct request *request);
+enum step step_respond(struct request *request);
+enum step step_tunnel(struct request *request);
+enum step step_finish(struct request *request);
+
+/* respond.c: prepares an answer made here; the step to take is STEP_RESPOND. */
+enum step respond_error(struct request *request, enum error error);
+enum step respond_with(struct request *request, unsigned status, const char *content_type, struct bytes body);
+
+/* step_fetch.c: a revalidation for nobody in particular, while the request is answered with what is stored. */
+void fetch_in_background(struct request *request);
+
+/* forward.c: the fields as they go to the origin (RFC 9110 §7.6), in `arena`. `stale`: the stored response to validate, or NULL; with `for_cache` the
+ * client's own conditions and ranges are left out, since the whole response is wanted. */
+void forward_fields(struct headers *out, const struct request *request, struct arena *arena, bool for_cache, const struct response_view *stale);
+
+/* cache_status.c: our Cache-Status member as a field line with its CRLF (RFC 9211). */
+struct bytes cache_status_line(const struct request *request, const struct response_view *view);
+
+/* The name that we go by in Via and CDN-Loop: "outrigger-" and a number of this instance. */
+struct bytes worker_pseudonym(const struct worker *worker);
+
+#endif

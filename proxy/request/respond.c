@@ -1,0 +1,130 @@
+/* Answers made here: errors with a small page, purges, the admin interface. Never stored (HARDENING, cache). */
+#include "proxy/request/life.h"
+
+static const char *reason_phrase(unsigned status)
+{
+    switch (status) {
+    case 200:
+        return "OK";
+    case 400:
+        return "Bad Request";
+    case 403:
+        return "Forbidden";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 408:
+        return "Request Timeout";
+    case 413:
+        return "Content Too Large";
+    case 414:
+        return "URI Too Long";
+    case 417:
+        return "Expectation Failed";
+    case 421:
+        return "Misdirected Request";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 500:
+        return "Internal Server Error";
+    case 501:
+        return "Not Implemented";
+    case 502:
+        return "Bad Gateway";
+    case 503:
+        return "Service Unavailable";
+    case 504:
+        return "Gateway Timeout";
+    case 505:
+        return "HTTP Version Not Supported";
+    case 508:
+        return "Loop Detected";
+    default:
+        return status < 500 ? "Error" : "Server Error";
+    }
+}
+
+/* What only some statuses carry. */
+static const char *status_fields(unsigned status)
+{
+    switch (status) {
+    case 405:
+        return "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"; /* RFC 9110 §15.5.6; any method but CONNECT is forwarded */
+    case 503:
+        return "Retry-After: 1\r\n";
+    default:
+        return "";
+    }
+}
+
+enum step respond_with(struct request *request, unsigned status, const char *content_type, struct bytes body)
+{
+    struct local_answer *answer = &request->answer;
+    const char          *date = loop_http_date(request->worker->loop);
+    answer->body = body;
+    answer->sent_bytes = 0;
+    answer->head = (struct response_head){
+        .status = status,
+        .head = arena_printf(&request->arena,
+                             "HTTP/1.1 %u %s\r\nDate: %.*s\r\nContent-Type: %s\r\nCache-Control: no-store\r\n"
+                             "X-Content-Type-Options: nosniff\r\n%s",
+                             status, reason_phrase(status), HTTP_DATE_LEN, date, content_type, status_fields(status)),
+        .extra = BYTES(""),
+        .has_body = request->head.method != METHOD_HEAD,
+        .length_known = true,
+        .length = body.len,
+        .close = !request->head.keep_alive || request->worker->draining,
+    };
+    request->response_pending = true;
+    return STEP_RESPOND;
+}
+
+/* An error that the origin or the disk caused says so in Cache-Status too, so that it can be told apart from the origin's own errors. */
+static struct bytes error_cache_status(struct request *request, enum error error)
+{
+    if (request->lookup.fwd == FWD_NONE)
+        return arena_printf(&request->arena, "Cache-Status: outrigger; detail=%s\r\n", error_word(error));
+    return arena_printf(&request->arena, "Cache-Status: outrigger; fwd=%s; detail=%s\r\n", fwd_word(request->lookup.fwd), error_word(error));
+}
+
+enum step respond_error(struct request *request, enum error error)
+{
+    unsigned     status = error_status(error);
+    struct bytes body;
+    if (request->error == ERROR_OK)
+        request->error = error;
+    if (status == 0) {
+        request->broken = true;
+        return STEP_FINISH;
+    }
+    body = arena_printf(&request->arena,
+                        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%u %s</title></head>\n"
+                        "<body><h1>%u %s</h1><p>%s.</p></body></html>\n",
+                        status, reason_phrase(status), status, reason_phrase(status), error_text(error));
+    enum step next = respond_with(request, status, "text/html; charset=utf-8", body);
+    request->answer.head.extra = error_cache_status(request, error);
+    return next;
+}
+
+enum step step_respond(struct request *request)
+{
+    struct local_answer *answer = &request->answer;
+    while (!request->last_sent) {
+        size_t       offered = answer->head.has_body ? answer->body.len - answer->sent_bytes : 0;
+        struct iovec iov = {(char *)answer->body.at + answer->sent_bytes, offered};
+        ssize_t sent = request->stream->ops->send(request->stream, request->response_pending ? &answer->head : NULL, &iov, offered > 0, true);
+        if (sent == STREAM_GONE) {
+            request->broken = true;
+            return STEP_FINISH;
+        }
+        request->response_pending = false;
+        request->status = answer->head.status;
+        request->body_bytes += (uint64_t)sent;
+        answer->sent_bytes += (size_t)sent;
+        if ((size_t)sent < offered)
+            return STEP_WAIT;
+        request->last_sent = true;
+    }
+    return request->stream->ops->is_flushed(request->stream) ? STEP_FINISH : STEP_WAIT;
+}

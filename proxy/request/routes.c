@@ -1,0 +1,143 @@
+/* Host → site. Built once a reload on each loop; a lookup is one hash and one comparison. */
+#include "proxy/request/routes.h"
+
+#include <stdlib.h>
+
+struct route {
+    struct bytes host; /* lower case; of a wildcard: with its leading dot */
+    struct site *site;
+};
+
+enum { HOST_MAX_BYTES = 255 }; /* RFC 1035 §2.3.4 */
+
+static unsigned host_hash(struct bytes host)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a: the names are the operator's own, nobody aims at this table */
+    for (size_t i = 0; i < host.len; i++)
+        hash = (hash ^ (unsigned char)host.at[i]) * 16777619u;
+    return hash;
+}
+
+static void routes_add_exact(struct routes *routes, struct bytes host, struct site *site)
+{
+    unsigned slot = host_hash(host) & routes->exact_mask;
+    while (routes->exact[slot].site != NULL)
+        slot = (slot + 1) & routes->exact_mask;
+    routes->exact[slot] = (struct route){host, site};
+}
+
+/* Keeps the longest suffix first, so that the first match is the most specific. */
+static void routes_add_wildcard(struct routes *routes, struct bytes suffix, struct site *site)
+{
+    unsigned at = routes->wildcard_count++;
+    for (; at > 0 && routes->wildcards[at - 1].host.len < suffix.len; at--)
+        routes->wildcards[at] = routes->wildcards[at - 1];
+    routes->wildcards[at] = (struct route){suffix, site};
+}
+
+static void site_init(struct site *site, struct worker *worker, struct config *config, const struct config_site *from)
+{
+    const struct origin_context context = {
+        .loop = worker->loop,
+        .disk = worker->disk,
+        .resolver = worker->resolver,
+        .counters = worker->counters,
+    };
+    site->config = from;
+    site->rules = (struct site_rules){
+        .honour_request_directives = from->honour_request_directives,
+        .store_set_cookie = from->store_set_cookie,
+        .heuristic_max_s = from->heuristic_max_s,
+        .grace_s = from->grace_s,
+    };
+    site->origin = origin_new(&context, config, from);
+}
+
+static void site_add_hosts(struct routes *routes, struct site *site)
+{
+    for (unsigned h = 0; h < site->config->host_count; h++) {
+        struct bytes host = site->config->hosts[h];
+        if (bytes_equal(host, BYTES("*")))
+            routes->any = site;
+        else if (bytes_starts_with(host, BYTES("*.")))
+            routes_add_wildcard(routes, bytes_from(host.at + 1, host.len - 1), site);
+        else
+            routes_add_exact(routes, host, site);
+    }
+}
+
+struct routes *routes_new(struct worker *worker, struct config *config)
+{
+    struct routes *routes = calloc(1, sizeof *routes);
+    unsigned       hosts = 0;
+    for (unsigned s = 0; s < config->site_count; s++)
+        hosts += config->sites[s].host_count;
+    unsigned slots = 8;
+    while (slots < hosts * 2)
+        slots *= 2;
+    routes->references = 1;
+    routes->config = config_ref(config);
+    routes->site_count = config->site_count;
+    routes->sites = calloc(config->site_count + 1, sizeof *routes->sites);
+    routes->exact = calloc(slots, sizeof *routes->exact);
+    routes->exact_mask = slots - 1;
+    routes->wildcards = calloc(hosts + 1, sizeof *routes->wildcards);
+    for (unsigned s = 0; s < config->site_count; s++) {
+        site_init(&routes->sites[s], worker, config, &config->sites[s]);
+        site_add_hosts(routes, &routes->sites[s]);
+    }
+    return routes;
+}
+
+struct routes *routes_ref(struct routes *routes)
+{
+    routes->references++;
+    return routes;
+}
+
+void routes_unref(struct routes **pointer)
+{
+    struct routes *routes = *pointer;
+    *pointer = NULL;
+    if (routes == NULL || --routes->references > 0)
+        return;
+    for (unsigned s = 0; s < routes->site_count; s++)
+        origin_retire(&routes->sites[s].origin);
+    free(routes->sites);
+    free(routes->exact);
+    free(routes->wildcards);
+    config_unref(&routes->config);
+    free(routes);
+}
+
+/* Lower case, without port and trailing dot; an IPv6 literal keeps its brackets. */
+static struct bytes host_canonical(struct bytes host, char buffer[HOST_MAX_BYTES])
+{
+    size_t len = host.len;
+    if (len > 0 && host.at[0] == '[') {
+        size_t bracket = bytes_find(host, ']');
+        len = bracket < host.len ? bracket + 1 : host.len;
+    } else {
+        len = bytes_find(host, ':');
+    }
+    if (len > 0 && host.at[len - 1] == '.')
+        len--;
+    if (len > HOST_MAX_BYTES)
+        return BYTES_NONE;
+    for (size_t i = 0; i < len; i++)
+        buffer[i] = byte_lower(host.at[i]);
+    return bytes_from(buffer, len);
+}
+
+const struct site *routes_find(const struct routes *routes, struct bytes host)
+{
+    char         buffer[HOST_MAX_BYTES];
+    struct bytes name = host_canonical(host, buffer);
+    for (unsigned slot = host_hash(name) & routes->exact_mask; routes->exact[slot].site != NULL; slot = (slot + 1) & routes->exact_mask)
+        if (bytes_equal(routes->exact[slot].host, name))
+            return routes->exact[slot].site;
+    for (unsigned w = 0; w < routes->wildcard_count; w++)
+        if (name.len > routes->wildcards[w].host.len && bytes_ends_with(name, routes->wildcards[w].host))
+            return routes->wildcards[w].site;
+    return routes->any;
+}

@@ -1,0 +1,275 @@
+/* Response → client: from the reader's view to a head for this very request (conditions, ranges, Age, Cache-Status), then the body as it comes. */
+#include "proxy/request/life.h"
+
+#include "cache/policy/freshness.h"
+#include "cache/policy/range.h"
+#include "cache/policy/validate.h"
+
+enum {
+    IOV_MAX_PER_SEND = 16,
+    SEND_MAX_BYTES = 512 * 1024,
+    SENDS_PER_TURN = 8, /* then the other connections of this loop have their turn */
+    EXTRA_MAX_BYTES = 512,
+};
+
+/* Stored fields, split again: only for answers that are not the stored one as it is. */
+static void parse_stored(struct request *request, const struct response_view *view, struct headers *stored)
+{
+    headers_init(stored, &request->arena);
+    headers_parse_block(stored, view->fields);
+}
+
+static struct validators validators_of(const struct headers *stored, const struct response_meta *meta)
+{
+    return (struct validators){
+        .etag = headers_value(stored, HEADER_ETAG),
+        .last_modified_s = meta->last_modified_s,
+        .date_s = (meta->flags & RESPONSE_HAS_DATE) ? meta->date_s : META_ABSENT,
+    };
+}
+
+static struct bytes print_fields(struct arena *arena, const char *status_line, const struct headers *fields, bool (*wanted)(enum header_id))
+{
+    size_t size = strlen(status_line);
+    for (unsigned f = 0; f < fields->count; f++)
+        size += fields->at[f].name.len + fields->at[f].value.len + 4;
+    char *out = arena_alloc(arena, size), *at = stpcpy(out, status_line);
+    for (unsigned f = 0; f < fields->count; f++) {
+        const struct header *field = &fields->at[f];
+        if (!wanted(field->id))
+            continue;
+        at = mempcpy(at, field->name.at, field->name.len);
+        at = mempcpy(at, ": ", 2);
+        at = mempcpy(at, field->value.at, field->value.len);
+        at = mempcpy(at, "\r\n", 2);
+    }
+    return bytes_from(out, (size_t)(at - out));
+}
+
+/* RFC 9110 §15.4.5: what a 304 carries; the rest would only repeat what the client has. */
+static bool belongs_in_304(enum header_id id)
+{
+    switch (id) {
+    case HEADER_CACHE_CONTROL:
+    case HEADER_CONTENT_LOCATION:
+    case HEADER_DATE:
+    case HEADER_ETAG:
+    case HEADER_EXPIRES:
+    case HEADER_LAST_MODIFIED:
+    case HEADER_VARY:
+    case HEADER_CACHE_STATUS:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool belongs_in_416(enum header_id id)
+{
+    return id == HEADER_DATE || id == HEADER_ETAG || id == HEADER_LAST_MODIFIED || id == HEADER_VARY || id == HEADER_CACHE_STATUS;
+}
+
+static bool belongs_in_206(enum header_id id)
+{
+    return id != HEADER_CONTENT_RANGE;
+}
+
+static void answer_without_body(struct request *request, unsigned status, struct bytes head)
+{
+    struct response_head *response = &request->response;
+    response->status = status;
+    response->head = head;
+    response->has_body = false;
+    response->length_known = status == 416; /* Content-Length: 0 */
+    response->length = 0;
+}
+
+static void answer_range(struct request *request, const struct response_view *view, const struct headers *stored)
+{
+    struct response_head *response = &request->response;
+    struct range          range = range_parse(headers_value(&request->head.fields, HEADER_RANGE), view->length);
+    if (range.kind == RANGE_UNSATISFIABLE) {
+        struct bytes head = print_fields(&request->arena, "HTTP/1.1 416 Range Not Satisfiable\r\n", stored, belongs_in_416);
+        answer_without_body(request, 416,
+                            arena_printf(&request->arena, "%.*sContent-Range: bytes */%lu\r\n", BYTES_FMT(head), (unsigned long)view->length));
+    } else if (range.kind == RANGE_SINGLE) {
+        struct bytes head = print_fields(&request->arena, "HTTP/1.1 206 Partial Content\r\n", stored, belongs_in_206);
+        response->status = 206;
+        response->head = arena_printf(&request->arena, "%.*sContent-Range: bytes %lu-%lu/%lu\r\n", BYTES_FMT(head), (unsigned long)range.first,
+                                      (unsigned long)range.end - 1, (unsigned long)view->length);
+        response->length = range.end - range.first;
+        reader_set_range(&request->reader, range.first, range.end);
+    }
+}
+
+/* The client's conditions and its range, against what we have (RFC 9110 §13.2.2, §14.2). A passed request had them judged by the origin. */
+static void apply_selection(struct request *request, const struct response_view *view)
+{
+    const struct headers *fields = &request->head.fields;
+    struct headers        stored;
+    bool conditional = headers_find(fields, HEADER_IF_NONE_MATCH) != NULL || headers_find(fields, HEADER_IF_MODIFIED_SINCE) != NULL ||
+                       headers_find(fields, HEADER_IF_MATCH) != NULL || headers_find(fields, HEADER_IF_UNMODIFIED_SINCE) != NULL;
+    bool ranged = headers_find(fields, HEADER_RANGE) != NULL;
+    if (!conditional && !ranged)
+        return;
+    parse_stored(request, view, &stored);
+    const struct validators   validators = validators_of(&stored, view->meta);
+    const struct wall_seconds now = loop_wall(request->worker->loop);
+    switch (condition_evaluate(request->head.method, fields, view->status, &validators, now)) {
+    case CONDITION_NOT_MODIFIED:
+        answer_without_body(request, 304, print_fields(&request->arena, "HTTP/1.1 304 Not Modified\r\n", &stored, belongs_in_304));
+        return;
+    case CONDITION_FAILED:
+        answer_without_body(request, 412, BYTES("HTTP/1.1 412 Precondition Failed\r\n"));
+        request->response.length_known = true;
+        return;
+    case CONDITION_NONE_OR_TRUE:
+        break;
+    }
+    if (ranged && request->head.method == METHOD_GET && view->status == 200 && view->length_known && if_range_holds(fields, &validators, now))
+        answer_range(request, view, &stored);
+}
+
+static struct bytes extra_fields(struct request *request, const struct response_view *view)
+{
+    char        *out = arena_alloc(&request->arena, EXTRA_MAX_BYTES);
+    char        *at = out;
+    struct bytes name = worker_pseudonym(request->worker);
+    int64_t      age = freshness_current_age(view->meta, loop_wall(request->worker->loop));
+    /* RFC 9111 §5.1: Age on everything that was not got from the origin for this very request; and what came old stays old. */
+    if (view->source != SOURCE_FETCHED || age > 0)
+        at += sprintf(at, "Age: %ld\r\n", (long)(age < 0 ? 0 : age));
+    at = mempcpy(at, "Via: 1.1 ", 9);
+    at = mempcpy(at, name.at, name.len);
+    at = mempcpy(at, "\r\n", 2);
+    struct bytes status = cache_status_line(request, view);
+    at = mempcpy(at, status.at, status.len);
+    return bytes_from(out, (size_t)(at - out));
+}
+
+/* nginx's words for how it went, once the reader knows. */
+static void settle_result(struct request *request, const struct response_view *view)
+{
+    if (view->source == SOURCE_REVALIDATED)
+        request->result = RESULT_REVALIDATED;
+    else if (view->source == SOURCE_STALE_ON_ERROR) {
+        request->result = RESULT_STALE;
+        request->detail = DETAIL_STALE_IF_ERROR;
+    } else if (view->source == SOURCE_FETCHED && !view->is_stored && request->detail == DETAIL_NONE)
+        request->detail = view->detail;
+}
+
+static void prepare_head(struct request *request, const struct response_view *view)
+{
+    const struct request_head *head = &request->head;
+    settle_result(request, view);
+    request->response = (struct response_head){
+        .status = view->status,
+        .head = view->head,
+        .has_body = head->method != METHOD_HEAD && view->status != 204 && view->status != 304,
+        .length_known = view->length_known,
+        .length = view->length,
+        .close = !head->keep_alive || request->worker->draining,
+    };
+    /* The answer to a passed HEAD, 204 and 304 keep the origin's own Content-Length line. */
+    if (view->length_known && view->length == 0 && !request->response.has_body && view->source == SOURCE_FETCHED)
+        request->response.length_known = false;
+    if (request->lookup.outcome != LOOKUP_PASS)
+        apply_selection(request, view);
+    request->response.extra = extra_fields(request, view);
+    request->response_pending = true;
+    request->body_left = request->response.length;
+    request->body_left_known = request->response.length_known;
+    request->response_prepared = true;
+}
+
+/* Counts what the stream took, and the status from the moment the head went out. */
+static enum step account_sent(struct request *request, ssize_t sent)
+{
+    if (sent == STREAM_GONE) {
+        request->broken = true;
+        if (request->error == ERROR_OK)
+            request->error = ERROR_CLIENT_CLOSED;
+        return STEP_FINISH;
+    }
+    if (request->response_pending) {
+        request->response_pending = false;
+        request->status = request->response.status;
+    }
+    request->body_bytes += (uint64_t)sent;
+    return STEP_WAIT;
+}
+
+static ssize_t send_bytes(struct request *request, const struct iovec *iov, int count, bool last)
+{
+    const struct response_head *head = request->response_pending ? &request->response : NULL;
+    ssize_t                     sent = request->stream->ops->send(request->stream, head, iov, count, last);
+    request->last_sent = request->last_sent || last;
+    return sent;
+}
+
+static size_t iov_bytes(const struct iovec *iov, int count)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < count; i++)
+        bytes += iov[i].iov_len;
+    return bytes;
+}
+
+/* One piece of the body. STEP_DELIVER: go on with the next one. */
+static enum step deliver_piece(struct request *request)
+{
+    struct iovec iov[IOV_MAX_PER_SEND];
+    int          count = IOV_MAX_PER_SEND;
+    switch (reader_peek(&request->reader, iov, &count, SEND_MAX_BYTES)) {
+    case READER_WAIT:
+        return request->response_pending ? account_sent(request, send_bytes(request, NULL, 0, false)) : STEP_WAIT;
+    case READER_FAILED:
+        request->broken = true;
+        if (request->error == ERROR_OK)
+            request->error = ERROR_ORIGIN_TRUNCATED;
+        return STEP_FINISH;
+    case READER_END:
+        return account_sent(request, send_bytes(request, NULL, 0, true)) == STEP_FINISH ? STEP_FINISH : STEP_DELIVER;
+    case READER_DATA:
+        break;
+    }
+    size_t offered = iov_bytes(iov, count);
+    bool   last = request->body_left_known && offered == request->body_left;
+    bool   last_before = request->last_sent;
+    ssize_t sent = send_bytes(request, iov, count, last);
+    if (account_sent(request, sent) == STEP_FINISH)
+        return STEP_FINISH;
+    reader_consume(&request->reader, (size_t)sent);
+    request->body_left -= request->body_left_known ? (uint64_t)sent : 0;
+    if ((size_t)sent < offered) {
+        request->last_sent = last_before; /* the end has not gone out yet */
+        return STEP_WAIT;
+    }
+    return STEP_DELIVER;
+}
+
+enum step step_deliver(struct request *request)
+{
+    if (!request->response_prepared) {
+        struct response_view view;
+        enum error           error;
+        reader_head(&request->reader, &view, &error);
+        prepare_head(request, &view);
+    }
+    for (unsigned sends = 0; !request->last_sent; sends++) {
+        enum step next;
+        if (sends == SENDS_PER_TURN) {
+            request_keep(request);
+            mail_post(&request->mail);
+            return STEP_WAIT;
+        }
+        if (!request->response.has_body || (request->body_left_known && request->response.length == 0))
+            next = account_sent(request, send_bytes(request, NULL, 0, true)) == STEP_FINISH ? STEP_FINISH : STEP_DELIVER;
+        else
+            next = deliver_piece(request);
+        if (next != STEP_DELIVER)
+            return next;
+    }
+    return request->stream->ops->is_flushed(request->stream) ? STEP_FINISH : STEP_WAIT;
+}

@@ -1,0 +1,144 @@
+/* Asking the origin, and waiting for the head of its answer.
+ *
+ * The fetch takes the fill and writes the answer there; this request reads it through its reader like everybody else. What comes back by event is only
+ * what a fill cannot carry: interim responses, and the connection of an upgrade. */
+#include "proxy/request/life.h"
+
+#include "cache/policy/invalidate.h"
+
+/* RFC 9110 §15.2: a proxy forwards 1xx responses; except 100, which we answer ourselves as the body is asked for. */
+static void fetch_interim(void *context, unsigned status, const struct headers *fields)
+{
+    struct request *request = context;
+    if (status == 100 || request->head.version_minor == 0)
+        return;
+    struct headers kept;
+    headers_init(&kept, &request->arena);
+    for (unsigned f = 0; f < fields->count; f++)
+        if (!header_is_hop_by_hop(&fields->at[f], fields))
+            headers_add(&kept, fields->at[f].id, fields->at[f].name, fields->at[f].value);
+    request->stream->ops->interim(request->stream, status, &kept);
+}
+
+static void tunnel_ended(void *context, const struct tunnel_end *end)
+{
+    struct request *request = context;
+    request->tunnel = NULL;
+    request->body_bytes = end->to_client_bytes;
+    request->step = STEP_FINISH;
+    request_resume(request);
+}
+
+static void fetch_upgraded(void *context, const struct fetch_upgrade *upgrade)
+{
+    struct request *request = context;
+    struct headers  fields;
+    headers_init(&fields, &request->arena);
+    headers_add_known(&fields, HEADER_CONNECTION, BYTES("upgrade"));
+    for (unsigned f = 0; f < upgrade->fields->count; f++) {
+        const struct header *field = &upgrade->fields->at[f];
+        if (field->id == HEADER_UPGRADE || !header_is_hop_by_hop(field, upgrade->fields))
+            headers_add(&fields, field->id, field->name, field->value);
+    }
+    struct bytes unread = BYTES_NONE;
+    request->stream->ops->interim(request->stream, 101, &fields);
+    struct connection *client = request->stream->ops->take_connection(request->stream, &unread);
+    reader_close(&request->reader);
+    request->reader_is_open = false;
+    request->status = 101;
+    counter_add(request->worker->counters, COUNTER_TUNNELS, 1);
+    request->tunnel = tunnel_start(client, unread, upgrade->connection, upgrade->unread, request->site->config->tunnel_idle_timeout_ms,
+                                   tunnel_ended, request);
+    request->step = STEP_TUNNEL;
+}
+
+static void fetch_ended(void *context, enum error error, struct bytes origin)
+{
+    struct request *request = context;
+    request->fetch = NULL;
+    if (request->error == ERROR_OK && request->tunnel == NULL)
+        request->error = error;
+    if (origin.at != NULL)
+        request->origin = arena_copy(&request->arena, origin);
+}
+
+static struct bytes origin_form(struct request *request)
+{
+    struct request_head *head = &request->head;
+    if (head->query.at == NULL)
+        return head->path;
+    return arena_printf(&request->arena, "%.*s?%.*s", BYTES_FMT(head->path), BYTES_FMT(head->query));
+}
+
+static struct fetch *fetch_begin(struct request *request, const struct fetch_events *events)
+{
+    struct request_head *head = &request->head;
+    bool                 for_cache = request->lookup.outcome != LOOKUP_PASS;
+    struct headers       fields;
+    forward_fields(&fields, request, &request->arena, for_cache, for_cache ? fill_stale(request->lookup.fill) : NULL);
+    const struct fetch_request fetch = {
+        .method = head->method,
+        .method_name = head->method_name,
+        .target = origin_form(request),
+        .fields = &fields,
+        .upload = head->upload,
+        .wants_upgrade = head->wants_upgrade,
+    };
+    struct fill *fill = request->lookup.fill;
+    request->lookup.fill = NULL;
+    return origin_fetch(request->site->origin, &fetch, fill, events);
+}
+
+void fetch_in_background(struct request *request)
+{
+    static const struct fetch_events nobody;
+    struct fetch *fetch = fetch_begin(request, &nobody);
+    fetch_detach(&fetch);
+}
+
+enum step step_fetch(struct request *request)
+{
+    const struct fetch_events events = {
+        .context = request,
+        .interim = fetch_interim,
+        .upgraded = fetch_upgraded,
+        .ended = fetch_ended,
+    };
+    request_keep(request); /* a miss lives longer than the read buffer */
+    request->fetch = fetch_begin(request, &events);
+    return STEP_AWAIT_HEAD;
+}
+
+/* RFC 9111 §4.4: a non-error answer to an unsafe request. */
+static void invalidate_target(struct request *request, unsigned status)
+{
+    if (invalidates_target(request->head.method, status))
+        cache_purge(request->worker->cache, &request->lookup.key);
+}
+
+enum step step_await_head(struct request *request)
+{
+    struct response_view view;
+    enum error           error = ERROR_OK;
+    switch (reader_head(&request->reader, &view, &error)) {
+    case READER_HEAD_WAIT:
+        return STEP_WAIT;
+    case READER_HEAD_FAILED:
+        return respond_error(request, error);
+    case READER_HEAD_RELEASED:
+        reader_close(&request->reader);
+        request->lookup_private = view.detail != DETAIL_VARIANT;
+        return STEP_LOOKUP;
+    case READER_HEAD_READY:
+        break;
+    }
+    if (!method_is_safe(request->head.method))
+        invalidate_target(request, view.status);
+    return STEP_DELIVER;
+}
+
+enum step step_tunnel(struct request *request)
+{
+    (void)request;
+    return STEP_WAIT; /* until tunnel_ended */
+}

@@ -1,0 +1,60 @@
+/* What does the cache have? The decision itself is cache/policy's; here its outcome becomes the next step. */
+#include "proxy/request/life.h"
+
+static enum cache_result result_of(const struct lookup *lookup)
+{
+    switch (lookup->outcome) {
+    case LOOKUP_HIT:
+        return RESULT_HIT;
+    case LOOKUP_STALE:
+        return RESULT_UPDATING;
+    case LOOKUP_PASS:
+        return lookup->fwd == FWD_BYPASS || lookup->fwd == FWD_METHOD || lookup->fwd == FWD_REQUEST ? RESULT_BYPASS : RESULT_MISS;
+    case LOOKUP_JOIN:
+    case LOOKUP_FILL:
+        return lookup->fwd == FWD_STALE ? RESULT_EXPIRED : RESULT_MISS;
+    case LOOKUP_ERROR:
+        break;
+    }
+    return RESULT_NONE;
+}
+
+enum step step_lookup(struct request *request)
+{
+    struct request_head *head = &request->head;
+    struct lookup       *lookup = &request->lookup;
+    *lookup = (struct lookup){
+        .key = lookup->key,
+        .method = head->method,
+        .fields = &head->fields,
+        .rules = &request->site->rules,
+        .now = loop_wall(request->worker->loop),
+        .is_private = request->lookup_private || head->wants_upgrade || head->upload != NULL,
+        .reader_waker = &request->mail.waker,
+    };
+    if (lookup->key.encoded.at == NULL)
+        lookup->key =
+            cache_key_build(cache_hash_key(request->worker->cache), &request->arena, head->scheme, head->authority, head->path, head->query);
+    cache_lookup(request->worker->cache, lookup, &request->reader);
+    request->result = result_of(lookup);
+    request->detail = lookup->detail;
+    request->reader_is_open = lookup->outcome != LOOKUP_ERROR;
+    if (lookup->collapsed)
+        counter_add(request->worker->counters, COUNTER_COLLAPSED, 1);
+    switch (lookup->outcome) {
+    case LOOKUP_HIT:
+        return STEP_DELIVER;
+    case LOOKUP_STALE:
+        if (lookup->fill != NULL)
+            fetch_in_background(request);
+        return STEP_DELIVER;
+    case LOOKUP_JOIN:
+        return STEP_AWAIT_HEAD;
+    case LOOKUP_FILL:
+    case LOOKUP_PASS:
+        return STEP_FETCH;
+    case LOOKUP_ERROR:
+        break;
+    }
+    return respond_error(request, lookup->error);
+}

@@ -1,0 +1,14 @@
+/* PURGE of one URL with all its variants, from addresses that the site allows. */
+#include "proxy/request/life.h"
+
+enum step step_purge(struct request *request)
+{
+    struct request_head      *head = &request->head;
+    const struct config_site *site = request->site->config;
+    if (!config_network_has(site->purge_allow, site->purge_allow_count, &request->peer.any))
+        return respond_error(request, ERROR_FORBIDDEN);
+    struct cache_key key =
+        cache_key_build(cache_hash_key(request->worker->cache), &request->arena, head->scheme, head->authority, head->path, head->query);
+    bool found = cache_purge(request->worker->cache, &key);
+    return respond_with(request, 200, "application/json", found ? BYTES("{\"purged\":true}\n") : BYTES("{\"purged\":false}\n"));
+}
