@@ -53,9 +53,9 @@ static void append_list(struct headers *out, const struct headers *from, enum he
 static void add_forwarding(struct headers *out, const struct request *request, struct arena *arena)
 {
     const struct request_head *head = &request->head;
-    char                       address[64];
-    size_t                     len = socket_address_format(&request->peer, address, sizeof address);
-    struct bytes               name = worker_pseudonym(request->worker);
+    char address[64];
+    size_t len = socket_address_format(&request->peer, address, sizeof address);
+    struct bytes name = worker_pseudonym(request->worker);
     append_list(out, &head->fields, HEADER_VIA, arena_printf(arena, "1.%u %.*s", head->version_minor, BYTES_FMT(name)), arena);
     append_list(out, &head->fields, HEADER_CDN_LOOP, name, arena);
     headers_add_known(out, HEADER_X_FORWARDED_FOR, arena_copy(arena, bytes_from(address, len)));
@@ -77,10 +77,11 @@ static void add_validators(struct headers *out, const struct response_view *stal
         headers_add_known(out, HEADER_IF_MODIFIED_SINCE, modified);
 }
 
-void forward_fields(struct headers *out, const struct request *request, struct arena *arena, bool for_cache, const struct response_view *stale)
+void forward_fields(struct headers *out, const struct request *request, struct arena *arena, bool for_cache,
+                    const struct response_view *stale)
 {
     const struct request_head *head = &request->head;
-    struct bytes               override = request->site->config->host_header;
+    struct bytes override = request->site->config->host_header;
     headers_init(out, arena);
     headers_add_known(out, HEADER_HOST, override.at != NULL ? override : head->authority);
     for (unsigned f = 0; f < head->fields.count; f++) {

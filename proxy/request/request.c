@@ -11,16 +11,9 @@ enum { SPARE_REQUESTS_MAX = 256 };
 typedef enum step step_function(struct request *request);
 
 static step_function *const steps[] = {
-    [STEP_ROUTE] = step_route,
-    [STEP_ADMIN] = step_admin,
-    [STEP_PURGE] = step_purge,
-    [STEP_LOOKUP] = step_lookup,
-    [STEP_FETCH] = step_fetch,
-    [STEP_AWAIT_HEAD] = step_await_head,
-    [STEP_DELIVER] = step_deliver,
-    [STEP_RESPOND] = step_respond,
-    [STEP_TUNNEL] = step_tunnel,
-    [STEP_FINISH] = step_finish,
+    [STEP_ROUTE] = step_route,   [STEP_ADMIN] = step_admin,           [STEP_PURGE] = step_purge,     [STEP_LOOKUP] = step_lookup,
+    [STEP_FETCH] = step_fetch,   [STEP_AWAIT_HEAD] = step_await_head, [STEP_DELIVER] = step_deliver, [STEP_RESPOND] = step_respond,
+    [STEP_TUNNEL] = step_tunnel, [STEP_FINISH] = step_finish,
 };
 
 static uint64_t monotonic_us(void)
@@ -41,9 +34,9 @@ static void request_mail_delivered(struct mail *mail)
 
 struct request *request_new(struct worker *worker, struct stream *stream, enum listener_kind listener, const union socket_address *peer)
 {
-    struct list    *spare = list_pop_front(&worker->spare);
+    struct list *spare = list_pop_front(&worker->spare);
     struct request *request;
-    struct arena    arena;
+    struct arena arena;
     if (spare != NULL) {
         request = LIST_OWNER(spare, struct request, link);
         arena = request->arena;
@@ -176,7 +169,7 @@ void request_keep(struct request *request)
             end = value.at + value.len;
     }
     size_t len = (size_t)(end - from);
-    char  *copy = arena_alloc(&request->arena, len + 1);
+    char *copy = arena_alloc(&request->arena, len + 1);
     memcpy(copy, from, len);
     rebase(&head->method_name, from, len, copy);
     for (unsigned i = 0; i < sizeof own / sizeof own[0]; i++)

@@ -1,6 +1,8 @@
 /* Answers made here: errors with a small page, purges, the admin interface. Never stored (HARDENING, cache). */
 #include "proxy/request/life.h"
 
+#include "base/http_date.h"
+
 static const char *reason_phrase(unsigned status)
 {
     switch (status) {
@@ -61,7 +63,7 @@ static const char *status_fields(unsigned status)
 enum step respond_with(struct request *request, unsigned status, const char *content_type, struct bytes body)
 {
     struct local_answer *answer = &request->answer;
-    const char          *date = loop_http_date(request->worker->loop);
+    const char *date = loop_http_date(request->worker->loop);
     answer->body = body;
     answer->sent_bytes = 0;
     answer->head = (struct response_head){
@@ -85,12 +87,13 @@ static struct bytes error_cache_status(struct request *request, enum error error
 {
     if (request->lookup.fwd == FWD_NONE)
         return arena_printf(&request->arena, "Cache-Status: outrigger; detail=%s\r\n", error_word(error));
-    return arena_printf(&request->arena, "Cache-Status: outrigger; fwd=%s; detail=%s\r\n", fwd_word(request->lookup.fwd), error_word(error));
+    return arena_printf(&request->arena, "Cache-Status: outrigger; fwd=%s; detail=%s\r\n", fwd_word(request->lookup.fwd),
+                        error_word(error));
 }
 
 enum step respond_error(struct request *request, enum error error)
 {
-    unsigned     status = error_status(error);
+    unsigned status = error_status(error);
     struct bytes body;
     if (request->error == ERROR_OK)
         request->error = error;
@@ -111,9 +114,10 @@ enum step step_respond(struct request *request)
 {
     struct local_answer *answer = &request->answer;
     while (!request->last_sent) {
-        size_t       offered = answer->head.has_body ? answer->body.len - answer->sent_bytes : 0;
+        size_t offered = answer->head.has_body ? answer->body.len - answer->sent_bytes : 0;
         struct iovec iov = {(char *)answer->body.at + answer->sent_bytes, offered};
-        ssize_t sent = request->stream->ops->send(request->stream, request->response_pending ? &answer->head : NULL, &iov, offered > 0, true);
+        ssize_t sent =
+            request->stream->ops->send(request->stream, request->response_pending ? &answer->head : NULL, &iov, offered > 0, true);
         if (sent == STREAM_GONE) {
             request->broken = true;
             return STEP_FINISH;

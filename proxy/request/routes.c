@@ -69,7 +69,7 @@ static void site_add_hosts(struct routes *routes, struct site *site)
 struct routes *routes_new(struct worker *worker, struct config *config)
 {
     struct routes *routes = calloc(1, sizeof *routes);
-    unsigned       hosts = 0;
+    unsigned hosts = 0;
     for (unsigned s = 0; s < config->site_count; s++)
         hosts += config->sites[s].host_count;
     unsigned slots = 8;
@@ -131,7 +131,7 @@ static struct bytes host_canonical(struct bytes host, char buffer[HOST_MAX_BYTES
 
 const struct site *routes_find(const struct routes *routes, struct bytes host)
 {
-    char         buffer[HOST_MAX_BYTES];
+    char buffer[HOST_MAX_BYTES];
     struct bytes name = host_canonical(host, buffer);
     for (unsigned slot = host_hash(name) & routes->exact_mask; routes->exact[slot].site != NULL; slot = (slot + 1) & routes->exact_mask)
         if (bytes_equal(routes->exact[slot].host, name))

@@ -87,16 +87,17 @@ static void answer_without_body(struct request *request, unsigned status, struct
 static void answer_range(struct request *request, const struct response_view *view, const struct headers *stored)
 {
     struct response_head *response = &request->response;
-    struct range          range = range_parse(headers_value(&request->head.fields, HEADER_RANGE), view->length);
+    struct range range = range_parse(headers_value(&request->head.fields, HEADER_RANGE), view->length);
     if (range.kind == RANGE_UNSATISFIABLE) {
         struct bytes head = print_fields(&request->arena, "HTTP/1.1 416 Range Not Satisfiable\r\n", stored, belongs_in_416);
-        answer_without_body(request, 416,
-                            arena_printf(&request->arena, "%.*sContent-Range: bytes */%lu\r\n", BYTES_FMT(head), (unsigned long)view->length));
+        answer_without_body(
+            request, 416,
+            arena_printf(&request->arena, "%.*sContent-Range: bytes */%lu\r\n", BYTES_FMT(head), (unsigned long)view->length));
     } else if (range.kind == RANGE_SINGLE) {
         struct bytes head = print_fields(&request->arena, "HTTP/1.1 206 Partial Content\r\n", stored, belongs_in_206);
         response->status = 206;
-        response->head = arena_printf(&request->arena, "%.*sContent-Range: bytes %lu-%lu/%lu\r\n", BYTES_FMT(head), (unsigned long)range.first,
-                                      (unsigned long)range.end - 1, (unsigned long)view->length);
+        response->head = arena_printf(&request->arena, "%.*sContent-Range: bytes %lu-%lu/%lu\r\n", BYTES_FMT(head),
+                                      (unsigned long)range.first, (unsigned long)range.end - 1, (unsigned long)view->length);
         response->length = range.end - range.first;
         reader_set_range(&request->reader, range.first, range.end);
     }
@@ -106,14 +107,14 @@ static void answer_range(struct request *request, const struct response_view *vi
 static void apply_selection(struct request *request, const struct response_view *view)
 {
     const struct headers *fields = &request->head.fields;
-    struct headers        stored;
+    struct headers stored;
     bool conditional = headers_find(fields, HEADER_IF_NONE_MATCH) != NULL || headers_find(fields, HEADER_IF_MODIFIED_SINCE) != NULL ||
                        headers_find(fields, HEADER_IF_MATCH) != NULL || headers_find(fields, HEADER_IF_UNMODIFIED_SINCE) != NULL;
     bool ranged = headers_find(fields, HEADER_RANGE) != NULL;
     if (!conditional && !ranged)
         return;
     parse_stored(request, view, &stored);
-    const struct validators   validators = validators_of(&stored, view->meta);
+    const struct validators validators = validators_of(&stored, view->meta);
     const struct wall_seconds now = loop_wall(request->worker->loop);
     switch (condition_evaluate(request->head.method, fields, view->status, &validators, now)) {
     case CONDITION_NOT_MODIFIED:
@@ -126,16 +127,17 @@ static void apply_selection(struct request *request, const struct response_view 
     case CONDITION_NONE_OR_TRUE:
         break;
     }
-    if (ranged && request->head.method == METHOD_GET && view->status == 200 && view->length_known && if_range_holds(fields, &validators, now))
+    if (ranged && request->head.method == METHOD_GET && view->status == 200 && view->length_known &&
+        if_range_holds(fields, &validators, now))
         answer_range(request, view, &stored);
 }
 
 static struct bytes extra_fields(struct request *request, const struct response_view *view)
 {
-    char        *out = arena_alloc(&request->arena, EXTRA_MAX_BYTES);
-    char        *at = out;
+    char *out = arena_alloc(&request->arena, EXTRA_MAX_BYTES);
+    char *at = out;
     struct bytes name = worker_pseudonym(request->worker);
-    int64_t      age = freshness_current_age(view->meta, loop_wall(request->worker->loop));
+    int64_t age = freshness_current_age(view->meta, loop_wall(request->worker->loop));
     /* RFC 9111 §5.1: Age on everything that was not got from the origin for this very request; and what came old stays old. */
     if (view->source != SOURCE_FETCHED || age > 0)
         at += sprintf(at, "Age: %ld\r\n", (long)(age < 0 ? 0 : age));
@@ -203,7 +205,7 @@ static enum step account_sent(struct request *request, ssize_t sent)
 static ssize_t send_bytes(struct request *request, const struct iovec *iov, int count, bool last)
 {
     const struct response_head *head = request->response_pending ? &request->response : NULL;
-    ssize_t                     sent = request->stream->ops->send(request->stream, head, iov, count, last);
+    ssize_t sent = request->stream->ops->send(request->stream, head, iov, count, last);
     request->last_sent = request->last_sent || last;
     return sent;
 }
@@ -220,7 +222,7 @@ static size_t iov_bytes(const struct iovec *iov, int count)
 static enum step deliver_piece(struct request *request)
 {
     struct iovec iov[IOV_MAX_PER_SEND];
-    int          count = IOV_MAX_PER_SEND;
+    int count = IOV_MAX_PER_SEND;
     switch (reader_peek(&request->reader, iov, &count, SEND_MAX_BYTES)) {
     case READER_WAIT:
         return request->response_pending ? account_sent(request, send_bytes(request, NULL, 0, false)) : STEP_WAIT;
@@ -235,8 +237,8 @@ static enum step deliver_piece(struct request *request)
         break;
     }
     size_t offered = iov_bytes(iov, count);
-    bool   last = request->body_left_known && offered == request->body_left;
-    bool   last_before = request->last_sent;
+    bool last = request->body_left_known && offered == request->body_left;
+    bool last_before = request->last_sent;
     ssize_t sent = send_bytes(request, iov, count, last);
     if (account_sent(request, sent) == STEP_FINISH)
         return STEP_FINISH;
@@ -253,14 +255,13 @@ enum step step_deliver(struct request *request)
 {
     if (!request->response_prepared) {
         struct response_view view;
-        enum error           error;
+        enum error error;
         reader_head(&request->reader, &view, &error);
         prepare_head(request, &view);
     }
     for (unsigned sends = 0; !request->last_sent; sends++) {
         enum step next;
         if (sends == SENDS_PER_TURN) {
-            request_keep(request);
             mail_post(&request->mail);
             return STEP_WAIT;
         }

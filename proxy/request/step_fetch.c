@@ -32,7 +32,7 @@ static void tunnel_ended(void *context, const struct tunnel_end *end)
 static void fetch_upgraded(void *context, const struct fetch_upgrade *upgrade)
 {
     struct request *request = context;
-    struct headers  fields;
+    struct headers fields;
     headers_init(&fields, &request->arena);
     headers_add_known(&fields, HEADER_CONNECTION, BYTES("upgrade"));
     for (unsigned f = 0; f < upgrade->fields->count; f++) {
@@ -73,12 +73,13 @@ static struct bytes origin_form(struct request *request)
 static struct fetch *fetch_begin(struct request *request, const struct fetch_events *events)
 {
     struct request_head *head = &request->head;
-    bool                 for_cache = request->lookup.outcome != LOOKUP_PASS;
-    struct headers       fields;
+    bool for_cache = request->lookup.outcome != LOOKUP_PASS;
+    struct headers fields;
     forward_fields(&fields, request, &request->arena, for_cache, for_cache ? fill_stale(request->lookup.fill) : NULL);
+    /* What is stored is a GET's response, also when a HEAD found it stale. */
     const struct fetch_request fetch = {
-        .method = head->method,
-        .method_name = head->method_name,
+        .method = for_cache ? METHOD_GET : head->method,
+        .method_name = for_cache ? BYTES("GET") : head->method_name,
         .target = origin_form(request),
         .fields = &fields,
         .upload = head->upload,
@@ -119,7 +120,7 @@ static void invalidate_target(struct request *request, unsigned status)
 enum step step_await_head(struct request *request)
 {
     struct response_view view;
-    enum error           error = ERROR_OK;
+    enum error error = ERROR_OK;
     switch (reader_head(&request->reader, &view, &error)) {
     case READER_HEAD_WAIT:
         return STEP_WAIT;

@@ -26,9 +26,9 @@ static void count(struct request *request, uint64_t duration_us)
 static void write_access_line(struct request *request, uint64_t duration_us)
 {
     const struct request_head *head = &request->head;
-    char                       client[64], line[4096];
-    size_t                     client_len = socket_address_format(&request->peer, client, sizeof client);
-    const struct access_entry  entry = {
+    char client[64], line[4096];
+    size_t client_len = socket_address_format(&request->peer, client, sizeof client);
+    const struct access_entry entry = {
         .client = bytes_from(client, client_len),
         .time = loop_wall(request->worker->loop),
         .method = head->method_name,
@@ -47,7 +47,7 @@ static void write_access_line(struct request *request, uint64_t duration_us)
         .origin = request->origin,
     };
     enum access_format format = request->routes->config->access_log_json ? ACCESS_JSON : ACCESS_COMBINED;
-    size_t             len = access_log_format(&entry, format, line, sizeof line);
+    size_t len = access_log_format(&entry, format, line, sizeof line);
     if (!log_client_write(request->worker->log, LOG_KIND_ACCESS, bytes_from(line, len)))
         counter_add(request->worker->counters, COUNTER_LOG_LINES_DROPPED, 1);
 }
@@ -56,7 +56,7 @@ static void write_access_line(struct request *request, uint64_t duration_us)
 static void log_cause(const struct request *request)
 {
     const struct request_head *head = &request->head;
-    char                       client[64];
+    char client[64];
     if (request->error == ERROR_OK || request->error == ERROR_CLIENT_CLOSED || request->error == ERROR_SITE_UNKNOWN)
         return;
     size_t client_len = socket_address_format(&request->peer, client, sizeof client);
@@ -67,7 +67,7 @@ static void log_cause(const struct request *request)
 enum step step_finish(struct request *request)
 {
     uint64_t duration_us = elapsed_us(request);
-    bool     tunnelled = request->status == 101;
+    bool tunnelled = request->status == 101;
     if (request->reader_is_open)
         reader_close(&request->reader);
     request->reader_is_open = false;

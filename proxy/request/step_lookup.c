@@ -22,7 +22,7 @@ static enum cache_result result_of(const struct lookup *lookup)
 enum step step_lookup(struct request *request)
 {
     struct request_head *head = &request->head;
-    struct lookup       *lookup = &request->lookup;
+    struct lookup *lookup = &request->lookup;
     *lookup = (struct lookup){
         .key = lookup->key,
         .method = head->method,
@@ -33,8 +33,8 @@ enum step step_lookup(struct request *request)
         .reader_waker = &request->mail.waker,
     };
     if (lookup->key.encoded.at == NULL)
-        lookup->key =
-            cache_key_build(cache_hash_key(request->worker->cache), &request->arena, head->scheme, head->authority, head->path, head->query);
+        lookup->key = cache_key_build(cache_hash_key(request->worker->cache), &request->arena, head->scheme, head->authority, head->path,
+                                      head->query);
     cache_lookup(request->worker->cache, lookup, &request->reader);
     request->result = result_of(lookup);
     request->detail = lookup->detail;

@@ -3,7 +3,7 @@
 
 enum step step_purge(struct request *request)
 {
-    struct request_head      *head = &request->head;
+    struct request_head *head = &request->head;
     const struct config_site *site = request->site->config;
     if (!config_network_has(site->purge_allow, site->purge_allow_count, &request->peer.any))
         return respond_error(request, ERROR_FORBIDDEN);

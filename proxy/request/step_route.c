@@ -5,7 +5,7 @@
 static bool passed_here_before(const struct request *request)
 {
     const struct headers *fields = &request->head.fields;
-    struct bytes          name = worker_pseudonym(request->worker);
+    struct bytes name = worker_pseudonym(request->worker);
     static const enum header_id ids[] = {HEADER_VIA, HEADER_CDN_LOOP};
     for (unsigned i = 0; i < 2; i++) {
         for (const struct header *line = headers_find(fields, ids[i]); line != NULL; line = headers_next(fields, line)) {

@@ -38,7 +38,7 @@ struct bytes worker_pseudonym(const struct worker *worker)
 {
     /* One name an instance: all loops share the cache and thus its random key. */
     static _Thread_local char name[24];
-    static _Thread_local int  len;
+    static _Thread_local int len;
     if (len == 0) {
         struct hash128 hash = hash_bytes(cache_hash_key(worker->cache), BYTES("Via"));
         len = snprintf(name, sizeof name, "outrigger-%08x", (unsigned)hash.low);
