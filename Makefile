@@ -28,7 +28,7 @@ LIB_OBJECTS  := $(LIB_SOURCES:%.c=$(BUILD)/%.o) $(LLHTTP_OBJECTS)
 UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c)
 UNIT_TESTS   := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
 
-.PHONY: all unit clean
+.PHONY: all unit lint clean
 all: $(BUILD)/outrigger
 
 $(BUILD)/liboutrigger.a: $(LIB_OBJECTS)
@@ -48,6 +48,17 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/liboutrigger.a
 
 unit: $(UNIT_TESTS)
 	@set -e; for t in $(UNIT_TESTS); do $$t; done
+
+# Files as git knows them, those not yet committed included. clang-tidy counts warnings on stderr even when all is well.
+LINT_FILES = $(shell git ls-files --cached --others --exclude-standard)
+LINT_C     = $(filter base/%.c cache/%.c helpers/%.c proxy/%.c,$(wildcard $(LINT_FILES)))
+lint:
+	@mkdir -p $(BUILD)
+	$(PYTHON) tests/lint/floors.py
+	@$(PYTHON) tests/lint/files.py $(LINT_FILES)
+	$(PYTHON) -m pytest -q -p no:cacheprovider tests/lint
+	@clang-format --dry-run -Werror $(filter %.c,$(wildcard $(LINT_FILES)))
+	@echo $(LINT_C) | xargs -n 2 -P $$(nproc) sh -c 'clang-tidy --quiet "$$@" -- -std=gnu17 $(CPPFLAGS)' tidy 2>$(BUILD)/tidy.err || { grep -v 'warnings* generated' $(BUILD)/tidy.err; false; }
 
 clean:
 	rm -rf build build-address build-thread
