@@ -1,0 +1,57 @@
+"""Fixtures: one accelerator, origin or name server a test, ended with it."""
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+from harness.names import NameServer
+from harness.origin import Origin
+from harness.outrigger import Outrigger
+
+
+@pytest.fixture
+def make_origin():
+    made = []
+
+    def make(**options):
+        made.append(Origin(**options))
+        return made[-1]
+
+    yield make
+    for origin in made:
+        origin.stop()
+
+
+@pytest.fixture
+def origin(make_origin):
+    return make_origin()
+
+
+@pytest.fixture
+def name_server():
+    server = NameServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def make_outrigger(tmp_path):
+    made = []
+
+    def make(*arguments, **options):
+        directory = tmp_path / f"outrigger{len(made)}"
+        directory.mkdir()
+        made.append(Outrigger(directory, *arguments, **options))
+        return made[-1]
+
+    yield make
+    for outrigger in made:
+        outrigger.stop()
+
+
+@pytest.fixture
+def outrigger(make_outrigger, origin):
+    """One in front of `origin`, with the defaults."""
+    return make_outrigger(origin=origin.url)
