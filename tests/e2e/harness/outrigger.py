@@ -86,12 +86,12 @@ class Outrigger:
     def output_text(self):
         return (self.directory / "output").read_text(errors="replace")
 
-    def signal(self, number):
+    def send_signal(self, number):
         self.process.send_signal(number)
 
     def stop(self, number=signal.SIGTERM, timeout=15):
         if self.process and self.process.poll() is None:
-            self.signal(number)
+            self.send_signal(number)
             try:
                 self.process.wait(timeout * SLOW)
             except subprocess.TimeoutExpired:
@@ -106,7 +106,7 @@ class Outrigger:
 
     def reload(self):
         """HUP, and wait until the new configuration serves (or was refused)."""
-        self.signal(signal.SIGHUP)
+        self.send_signal(signal.SIGHUP)
 
     def connect(self, **options):
         return Connection(self.port, **options)
