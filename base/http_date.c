@@ -194,7 +194,7 @@ static char *put_text(char *at, const char *text, size_t len)
 
 void http_date_format(struct wall_seconds date, char out[HTTP_DATE_LEN])
 {
-    static const int64_t first = -62135596800, last = 253402300799; /* years 0001 to 9999: what the format can hold */
+    static const int64_t first = -62167219200, last = 253402300799; /* years 0000 to 9999: what the format can hold */
     int64_t seconds = date.s < first ? first : date.s > last ? last : date.s;
     int64_t days = seconds / SECONDS_PER_DAY - (seconds % SECONDS_PER_DAY < 0);
     unsigned second_of_day = (unsigned)(seconds - days * SECONDS_PER_DAY);
