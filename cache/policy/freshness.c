@@ -10,7 +10,7 @@ static int64_t clamp_seconds(int64_t seconds)
     return seconds < 0 ? 0 : seconds > seconds_max ? seconds_max : seconds;
 }
 
-/* RFC 9111 §5.1: of a list the first member counts, and what is no non-negative integer is ignored. */
+/* RFC 9111 §5.1: of a list the first counts, and what is no non-negative integer is ignored. */
 static int64_t age_value(const struct headers *response)
 {
     for (const struct header *line = headers_find(response, HEADER_AGE); line; line = headers_next(response, line)) {

@@ -1,0 +1,228 @@
+#include "cache/policy/storable.h"
+
+#include "tests/unit/cache/policy/fields.h"
+
+static const struct site_rules defaults = {.heuristic_max_s = 86400, .grace_s = 3600};
+static const struct site_rules cookies = {.heuristic_max_s = 86400, .store_set_cookie = true};
+static const struct site_rules honouring = {.heuristic_max_s = 86400, .honour_request_directives = true};
+static const struct site_rules no_guess = {.heuristic_max_s = 0};
+
+struct case_row {
+    const char *clause;
+    const struct site_rules *rules;
+    enum method method;
+    const char *request;
+    unsigned status;
+    const char *response;
+    enum cache_detail detail; /* DETAIL_NONE: stored */
+};
+
+static struct store_verdict decide(struct arena *arena, const struct case_row *row, struct response_meta *meta)
+{
+    struct headers request_fields = fields_from(arena, row->request), response = fields_from(arena, row->response);
+    struct request_meta request;
+    request_meta_from(&request, row->method, &request_fields);
+    return storable_decide(&request, row->status, &response, row->rules, T0, T0, meta);
+}
+
+#define D  &defaults
+#define OK DETAIL_NONE
+
+Test(storable, verdicts)
+{
+    static const struct case_row cases[] = {
+        /* What makes a response worth storing */
+        {"§3: explicit max-age", D, METHOD_GET, "", 200, "Cache-Control: max-age=60", OK},
+        {"§3: explicit s-maxage", D, METHOD_GET, "", 200, "Cache-Control: s-maxage=60", OK},
+        {"§3: explicit Expires", D, METHOD_GET, "", 200, "Expires: @+60\nDate: @", OK},
+        {"§4.2.2: heuristic", D, METHOD_GET, "", 200, "Last-Modified: @-3600\nDate: @", OK},
+        {"§4.3: a strong validator alone", D, METHOD_GET, "", 200, "ETag: \"a\"", OK},
+        {"§4.3: a weak validator alone", D, METHOD_GET, "", 200, "ETag: W/\"a\"", OK},
+        {"RFC 9110 §8.8.3: a malformed entity tag is none", D, METHOD_GET, "", 200, "ETag: a", DETAIL_NO_FRESHNESS},
+        {"§4.3: Last-Modified alone, no guess", &no_guess, METHOD_GET, "", 200, "Last-Modified: @-3600", OK},
+        {"§3: nothing at all", D, METHOD_GET, "", 200, "Content-Type: text/html", DETAIL_NO_FRESHNESS},
+        {"§3: public says nothing about how long", D, METHOD_GET, "", 200, "Cache-Control: public", DETAIL_NO_FRESHNESS},
+        {"§4.2: stale on arrival", D, METHOD_GET, "", 200, "Cache-Control: max-age=0", DETAIL_ZERO_LIFETIME},
+        {"§4.2: stale on arrival, validator", D, METHOD_GET, "", 200, "Cache-Control: max-age=0\nETag: \"a\"", OK},
+        {"§4.2.1: invalid max-age", D, METHOD_GET, "", 200, "Cache-Control: max-age=x", DETAIL_ZERO_LIFETIME},
+        {"§5.3: invalid Expires", D, METHOD_GET, "", 200, "Expires: 0", DETAIL_ZERO_LIFETIME},
+        {"§4.2.3: Age has used it up", D, METHOD_GET, "", 200, "Cache-Control: max-age=60\nAge: 60", DETAIL_ZERO_LIFETIME},
+        {"§4.2.3: Age leaves a second", D, METHOD_GET, "", 200, "Cache-Control: max-age=60\nAge: 59", OK},
+        {"RFC 5861 §3: of use although stale", D, METHOD_GET, "", 200, "Cache-Control: max-age=0, stale-while-revalidate=9", OK},
+        {"RFC 5861 §4: of use although stale", D, METHOD_GET, "", 200, "Cache-Control: max-age=0, stale-if-error=9", OK},
+        {"RFC 5861 §3: window of 0", D, METHOD_GET, "", 200, "Cache-Control: max-age=0, stale-while-revalidate=0", DETAIL_ZERO_LIFETIME},
+        {"§4.2.4: no use when stale", D, METHOD_GET, "", 200, "Cache-Control: max-age=0, must-revalidate, stale-if-error=9",
+         DETAIL_ZERO_LIFETIME},
+        {"§4.2.4: too stale for its window", D, METHOD_GET, "", 200, "Cache-Control: max-age=5, stale-if-error=9\nAge: 14",
+         DETAIL_ZERO_LIFETIME},
+        {"§5.2.2.4: no-cache with a validator", D, METHOD_GET, "", 200, "Cache-Control: no-cache\nETag: \"a\"", OK},
+        {"§5.2.2.4: no-cache with field names", D, METHOD_GET, "", 200, "Cache-Control: no-cache=\"A\", max-age=9\nETag: \"a\"", OK},
+        {"§5.2.2.4: no-cache, max-age, validator", D, METHOD_GET, "", 200, "Cache-Control: no-cache, max-age=60\nLast-Modified: @-1", OK},
+        {"§5.2.2.4: no-cache, nothing to validate", D, METHOD_GET, "", 200, "Cache-Control: no-cache, max-age=60", DETAIL_NO_CACHE},
+        {"§5.4: Pragma in a response means nothing", D, METHOD_GET, "", 200, "Pragma: no-cache\nCache-Control: max-age=60", OK},
+        {"§5.4: Pragma in a response means nothing", D, METHOD_GET, "", 200, "Pragma: no-cache\nLast-Modified: @-9000", OK},
+        /* Methods */
+        {"RFC 9110 §9.3.2: HEAD", D, METHOD_HEAD, "", 200, "Cache-Control: max-age=60", DETAIL_HEAD_MISS},
+        {"§3: POST", D, METHOD_POST, "", 200, "Cache-Control: max-age=60", DETAIL_METHOD},
+        {"§3: PUT", D, METHOD_PUT, "", 200, "Cache-Control: max-age=60", DETAIL_METHOD},
+        {"§3: OPTIONS", D, METHOD_OPTIONS, "", 200, "Cache-Control: max-age=60", DETAIL_METHOD},
+        {"§3: unknown method", D, METHOD_OTHER, "", 200, "Cache-Control: max-age=60", DETAIL_METHOD},
+        /* Statuses */
+        {"§3: 206", D, METHOD_GET, "", 206, "Cache-Control: max-age=60", DETAIL_PARTIAL},
+        {"§3: 304", D, METHOD_GET, "", 304, "Cache-Control: max-age=60\nETag: \"a\"", DETAIL_STATUS},
+        {"§3: interim", D, METHOD_GET, "", 103, "Cache-Control: max-age=60", DETAIL_STATUS},
+        {"§3: 204", D, METHOD_GET, "", 204, "Cache-Control: max-age=60", OK},
+        {"§3: 299", D, METHOD_GET, "", 299, "Cache-Control: max-age=60", OK},
+        {"§3: 302", D, METHOD_GET, "", 302, "Cache-Control: max-age=60", OK},
+        {"§3: 400", D, METHOD_GET, "", 400, "Cache-Control: max-age=60", OK},
+        {"§3: 404", D, METHOD_GET, "", 404, "Cache-Control: max-age=60", OK},
+        {"§3: 499", D, METHOD_GET, "", 499, "Cache-Control: max-age=60", OK},
+        {"§3: 500", D, METHOD_GET, "", 500, "Cache-Control: max-age=60", OK},
+        {"§3: 503", D, METHOD_GET, "", 503, "Expires: @+60\nDate: @", OK},
+        {"§3: 599", D, METHOD_GET, "", 599, "Cache-Control: max-age=60", OK},
+        {"§3: 999", D, METHOD_GET, "", 999, "Cache-Control: max-age=60", OK},
+        {"§4.2.2: 302 without explicit freshness", D, METHOD_GET, "", 302, "Last-Modified: @-3600\nDate: @", DETAIL_STATUS},
+        {"§4.2.2: 500 without explicit freshness", D, METHOD_GET, "", 500, "ETag: \"a\"", DETAIL_STATUS},
+        {"§4.2.2: 201", D, METHOD_GET, "", 201, "Last-Modified: @-3600\nDate: @", DETAIL_STATUS},
+        {"§4.2.2: 202", D, METHOD_GET, "", 202, "Last-Modified: @-3600\nDate: @", DETAIL_STATUS},
+        {"§4.2.2: 403", D, METHOD_GET, "", 403, "Last-Modified: @-3600\nDate: @", DETAIL_STATUS},
+        {"§4.2.2: 502", D, METHOD_GET, "", 502, "Last-Modified: @-3600\nDate: @", DETAIL_STATUS},
+        {"§4.2.2: 404", D, METHOD_GET, "", 404, "Last-Modified: @-3600\nDate: @", OK},
+        {"§4.2.2: 410", D, METHOD_GET, "", 410, "Last-Modified: @-3600\nDate: @", OK},
+        {"§4.2.2: 501", D, METHOD_GET, "", 501, "Last-Modified: @-3600\nDate: @", OK},
+        {"§5.2.2.9: 599 and public", D, METHOD_GET, "", 599, "Cache-Control: public\nLast-Modified: @-3600\nDate: @", OK},
+        {"§3: no-cache does not make a status storable", D, METHOD_GET, "", 302, "Cache-Control: no-cache\nETag: \"a\"", DETAIL_STATUS},
+        {"RFC 9110 §15.5.13: 412 to a condition", D, METHOD_GET, "If-Match: \"a\"", 412, "Cache-Control: max-age=60", DETAIL_STATUS},
+        {"RFC 9110 §15.5.13: 412 to a condition", D, METHOD_GET, "If-Unmodified-Since: @", 412, "Cache-Control: max-age=60", DETAIL_STATUS},
+        {"RFC 9110 §15.5.13: 412 to nothing", D, METHOD_GET, "", 412, "Cache-Control: max-age=60", OK},
+        {"RFC 9110 §15.5.17: 416 to a range", D, METHOD_GET, "Range: bytes=9-", 416, "Cache-Control: max-age=60", DETAIL_STATUS},
+        {"RFC 9110 §15.5.17: 416 to nothing", D, METHOD_GET, "", 416, "Cache-Control: max-age=60", OK},
+        {"RFC 9110 §15.5.18: 417 to an expectation", D, METHOD_GET, "Expect: x", 417, "Cache-Control: max-age=60", DETAIL_STATUS},
+        {"RFC 9110 §14.2: 200 to a range", D, METHOD_GET, "Range: bytes=9-", 200, "Cache-Control: max-age=60", OK},
+        /* no-store, private */
+        {"§5.2.2.5: no-store", D, METHOD_GET, "", 200, "Cache-Control: no-store", DETAIL_NO_STORE},
+        {"§5.2.2.5: no-store beats freshness", D, METHOD_GET, "", 200, "Cache-Control: max-age=60, no-store\nExpires: @+60",
+         DETAIL_NO_STORE},
+        {"§5.2.2.5: case", D, METHOD_GET, "", 200, "Cache-Control: No-StOrE, max-age=60", DETAIL_NO_STORE},
+        {"§5.2.2.5: on another line", D, METHOD_GET, "", 200, "Cache-Control: max-age=60\nCache-Control: no-store", DETAIL_NO_STORE},
+        {"§5.2.2.7: private", D, METHOD_GET, "", 200, "Cache-Control: private, max-age=60", DETAIL_PRIVATE},
+        {"§5.2.2.7: private with names", D, METHOD_GET, "", 200, "Cache-Control: private=\"a\", max-age=60", DETAIL_PRIVATE},
+        {"§4.2.1: private beats public", D, METHOD_GET, "", 200, "Cache-Control: public, private, s-maxage=60", DETAIL_PRIVATE},
+        {"§5.2.3: quoted text is no directive", D, METHOD_GET, "", 200, "Cache-Control: a=\"no-store, private\", max-age=60", OK},
+        /* must-understand */
+        {"§5.2.2.3: beats no-store", D, METHOD_GET, "", 200, "Cache-Control: max-age=60, no-store, must-understand", OK},
+        {"§5.2.2.3: 404 is understood", D, METHOD_GET, "", 404, "Cache-Control: max-age=60, no-store, must-understand", OK},
+        {"§5.2.2.3: 599 is not", D, METHOD_GET, "", 599, "Cache-Control: max-age=60, no-store, must-understand", DETAIL_MUST_UNDERSTAND},
+        {"§5.2.2.3: 599 is not", D, METHOD_GET, "", 599, "Cache-Control: max-age=60, must-understand", DETAIL_MUST_UNDERSTAND},
+        {"§5.2.2.3: 226 is not", D, METHOD_GET, "", 226, "Cache-Control: max-age=60, must-understand", DETAIL_MUST_UNDERSTAND},
+        {"§5.2.2.3: private remains", D, METHOD_GET, "", 200, "Cache-Control: private, must-understand, max-age=60", DETAIL_PRIVATE},
+        /* Authorization */
+        {"§3.5: Authorization", D, METHOD_GET, "Authorization: x", 200, "Cache-Control: max-age=60", DETAIL_AUTHORIZATION},
+        {"§3.5: Expires", D, METHOD_GET, "Authorization: x", 200, "Expires: @+60\nDate: @", DETAIL_AUTHORIZATION},
+        {"§3.5: public", D, METHOD_GET, "Authorization: x", 200, "Cache-Control: max-age=60, public", OK},
+        {"§3.5: s-maxage", D, METHOD_GET, "Authorization: x", 200, "Cache-Control: s-maxage=60", OK},
+        {"§3.5: must-revalidate", D, METHOD_GET, "Authorization: x", 200, "Cache-Control: max-age=60, must-revalidate", OK},
+        {"§3.5: proxy-revalidate does not help", D, METHOD_GET, "Authorization: x", 200, "Cache-Control: max-age=60, proxy-revalidate",
+         DETAIL_AUTHORIZATION},
+        {"§3.5: an empty one counts", D, METHOD_GET, "Authorization:", 200, "Cache-Control: max-age=60", DETAIL_AUTHORIZATION},
+        {"§3.5: Proxy-Authorization is another matter", D, METHOD_GET, "Proxy-Authorization: x", 200, "Cache-Control: max-age=60", OK},
+        {"RFC 6265: Cookie in the request is none of it", D, METHOD_GET, "Cookie: a=b", 200, "Cache-Control: max-age=60", OK},
+        /* Set-Cookie (§7.3) */
+        {"Set-Cookie", D, METHOD_GET, "", 200, "Cache-Control: max-age=60\nSet-Cookie: a=b", DETAIL_SET_COOKIE},
+        {"Set-Cookie: public is not enough", D, METHOD_GET, "", 200, "Cache-Control: max-age=60, public\nSet-Cookie: a=b",
+         DETAIL_SET_COOKIE},
+        {"Set-Cookie: the site is not enough", &cookies, METHOD_GET, "", 200, "Cache-Control: max-age=60\nSet-Cookie: a=b",
+         DETAIL_SET_COOKIE},
+        {"Set-Cookie: public and the site", &cookies, METHOD_GET, "", 200, "Cache-Control: max-age=60, public\nSet-Cookie: a=b", OK},
+        {"Set-Cookie: s-maxage and the site", &cookies, METHOD_GET, "", 200, "Cache-Control: s-maxage=60\nSet-Cookie: a=b", OK},
+        /* Vary */
+        {"§4.1: Vary", D, METHOD_GET, "", 200, "Cache-Control: max-age=60\nVary: Foo", OK},
+        {"§4.1: *", D, METHOD_GET, "", 200, "Cache-Control: max-age=60\nVary: *", DETAIL_VARY_STAR},
+        {"§4.1: * among others", D, METHOD_GET, "", 200, "Cache-Control: max-age=60\nVary: Foo, *", DETAIL_VARY_STAR},
+        {"§4.1: * on the second line", D, METHOD_GET, "", 200, "Cache-Control: max-age=60\nVary: Foo\nVary: ,*", DETAIL_VARY_STAR},
+        /* The request's no-store */
+        {"§5.2.1.5: ignored", D, METHOD_GET, "Cache-Control: no-store", 200, "Cache-Control: max-age=60", OK},
+        {"§5.2.1.5: honoured", &honouring, METHOD_GET, "Cache-Control: no-store", 200, "Cache-Control: max-age=60",
+         DETAIL_REQUEST_NO_STORE},
+        /* Odd, but no reason */
+        {"RFC 9110 §14.4: Content-Range on a 200", D, METHOD_GET, "", 200, "Cache-Control: max-age=60\nContent-Range: bytes 0-1/2", OK},
+        {"Content-Disposition", D, METHOD_GET, "", 200, "Cache-Control: max-age=60\nContent-Disposition: attachment", OK},
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct response_meta meta;
+        struct store_verdict verdict = decide(&arena, &cases[i], &meta);
+        cr_expect_eq(verdict.detail, cases[i].detail, "%s: %u: %s: %s", cases[i].clause, cases[i].status, cases[i].response,
+                     detail_word(verdict.detail));
+        cr_expect_eq(verdict.store, cases[i].detail == DETAIL_NONE, "%s", cases[i].clause);
+    }
+    arena_free(&arena);
+}
+
+Test(storable, flags)
+{
+    static const struct {
+        const char *clause, *request, *response;
+        uint32_t flags;
+    } cases[] = {
+        {"nothing", "", "Cache-Control: max-age=60", 0},
+        {"§5.2.2.4", "", "Cache-Control: no-cache", RESPONSE_NO_CACHE},
+        {"§5.2.2.4: with names", "", "Cache-Control: no-cache=\"a\"", RESPONSE_NO_CACHE},
+        {"§5.2.2.2", "", "Cache-Control: must-revalidate", RESPONSE_MUST_REVALIDATE},
+        {"§5.2.2.8", "", "Cache-Control: proxy-revalidate", RESPONSE_MUST_REVALIDATE},
+        {"§5.2.2.10", "", "Cache-Control: s-maxage=60", RESPONSE_MUST_REVALIDATE},
+        {"RFC 8246", "", "Cache-Control: immutable", RESPONSE_IMMUTABLE},
+        {"RFC 9110 §6.6.1", "", "Date: @", RESPONSE_HAS_DATE},
+        {"RFC 9110 §6.6.1: invalid", "", "Date: today", 0},
+        {"RFC 9110 §8.8.2", "", "Cache-Control: max-age=1\nLast-Modified: @-60", RESPONSE_HAS_VALIDATOR},
+        {"RFC 9110 §8.8.2: invalid", "", "Last-Modified: yesterday", 0},
+        {"RFC 9110 §8.8.3", "", "ETag: \"\"", RESPONSE_HAS_VALIDATOR},
+        {"RFC 9110 §8.8.3: invalid", "", "ETag: \"a", 0},
+        {"§4.2.2", "", "Last-Modified: @-60", RESPONSE_HAS_VALIDATOR | RESPONSE_HEURISTIC},
+        {"§3.5", "Authorization: x", "Foo: bar", RESPONSE_AUTHORIZED},
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct case_row row = {cases[i].clause, D, METHOD_GET, cases[i].request, 200, cases[i].response, OK};
+        struct response_meta meta;
+        decide(&arena, &row, &meta);
+        cr_expect_eq(meta.flags, cases[i].flags, "%s: %s: %x", cases[i].clause, cases[i].response, meta.flags);
+    }
+    arena_free(&arena);
+}
+
+Test(storable, meta_is_filled_whatever_the_verdict)
+{
+    struct arena arena;
+    arena_init(&arena);
+    struct headers request_fields = fields_from(&arena, "");
+    struct headers response = fields_from(&arena, "Cache-Control: no-store, max-age=60, stale-while-revalidate=7, stale-if-error=8\n"
+                                                  "Date: @-5\nAge: 20\nLast-Modified: @-100");
+    struct request_meta request;
+    request_meta_from(&request, METHOD_GET, &request_fields);
+    struct response_meta meta;
+    memset(&meta, 0xff, sizeof(meta));
+    struct store_verdict verdict = storable_decide(&request, 200, &response, D, T0, after(2), &meta);
+    cr_expect_eq(verdict.detail, DETAIL_NO_STORE);
+    cr_expect_eq(meta.request_time_s, T0.s);
+    cr_expect_eq(meta.response_time_s, T0.s + 2);
+    cr_expect_eq(meta.date_s, T0.s - 5);
+    cr_expect_eq(meta.last_modified_s, T0.s - 100);
+    cr_expect_eq(meta.corrected_initial_age_s, 22);
+    cr_expect_eq(meta.lifetime_s, 60);
+    cr_expect_eq(meta.stale_while_revalidate_s, 7);
+    cr_expect_eq(meta.stale_if_error_s, 8);
+    cr_expect_eq(meta.status, 200);
+    cr_expect_eq(meta.reserved, 0, "it is written to disk");
+
+    struct headers nothing = fields_from(&arena, "");
+    storable_decide(&request, 200, &nothing, D, T0, after(2), &meta);
+    cr_expect_eq(meta.date_s, T0.s + 2, "RFC 9110 §6.6.1: generated");
+    cr_expect_eq(meta.last_modified_s, META_ABSENT);
+    cr_expect_eq(meta.lifetime_s, 0);
+    cr_expect_eq(meta.stale_while_revalidate_s, META_ABSENT);
+    cr_expect_eq(meta.stale_if_error_s, META_ABSENT);
+    arena_free(&arena);
+}

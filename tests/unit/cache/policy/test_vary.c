@@ -1,0 +1,140 @@
+#include "cache/policy/vary.h"
+
+#include "tests/unit/cache/policy/fields.h"
+
+#include <stdio.h>
+
+Test(vary, parse)
+{
+    static const struct {
+        const char *clause, *response;
+        enum vary_kind kind;
+        const char *names;
+    } cases[] = {
+        {"RFC 9110 §12.5.5: absent", "Date: @", VARY_NONE, NULL},
+        {"RFC 9110 §12.5.5: one", "Vary: Foo", VARY_FIELDS, "foo"},
+        {"RFC 9110 §5.1: names have no case", "Vary: ACCEPT-encoding", VARY_FIELDS, "accept-encoding"},
+        {"order does not matter", "Vary: Foo, Bar, Baz", VARY_FIELDS, "bar,baz,foo"},
+        {"order does not matter", "Vary: Baz, Foo, Bar", VARY_FIELDS, "bar,baz,foo"},
+        {"a prefix sorts first", "Vary: accept-encoding, accept", VARY_FIELDS, "accept,accept-encoding"},
+        {"RFC 9110 §5.3: several lines", "Vary: Foo\nVary: Bar", VARY_FIELDS, "bar,foo"},
+        {"repeated", "Vary: Foo, foo\nVary: FOO", VARY_FIELDS, "foo"},
+        {"RFC 9110 §5.6.1: empty members", "Vary: ,, Foo ,,Bar,", VARY_FIELDS, "bar,foo"},
+        {"RFC 9110 §5.6.1: nothing but empty members", "Vary: , ,", VARY_NONE, NULL},
+        {"RFC 9110 §5.6.1: empty", "Vary:", VARY_NONE, NULL},
+        {"RFC 9110 §12.5.5: *", "Vary: *", VARY_STAR, NULL},
+        {"RFC 9110 §12.5.5: * twice", "Vary: *, *", VARY_STAR, NULL},
+        {"RFC 9110 §12.5.5: * on two lines", "Vary: *\nVary: *", VARY_STAR, NULL},
+        {"RFC 9110 §12.5.5: * after an empty member", "Vary: , *", VARY_STAR, NULL},
+        {"RFC 9110 §12.5.5: * after an empty line", "Vary:\nVary: *", VARY_STAR, NULL},
+        {"RFC 9110 §12.5.5: * first", "Vary: *, Foo", VARY_STAR, NULL},
+        {"RFC 9110 §12.5.5: * last", "Vary: Foo, *", VARY_STAR, NULL},
+        {"RFC 9110 §12.5.5: * on another line", "Vary: Foo\nVary: *", VARY_STAR, NULL},
+        {"RFC 9110 §5.6.2: * is a token character elsewhere", "Vary: a*", VARY_FIELDS, "a*"},
+        {"malformed: who knows what it varies on", "Vary: Foo Bar", VARY_STAR, NULL},
+        {"malformed: quoted", "Vary: \"Foo\"", VARY_STAR, NULL},
+        {"malformed: among others", "Vary: Foo, B@r", VARY_STAR, NULL},
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct headers response = fields_from(&arena, cases[i].response);
+        struct bytes names = BYTES_NONE;
+        cr_expect_eq(vary_parse(&response, &arena, &names), cases[i].kind, "%s: %s", cases[i].clause, cases[i].response);
+        cr_expect_eq(vary_kind(&response), cases[i].kind, "%s: %s", cases[i].clause, cases[i].response);
+        if (cases[i].names)
+            cr_expect(bytes_equal(names, bytes_from_string(cases[i].names)), "%s: %.*s", cases[i].clause, BYTES_FMT(names));
+    }
+    arena_free(&arena);
+}
+
+Test(vary, requests_that_select_the_same_response_and_those_that_do_not)
+{
+    static const struct {
+        const char *clause, *names, *left, *right;
+        bool same;
+    } cases[] = {
+        /* Any field */
+        {"§4.1: the same", "foo", "Foo: 1", "Foo: 1", true},
+        {"§4.1: another value", "foo", "Foo: 1", "Foo: 2", false},
+        {"§4.1: other fields do not count", "foo", "Foo: 1\nOther: 2", "Foo: 1\nOther: 3", true},
+        {"§4.1: absent in both", "foo", "", "Bar: 1", true},
+        {"§4.1: absent in one", "foo", "Foo: 1", "", false},
+        {"§4.1: absent is not empty", "foo", "Foo:", "", false},
+        {"§4.1: empty in both", "foo", "Foo:", "Foo: ", true},
+        {"§4.1: all fields count", "bar,foo", "Foo: 1\nBar: 2", "Foo: 1\nBar: 3", false},
+        {"§4.1: in any order of lines", "bar,foo", "Foo: 1\nBar: 2", "Bar: 2\nFoo: 1", true},
+        {"§4.1: values do not run into each other", "bar,foo", "Bar: ab\nFoo: c", "Bar: a\nFoo: bc", false},
+        {"§4.1: nor into absence", "bar,foo", "Bar: a", "Foo: a", false},
+        {"RFC 9110 §5.3: lines are joined", "foo", "Foo: 1, 2", "Foo: 1\nFoo: 2", true},
+        {"RFC 9110 §5.3: in their order", "foo", "Foo: 1\nFoo: 2", "Foo: 2\nFoo: 1", false},
+        {"§4.1: white space beside commas", "foo", "Foo: 1,2", "Foo:  1 ,\t2 ", true},
+        {"white space inside a member counts", "foo", "Foo: a b", "Foo: a  b", false},
+        {"quoted strings are left alone", "foo", "Foo: \"a, b\"", "Foo: \"a,b\"", false},
+        {"quoted strings with escaped quotes too", "foo", "Foo: \"\\\", b\"", "Foo: \"\\\",b\"", false},
+        {"after a quoted string it goes on", "foo", "Foo: \"a\" , b", "Foo: \"a\",b", true},
+        {"order of unknown members counts", "foo", "Foo: 1, 2", "Foo: 2, 1", false},
+        {"case of unknown members counts", "foo", "Foo: a", "Foo: A", false},
+        {"number of members counts", "foo", "Foo: a,,b", "Foo: a,b", false},
+        {"case of the name does not", "foo", "foo: 1", "FOO: 1", true},
+        /* Fields that are no lists */
+        {"RFC 9110 §10.1.5: User-Agent", "user-agent", "User-Agent: a, b", "User-Agent: a,b", false},
+        {"RFC 9110 §11.6.2: Authorization", "authorization", "Authorization: D a=1, b=2", "Authorization: D a=1,b=2", false},
+        {"RFC 6265 §5.4: Cookie", "cookie", "Cookie: a=1, b", "Cookie: a=1,b", false},
+        /* Accept-Encoding */
+        {"RFC 9110 §12.5.3: order of equal weights", "accept-encoding", "Accept-Encoding: gzip, br", "Accept-Encoding: br,gzip", true},
+        {"RFC 9110 §8.4.1: case", "accept-encoding", "Accept-Encoding: GZip", "Accept-Encoding: gzip", true},
+        {"RFC 9110 §8.4.1.3: x-gzip", "accept-encoding", "Accept-Encoding: x-gzip", "Accept-Encoding: gzip", true},
+        {"RFC 9110 §8.4.1.1: x-compress", "accept-encoding", "Accept-Encoding: X-Compress", "Accept-Encoding: compress", true},
+        {"RFC 9110 §12.4.2: q=1", "accept-encoding", "Accept-Encoding: gzip;q=1.0", "Accept-Encoding: gzip", true},
+        {"RFC 9110 §12.4.2: digits", "accept-encoding", "Accept-Encoding: gzip;q=0.50", "Accept-Encoding: gzip;q=0.5", true},
+        {"RFC 9110 §12.4.2: white space", "accept-encoding", "Accept-Encoding: gzip ; Q=0.5", "Accept-Encoding: gzip;q=0.5", true},
+        {"RFC 9110 §12.4.2: weights differ", "accept-encoding", "Accept-Encoding: gzip;q=0.5", "Accept-Encoding: gzip;q=0.6", false},
+        {"RFC 9110 §12.4.2: thousandths count", "accept-encoding", "Accept-Encoding: gzip;q=0.501", "Accept-Encoding: gzip;q=0.5", false},
+        {"RFC 9110 §12.5.3: q=0 forbids", "accept-encoding", "Accept-Encoding: gzip;q=0", "Accept-Encoding: gzip", false},
+        {"RFC 9110 §12.5.3: one more coding", "accept-encoding", "Accept-Encoding: gzip, br", "Accept-Encoding: gzip", false},
+        {"RFC 9110 §12.5.3: repeated", "accept-encoding", "Accept-Encoding: gzip, gzip", "Accept-Encoding: gzip", true},
+        {"RFC 9110 §12.5.3: empty is identity only", "accept-encoding", "Accept-Encoding:", "", false},
+        {"RFC 9110 §12.5.3: lines", "accept-encoding", "Accept-Encoding: br\nAccept-Encoding: gzip", "Accept-Encoding: gzip, br", true},
+        {"RFC 9110 §12.4.2: an invalid weight is compared as it is", "accept-encoding", "Accept-Encoding: gzip;q=2",
+         "Accept-Encoding: gzip", false},
+        {"RFC 9110 §12.4.2: an invalid weight is compared as it is", "accept-encoding", "Accept-Encoding: gzip;q=1.5",
+         "Accept-Encoding: gzip;q=0.5", false},
+        {"a parameter that is none is compared as it is", "accept-encoding", "Accept-Encoding: gzip;x=1", "Accept-Encoding: gzip", false},
+        /* Accept-Language */
+        {"RFC 9110 §12.5.4: order of equal weights", "accept-language", "Accept-Language: en, de", "Accept-Language: de, en", true},
+        {"RFC 4647 §2: case", "accept-language", "Accept-Language: en-GB", "Accept-Language: EN-gb", true},
+        {"white space", "accept-language", "Accept-Language: en, de", "Accept-Language:  en ,   de", true},
+        {"RFC 9110 §12.4.2: weights sort", "accept-language", "Accept-Language: fr;q=0.5, de", "Accept-Language: de;q=1, fr;q=0.500", true},
+        {"RFC 9110 §12.4.2: weights exchanged", "accept-language", "Accept-Language: fr;q=0.5, de", "Accept-Language: de;q=0.5, fr", false},
+        {"RFC 4647 §2.1: x- is no alias here", "accept-language", "Accept-Language: x-gzip", "Accept-Language: gzip", false},
+        {"RFC 9110 §12.5.2: Accept-Charset", "accept-charset", "Accept-Charset: UTF-8, latin1", "Accept-Charset: latin1,utf-8", true},
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct headers left = fields_from(&arena, cases[i].left), right = fields_from(&arena, cases[i].right);
+        struct bytes names = bytes_from_string(cases[i].names);
+        struct bytes a = vary_values(names, &left, &arena), b = vary_values(names, &right, &arena);
+        cr_expect_eq(bytes_equal(a, b), cases[i].same, "%s: '%s' and '%s'", cases[i].clause, cases[i].left, cases[i].right);
+    }
+    arena_free(&arena);
+}
+
+Test(vary, a_list_too_long_to_sort_is_still_compared)
+{
+    char left[2048] = "Accept-Language: ", right[2048] = "Accept-Language: ";
+    for (int i = 0; i < 100; i++) {
+        sprintf(left + strlen(left), "l%d,", i);
+        sprintf(right + strlen(right), " l%d , ", i);
+    }
+    struct arena arena;
+    arena_init(&arena);
+    struct headers a = fields_from(&arena, left), b = fields_from(&arena, right);
+    struct bytes names = BYTES("accept-language");
+    cr_expect(bytes_equal(vary_values(names, &a, &arena), vary_values(names, &b, &arena)));
+    strcat(right, "x");
+    b = fields_from(&arena, right);
+    cr_expect_not(bytes_equal(vary_values(names, &a, &arena), vary_values(names, &b, &arena)));
+    arena_free(&arena);
+}
