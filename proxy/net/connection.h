@@ -32,6 +32,8 @@ struct connection_events {
     void (*writable)(void *owner);
     /* Connecting only: ERROR_OK, or why not (ORIGIN_REFUSED, ORIGIN_UNREACHABLE). */
     void (*connected)(void *owner, enum error error);
+    /* May be NULL. While nothing is wanted: the peer reset the connection. A FIN alone is not told: a half-closed client still gets its response. */
+    void (*broken)(void *owner);
 };
 
 /* Takes an accepted, non-blocking socket. */
@@ -43,7 +45,8 @@ void connection_set_owner(struct connection *connection, const struct connection
 
 enum { WANT_NOTHING = 0, WANT_READ = 1, WANT_WRITE = 2 };
 
-/* Which callbacks are wanted from now on. Costs a system call only when it changes what the kernel was told. Starts as WANT_NOTHING. */
+/* Which callbacks are wanted from now on. Costs a system call only when it changes what the kernel was told: what is wanted no more is told when it
+ * happens all the same. Starts as WANT_NOTHING. */
 void connection_want(struct connection *connection, unsigned wants);
 unsigned connection_wants(const struct connection *connection);
 

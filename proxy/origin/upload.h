@@ -10,7 +10,7 @@ enum upload_state {
     UPLOAD_DATA,   /* *data is not empty */
     UPLOAD_WAIT,   /* `ready` is called when that changes */
     UPLOAD_END,    /* the whole body was consumed */
-    UPLOAD_FAILED, /* the client broke off or broke a rule: the origin's connection must be closed */
+    UPLOAD_FAILED, /* the client broke off or broke a rule (`error`): the origin's connection must be closed */
 };
 
 struct upload;
@@ -26,6 +26,7 @@ struct upload {
     bool     length_known;  /* else it is sent chunked */
     uint64_t length;
     bool     started;       /* peek was called: the request cannot be sent again */
+    enum error error;       /* why UPLOAD_FAILED: what the client is answered when it still can be */
     /* set by the fetch; NULL when nobody listens */
     void (*ready)(void *context);
     void *context;

@@ -24,17 +24,19 @@ struct response_head {
 enum { STREAM_GONE = -1 };
 
 struct stream_ops {
-    /* 1xx towards a client that can take it (HTTP/1.1; RFC 9110 §15.2). */
+    /* 1xx, 101 included, towards a client that can take it (HTTP/1.1; RFC 9110 §15.2); dropped where it cannot. */
     void (*interim)(struct stream *stream, unsigned status, const struct headers *fields);
     /* Sends the head (once, with the first call; NULL later) and as much of the body as goes out now, in one writev. Returns the body bytes taken
-     * or STREAM_GONE. When it takes fewer than offered, request_writable follows. `last`: the body ends with these bytes.
+     * or STREAM_GONE: the client is not there any more, and `finished` (broken) is all that may still be called. When it takes fewer than offered,
+     * request_writable follows. `last`: the body ends with these bytes; they are offered again until all are taken.
      * Memory behind `iov` and `head` is not needed after return: what the kernel did not take of the head is copied, of the body is not taken. */
     ssize_t (*send)(struct stream *stream, const struct response_head *head, const struct iovec *iov, int count, bool last);
     /* Everything handed over with `last` has reached the kernel? If not, request_writable follows. */
     bool (*is_flushed)(struct stream *stream);
     /* The response is over and the request is freed after this returns. `broken`: it ended before its end: the client must see that (reset). */
     void (*finished)(struct stream *stream, bool broken);
-    /* For a tunnel: the connection changes hands; `unread` is what the client sent behind its head, borrowed until the turn ends. The stream is gone. */
+    /* For a tunnel, after interim(101): the connection changes hands; `unread` is what the client sent behind its head, borrowed until the turn ends.
+     * The stream is gone. */
     struct connection *(*take_connection)(struct stream *stream, struct bytes *unread);
 };
 

@@ -12,6 +12,7 @@
 #include "proxy/observe/counters.h"
 
 struct admin;
+struct h1_clients;
 struct routes;
 struct request;
 
@@ -30,6 +31,7 @@ struct worker {
     struct list spare;    /* cleared, to be used again */
     unsigned    spare_count;
     unsigned    connections; /* clients of this loop */
+    struct h1_clients *clients; /* proxy/client's own; NULL until the first one comes */
     bool        draining;    /* keep-alive ends, listeners are closed */
 };
 
