@@ -97,6 +97,13 @@ struct message_roots {
     uint32_t unused;
 };
 
+struct message_resolver_settings {
+    uint32_t timeout_ms;  /* of the first try; doubles with each further one */
+    uint32_t tries;       /* of each server */
+    uint32_t question_ms; /* a name not answered by then has failed: below the client's deadline, or a slow server looks like a hung helper */
+    uint32_t hosts_file;  /* whether /etc/hosts is asked first */
+};
+
 struct message_log_file {
     uint32_t kind;
     uint32_t unused;
