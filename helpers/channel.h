@@ -38,10 +38,20 @@ enum channel_event { CHANNEL_MESSAGE, CHANNEL_EMPTY, CHANNEL_BROKEN };
 
 /* `message` is borrowed until the next call. CHANNEL_EMPTY: this side is marked as sleeping, and a wake follows the next flush of the peer. */
 enum channel_event channel_receive(struct channel *channel, struct message *message);
+/* The same, but CHANNEL_EMPTY does not mark this side as sleeping: no wake follows, the caller looks again by itself soon. */
+enum channel_event channel_receive_awake(struct channel *channel, struct message *message);
 /* Swallows the bell's bytes; call when channel_fd is readable. False: the peer is gone (what it sent before can still be received). */
 bool channel_answer_bell(struct channel *channel);
 
 /* Bytes waiting to be taken by the peer: the queue's depth for metrics. */
 size_t channel_backlog(const struct channel *channel);
+
+/* Positions in the stream of bytes to the peer. A message that ended at channel_sent has been taken when channel_taken reaches that value: what a
+ * dead peer can have been working on. */
+uint64_t channel_sent(const struct channel *channel);
+uint64_t channel_taken(const struct channel *channel);
+
+/* Sends again, through `channel`, what the dead peer of `dead` never took. What finds no room is left; returns the number of messages left behind. */
+size_t channel_adopt_backlog(struct channel *channel, struct channel *dead);
 
 #endif
