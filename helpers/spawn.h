@@ -25,7 +25,10 @@ pid_t spawn_process(const struct spawn_settings *settings);
 /* What the re-executed binary finds: role and number from its arguments. False when this is not a re-execution. */
 bool spawn_is_child(int argc, char **argv, enum role *role, unsigned *number);
 
-/* Sets the title seen by ps. `argv` is the process's own. */
+/* The level that the parent chose, NULL when it chose none. Borrowed from argv: ask before spawn_set_title. */
+const char *spawn_log_level(int argc, char **argv);
+
+/* Sets the title seen by ps; argv's strings are gone afterwards. `argv` is the process's own. */
 void spawn_set_title(int argc, char **argv, const char *title);
 
 #endif
