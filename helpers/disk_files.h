@@ -1,0 +1,31 @@
+/* The disk helper's engine: files below the allowed roots, read into the slab.
+ *
+ * A path is confined to its root by the kernel (openat2, RESOLVE_BENEATH): symbolic links may be followed as long as they stay inside.
+ * Components that begin with a dot do not exist for us (`..` among them). Only regular files are read.
+ */
+#ifndef HELPERS_DISK_FILES_H
+#define HELPERS_DISK_FILES_H
+
+#include "base/bytes.h"
+#include "helpers/messages.h"
+
+#include <stdbool.h>
+
+enum { OPEN_FILES_MAX = 64 };
+
+struct disk_files;
+
+/* `memory` (of `size` bytes) is the slab's mapping; borrowed. */
+struct disk_files *disk_files_new(char *memory, size_t size);
+void               disk_files_free(struct disk_files **files);
+
+/* `roots`: `count` absolute paths, each with its NUL; copied, the earlier ones are forgotten. False when malformed (nothing changes). */
+bool disk_files_set_roots(struct disk_files *files, struct bytes roots, unsigned count);
+
+/* Blocks. `target`: root NUL path. False when the request itself breaks a rule: malformed target, bytes outside the slab. */
+bool disk_files_read(struct disk_files *files, const struct message_file_read *request, struct bytes target, struct message_file_answer *answer);
+
+/* Asks the kernel to fetch what probably comes next (the piece after the last one read). Call once the answer is sent. */
+void disk_files_read_ahead(struct disk_files *files);
+
+#endif
