@@ -1,0 +1,292 @@
+/* The way back: a configuration as YAML, for -T, and the YAML that stands for a command line without a file. */
+#include "proxy/config/address.h"
+#include "proxy/config/units.h"
+#include "proxy/config/values.h"
+
+#include <stdlib.h>
+
+/* Plain only what no reader takes for anything else: not empty, no word that YAML knows, nothing with a meaning in YAML. */
+static bool scalar_is_plain(struct bytes text)
+{
+    static const char *const words[] = {"true", "false", "null", "on", "off", "yes", "no"};
+
+    if (text.len == 0 || !((byte_lower(text.at[0]) >= 'a' && byte_lower(text.at[0]) <= 'z') || text.at[0] == '/' ||
+                           (text.at[0] >= '0' && text.at[0] <= '9')))
+        return false;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.at[i];
+        bool last = i + 1 == text.len;
+        if (!((byte_lower(c) >= 'a' && byte_lower(c) <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '/' || c == '-' || c == '_' ||
+              (c == ':' && !last)))
+            return false;
+    }
+    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (bytes_equal_nocase(text, bytes_from_string(words[i])))
+            return false;
+    }
+    return true;
+}
+
+static void scalar_print(struct bytes text, FILE *out)
+{
+    if (scalar_is_plain(text)) {
+        fwrite(text.at, 1, text.len, out);
+        return;
+    }
+    fputc('"', out);
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.at[i];
+        if (c == '"' || c == '\\')
+            fprintf(out, "\\%c", c);
+        else if (c < 0x20 || c == 0x7f)
+            fprintf(out, "\\x%02x", c);
+        else
+            fputc(c, out);
+    }
+    fputc('"', out);
+}
+
+typedef void value_printer(const struct setting *setting, const void *field, FILE *out);
+
+static void print_number(const struct setting *setting, const void *field, FILE *out)
+{
+    (void)setting;
+    fprintf(out, "%u", *(const unsigned *)field);
+}
+
+static void print_size(const struct setting *setting, const void *field, FILE *out)
+{
+    char text[UNIT_TEXT_MAX];
+
+    size_format(setting->type == VALUE_SIZE32 ? *(const unsigned *)field : *(const uint64_t *)field, text);
+    fputs(text, out);
+}
+
+static void print_duration(const struct setting *setting, const void *field, FILE *out)
+{
+    int64_t value = *(const int64_t *)field;
+    char text[UNIT_TEXT_MAX] = "off";
+
+    if (value >= 0)
+        duration_format(setting->type == VALUE_MILLISECONDS ? value : value * 1000, text);
+    fputs(text, out);
+}
+
+static void print_flag(const struct setting *setting, const void *field, FILE *out)
+{
+    bool value = *(const bool *)field;
+
+    if (setting->type == VALUE_ACCESS_FORMAT)
+        fputs(value ? "json" : "combined", out);
+    else
+        fputs(value ? "true" : "false", out);
+}
+
+static void print_level(const struct setting *setting, const void *field, FILE *out)
+{
+    static const char *const words[] = {
+        [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug"};
+
+    (void)setting;
+    fputs(words[*(const enum log_level *)field], out);
+}
+
+static void print_string(const struct setting *setting, const void *field, FILE *out)
+{
+    const char *text = *(const char *const *)field;
+
+    (void)setting;
+    if (text)
+        scalar_print(bytes_from_string(text), out);
+    else
+        fputs("off", out);
+}
+
+static void print_address(const struct setting *setting, const void *field, FILE *out)
+{
+    const struct config_address *address = field;
+
+    (void)setting;
+    if (address->length > 0)
+        scalar_print(address->text, out);
+    else
+        fputs("off", out);
+}
+
+static void print_text(const struct setting *setting, const void *field, FILE *out)
+{
+    (void)setting;
+    scalar_print(*(const struct bytes *)field, out);
+}
+
+static void print_servers(const struct setting *setting, const void *field, FILE *out)
+{
+    struct bytes servers = *(const struct bytes *)field, server;
+    const char *separator = "[";
+
+    (void)setting;
+    while (bytes_next_list_member(&servers, &server)) {
+        fputs(separator, out);
+        scalar_print(server, out);
+        separator = ", ";
+    }
+    fputc(']', out);
+}
+
+static const struct config_site *site_of(const struct setting *setting, const void *field)
+{
+    return (const struct config_site *)((const char *)field - setting->offset);
+}
+
+static void print_hosts(const struct setting *setting, const void *field, FILE *out)
+{
+    const struct config_site *site = site_of(setting, field);
+
+    fputc('[', out);
+    for (unsigned i = 0; i < site->host_count; i++) {
+        fputs(i > 0 ? ", " : "", out);
+        scalar_print(site->hosts[i], out);
+    }
+    fputc(']', out);
+}
+
+static void print_origins(const struct setting *setting, const void *field, FILE *out)
+{
+    const struct config_site *site = site_of(setting, field);
+
+    fputc('[', out);
+    for (unsigned i = 0; i < site->origin_count; i++) {
+        fputs(i > 0 ? ", " : "", out);
+        scalar_print(site->origins[i].url, out);
+    }
+    fputc(']', out);
+}
+
+static void print_networks(const struct setting *setting, const void *field, FILE *out)
+{
+    const struct config_site *site = site_of(setting, field);
+    char text[64];
+
+    fputc('[', out);
+    for (unsigned i = 0; i < site->purge_allow_count; i++) {
+        fputs(i > 0 ? ", " : "", out);
+        network_format(&site->purge_allow[i], text);
+        scalar_print(bytes_from_string(text), out);
+    }
+    fputc(']', out);
+}
+
+static value_printer *const printers[] = {
+    [VALUE_WORKERS] = print_number,
+    [VALUE_COUNT] = print_number,
+    [VALUE_SIZE] = print_size,
+    [VALUE_SIZE32] = print_size,
+    [VALUE_MILLISECONDS] = print_duration,
+    [VALUE_SECONDS] = print_duration,
+    [VALUE_SECONDS_OR_OFF] = print_duration,
+    [VALUE_FLAG] = print_flag,
+    [VALUE_ACCESS_FORMAT] = print_flag,
+    [VALUE_LOG_LEVEL] = print_level,
+    [VALUE_LOG] = print_string,
+    [VALUE_LOG_OR_OFF] = print_string,
+    [VALUE_SOCKET_OR_OFF] = print_string,
+    [VALUE_USER] = print_string,
+    [VALUE_ADDRESS] = print_address,
+    [VALUE_ADDRESS_OR_OFF] = print_address,
+    [VALUE_HOST_HEADER] = print_text,
+    [VALUE_SERVERS] = print_servers,
+    [VALUE_HOSTS] = print_hosts,
+    [VALUE_ORIGINS] = print_origins,
+    [VALUE_NETWORKS] = print_networks,
+};
+_Static_assert(sizeof(printers) / sizeof(printers[0]) == VALUE_LISTENERS, "a printer for each type of value");
+
+/* A setting without a default that was not given has nothing to print. */
+static bool is_absent(const struct setting *setting, const void *field)
+{
+    if (setting->type == VALUE_USER)
+        return !*(const char *const *)field;
+    return (setting->type == VALUE_HOST_HEADER || setting->type == VALUE_SERVERS) && !((const struct bytes *)field)->at;
+}
+
+static void print_listeners(const struct config *config, FILE *out);
+static void print_sites(const struct config *config, FILE *out);
+
+/* The settings of a scope, `indent` deep; `lead` stands in front of the first line (the dash of a list's item). */
+static void print_scope(const struct config *config, enum setting_scope scope, const void *owner, unsigned indent, const char *lead,
+                        FILE *out)
+{
+    for (unsigned i = 0; i < settings_count; i++) {
+        const struct setting *setting = &settings[i];
+        const void *field = (const char *)owner + setting->offset;
+        if (setting->scope != scope || setting->type == VALUE_UNSUPPORTED || (setting->type < VALUE_LISTENERS && is_absent(setting, field)))
+            continue;
+        unsigned depth = indent + (setting_prefix(setting).len > 0 ? 2 : 0);
+        fprintf(out, "%*s%s%.*s:", (int)(depth - strlen(lead)), "", lead, BYTES_FMT(setting_key(setting)));
+        lead = "";
+        if (setting->type < VALUE_LISTENERS) {
+            fputc(' ', out);
+            printers[setting->type](setting, field, out);
+        }
+        fputc('\n', out);
+        if (setting->type == VALUE_LISTENERS)
+            print_listeners(config, out);
+        else if (setting->type == VALUE_SITES)
+            print_sites(config, out);
+    }
+}
+
+static void print_listeners(const struct config *config, FILE *out)
+{
+    for (unsigned i = 0; i < config->listener_count; i++)
+        print_scope(config, SCOPE_LISTENER, &config->listeners[i], 4, "- ", out);
+}
+
+static void print_sites(const struct config *config, FILE *out)
+{
+    for (unsigned i = 0; i < config->site_count; i++)
+        print_scope(config, SCOPE_SITE, &config->sites[i], 4, "- ", out);
+}
+
+void config_print(const struct config *config, FILE *out)
+{
+    print_scope(config, SCOPE_ROOT, config, 0, "", out);
+}
+
+static void synthesise_list(FILE *out, const char *key, const char *const *items, unsigned count)
+{
+    fprintf(out, "%s: [", key);
+    for (unsigned i = 0; i < count; i++) {
+        fputs(i > 0 ? ", " : "", out);
+        scalar_print(bytes_from_string(items[i]), out);
+    }
+    fputs("]\n", out);
+}
+
+/* What the demo's origin takes to answer, so that a hit can be felt. */
+#define DEMO_FILES "    files: {delay: 100ms, max_age: 60s}\n"
+
+struct bytes config_synthesise(struct arena *arena, const char *const *origins, unsigned origin_count, const char *const *listens,
+                               unsigned listen_count, const char *demo_root)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+
+    if (!out)
+        abort();
+    if (listen_count > 0)
+        synthesise_list(out, "listen", listens, listen_count);
+    fputs("sites:\n  - hosts: \"*\"\n    ", out);
+    if (origin_count > 0) {
+        synthesise_list(out, "origin", origins, origin_count);
+    } else {
+        fputs("origin: ", out);
+        scalar_print(arena_printf(arena, "files:%s", demo_root), out);
+        fputs("\n" DEMO_FILES, out);
+    }
+    fclose(out);
+    struct bytes yaml = arena_copy(arena, bytes_from(text, length));
+    free(text);
+    return yaml;
+}

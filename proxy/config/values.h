@@ -1,0 +1,36 @@
+/* One value of one setting: from a YAML node into its field. The types are those of settings.h. */
+#ifndef CONFIG_VALUES_H
+#define CONFIG_VALUES_H
+
+#include "proxy/config/config.h"
+#include "proxy/config/settings.h"
+#include "proxy/config/yaml.h"
+
+/* A host name and where it was written, to find those that two sites have. */
+struct host_claim {
+    struct bytes host;
+    struct place place;
+};
+
+/* One reading of one text. */
+struct reading {
+    struct report report;
+    struct arena scratch; /* nodes, findings: gone when the reading ends */
+    struct config *config;
+    const struct yaml_node *given[SETTINGS_MAX]; /* the value written for a setting of scope ROOT; NULL: defaulted */
+    struct place *listener_places;               /* beside config->listeners */
+    struct host_claim *claims;
+    unsigned claim_count, claim_capacity;
+    struct config_site site_defaults;
+};
+
+/* Reads `node` into the setting's field of `owner` (the struct of its scope). Reports what is wrong; the field is then left as it was. LISTENERS and SITES are
+ * not values but scopes of their own: config.c reads them. */
+void value_read(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *owner);
+
+/* The default of a setting that has one, as a node. */
+const struct yaml_node *value_default(struct reading *reading, const struct setting *setting);
+/* The defaults of a scope's values, into `owner`. */
+void values_set_defaults(struct reading *reading, enum setting_scope scope, void *owner);
+
+#endif
