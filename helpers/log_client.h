@@ -1,4 +1,5 @@
-/* A loop's log lines, on their way to the log helper. Never blocks: a full ring drops the line and counts it. */
+/* A loop's log lines, on their way to the log helper. Never blocks: a full ring drops the line and counts it. While the helper is being replaced, lines
+ * wait in the old one's ring and move to the new one. The channel needs no polling: nothing comes back. */
 #ifndef HELPERS_LOG_CLIENT_H
 #define HELPERS_LOG_CLIENT_H
 
@@ -8,7 +9,9 @@ struct log_client;
 
 struct log_client *log_client_new(void);
 void log_client_free(struct log_client **client);
+/* Takes the channel. */
 void log_client_attach(struct log_client *client, unsigned generation, struct channel *channel);
+/* The process is certainly dead. */
 void log_client_lost(struct log_client *client, unsigned generation);
 /* Whole lines with their newlines, at most MESSAGE_TAIL_MAX bytes. False: dropped and counted. */
 bool     log_client_write(struct log_client *client, enum log_kind kind, struct bytes lines);
