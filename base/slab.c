@@ -1,0 +1,420 @@
+/* See slab.h. A divided page keeps one pointer a chunk outside the shared memory (a helper must not be able to corrupt it): the owner of
+ * a chunk in use, or, tagged by its lowest bit, the number of the next free chunk.
+ *
+ * Size classes: multiples of the unit up to 1 KiB, then n-ths of a page, at most 1/16 apart as long as a finer class would put more chunks
+ * on a page (from 1/16 of a page up it would not). */
+#include "base/slab.h"
+
+#include "base/list.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#define POISON(at, bytes)   __asan_poison_memory_region((at), (bytes))
+#define UNPOISON(at, bytes) __asan_unpoison_memory_region((at), (bytes))
+#else
+#define POISON(at, bytes)   ((void)(at), (void)(bytes))
+#define UNPOISON(at, bytes) ((void)(at), (void)(bytes))
+#endif
+
+enum {
+    PAGES_MIN = 16,
+    UNITS_PER_PAGE = SLAB_PAGE_BYTES / SLAB_UNIT_BYTES,
+    CHUNK_UNITS_MAX = SLAB_CHUNK_MAX_BYTES / SLAB_UNIT_BYTES,
+    FINE_UNITS_MAX = 16, /* up to here every multiple of the unit is a class */
+    CLASSES_MAX = 96,
+    CHUNK_NONE = 0x7fff,
+    OWNER_SCAN_PAGES = 64, /* pages that slab_page_owners compares: bounds how long it holds the lock */
+};
+
+enum page_state { PAGE_FREE, PAGE_WHOLE, PAGE_DIVIDED };
+
+struct page {
+    struct list link; /* free: in free_pages; divided with a free chunk: in its class's list; else self-linked */
+    void **owners;    /* when divided: one a chunk */
+    uint16_t used_count;
+    uint16_t first_free; /* chunk number, or CHUNK_NONE */
+    uint8_t state;
+    uint8_t class;
+};
+
+struct size_class {
+    uint32_t bytes;
+    uint32_t chunks;       /* on a page */
+    struct list available; /* pages with a free chunk */
+};
+
+struct slab {
+    /* immutable after new */
+    int fd;
+    char *base;
+    size_t bytes;
+    size_t page_count;
+    bool is_attached; /* made by another process */
+    struct size_class classes[CLASSES_MAX];
+    unsigned class_count;
+    uint8_t class_by_units[CHUNK_UNITS_MAX + 1];
+    /* shared, under lock */
+    pthread_mutex_t lock;
+    struct page *pages;
+    struct list free_pages;
+    uint64_t free_page_count, divided_page_count;
+    uint64_t chunk_bytes; /* in chunks in use */
+    size_t hand;          /* where slab_page_owners goes on */
+};
+
+static void *chunk_link(uint16_t next)
+{
+    return (void *)((uintptr_t)next << 1 | 1);
+}
+
+static bool chunk_is_free(const void *owner)
+{
+    return ((uintptr_t)owner & 1) != 0;
+}
+
+static void make_classes(struct slab *slab)
+{
+    unsigned units = 0;
+    while (units < CHUNK_UNITS_MAX) {
+        if (units < FINE_UNITS_MAX) {
+            units++;
+        } else {
+            unsigned wanted = units + units / 16; /* as many chunks as chunks of that size would be, and no larger than that many can be */
+            units = UNITS_PER_PAGE / (UNITS_PER_PAGE / wanted);
+            if (units > CHUNK_UNITS_MAX)
+                units = CHUNK_UNITS_MAX;
+        }
+        assert(slab->class_count < CLASSES_MAX);
+        struct size_class *class = &slab->classes[slab->class_count++];
+        class->bytes = units * SLAB_UNIT_BYTES;
+        class->chunks = UNITS_PER_PAGE / units;
+        list_init(&class->available);
+    }
+    for (unsigned i = 0, class = 0; i <= CHUNK_UNITS_MAX; i++) {
+        while (slab->classes[class].bytes < i * SLAB_UNIT_BYTES)
+            class ++;
+        slab->class_by_units[i] = (uint8_t) class;
+    }
+}
+
+static struct slab *map_slab(int fd, size_t bytes)
+{
+    void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (base == MAP_FAILED)
+        return NULL;
+    /* Fewer TLB misses where the kernel allows it; where it does not, nothing is lost. */
+    madvise(base, bytes, MADV_HUGEPAGE);
+    struct slab *slab = calloc(1, sizeof *slab);
+    if (slab == NULL) {
+        munmap(base, bytes);
+        errno = ENOMEM;
+        return NULL;
+    }
+    slab->fd = fd;
+    slab->base = base;
+    slab->bytes = bytes;
+    slab->page_count = bytes / SLAB_PAGE_BYTES;
+    pthread_mutex_init(&slab->lock, NULL);
+    list_init(&slab->free_pages);
+    return slab;
+}
+
+static int make_memory_file(size_t bytes)
+{
+    int fd = memfd_create("outrigger-slab", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -1;
+    if (ftruncate(fd, (off_t)bytes) != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+struct slab *slab_new(size_t bytes)
+{
+    size_t pages = bytes / SLAB_PAGE_BYTES;
+    if (pages < PAGES_MIN)
+        pages = PAGES_MIN;
+    if (pages > UINT32_MAX / UNITS_PER_PAGE) { /* struct extent counts units in 32 bits: 256 GiB */
+        errno = EOVERFLOW;
+        return NULL;
+    }
+    int fd = make_memory_file(pages * SLAB_PAGE_BYTES);
+    if (fd < 0)
+        return NULL;
+    struct slab *slab = map_slab(fd, pages * SLAB_PAGE_BYTES);
+    struct page *table = slab != NULL ? calloc(pages, sizeof *table) : NULL;
+    if (table == NULL) {
+        int error = errno;
+        slab_free(&slab);
+        close(fd);
+        errno = error;
+        return NULL;
+    }
+    slab->pages = table;
+    make_classes(slab);
+    for (size_t i = 0; i < pages; i++)
+        list_push_back(&slab->free_pages, &table[i].link);
+    slab->free_page_count = pages;
+    POISON(slab->base, slab->bytes);
+    return slab;
+}
+
+struct slab *slab_attach(int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0)
+        return NULL;
+    if (status.st_size <= 0 || status.st_size % SLAB_PAGE_BYTES != 0) {
+        errno = EINVAL;
+        return NULL;
+    }
+    struct slab *slab = map_slab(fd, (size_t)status.st_size);
+    if (slab != NULL)
+        slab->is_attached = true;
+    return slab;
+}
+
+void slab_free(struct slab **slab_pointer)
+{
+    struct slab *slab = *slab_pointer;
+    *slab_pointer = NULL;
+    if (slab == NULL)
+        return;
+    for (size_t i = 0; slab->pages != NULL && i < slab->page_count; i++)
+        free(slab->pages[i].owners);
+    UNPOISON(slab->base, slab->bytes);
+    munmap(slab->base, slab->bytes);
+    if (slab->pages != NULL || slab->is_attached)
+        close(slab->fd);
+    pthread_mutex_destroy(&slab->lock);
+    free(slab->pages);
+    free(slab);
+}
+
+int slab_fd(const struct slab *slab)
+{
+    return slab->fd;
+}
+
+size_t slab_bytes(const struct slab *slab)
+{
+    return slab->bytes;
+}
+
+char *slab_at(const struct slab *slab, struct extent extent)
+{
+    assert(extent.capacity > 0 && extent_offset(extent) + extent.capacity <= slab->bytes);
+    return slab->base + extent_offset(extent);
+}
+
+static struct extent extent_at(const struct slab *slab, const struct page *page, uint32_t offset, uint32_t capacity)
+{
+    size_t number = (size_t)(page - slab->pages);
+    struct extent extent = {(uint32_t)(number * UNITS_PER_PAGE + offset / SLAB_UNIT_BYTES), capacity};
+    UNPOISON(slab_at(slab, extent), capacity);
+    return extent;
+}
+
+static struct page *take_free_page(struct slab *slab, enum page_state state)
+{
+    struct list *link = list_pop_front(&slab->free_pages);
+    if (link == NULL)
+        return NULL;
+    struct page *page = LIST_OWNER(link, struct page, link);
+    assert(page->state == PAGE_FREE);
+    page->state = (uint8_t)state;
+    slab->free_page_count--;
+    return page;
+}
+
+static void give_free_page(struct slab *slab, struct page *page)
+{
+    page->state = PAGE_FREE;
+    list_push_front(&slab->free_pages, &page->link); /* front: memory that was touched lately is used first */
+    slab->free_page_count++;
+}
+
+static void divide(struct slab *slab, struct page *page, unsigned class, void **owners)
+{
+    uint32_t chunks = slab->classes[class].chunks;
+    for (uint32_t i = 0; i < chunks; i++)
+        owners[i] = chunk_link((uint16_t)(i + 1 < chunks ? i + 1 : CHUNK_NONE));
+    page->owners = owners;
+    page->class = (uint8_t) class;
+    page->used_count = 0;
+    page->first_free = 0;
+    list_push_front(&slab->classes[class].available, &page->link);
+    slab->divided_page_count++;
+}
+
+static struct extent take_chunk(struct slab *slab, struct page *page, void *owner)
+{
+    const struct size_class *class = &slab->classes[page->class];
+    uint16_t number = page->first_free;
+    assert(number < class->chunks && chunk_is_free(page->owners[number]));
+    page->first_free = (uint16_t)((uintptr_t)page->owners[number] >> 1);
+    page->owners[number] = owner;
+    page->used_count++;
+    slab->chunk_bytes += class->bytes;
+    if (page->first_free == CHUNK_NONE)
+        list_remove(&page->link);
+    return extent_at(slab, page, number * class->bytes, class->bytes);
+}
+
+/* Returns with the lock held. NULL when the class has no room and no page is free; dividing one takes the lock off while it allocates. */
+static struct page *lock_page_with_room(struct slab *slab, unsigned number)
+{
+    struct size_class *class = &slab->classes[number];
+    pthread_mutex_lock(&slab->lock);
+    if (list_is_empty(&class->available) && !list_is_empty(&slab->free_pages)) {
+        pthread_mutex_unlock(&slab->lock);
+        void **owners = malloc(class->chunks * sizeof *owners);
+        pthread_mutex_lock(&slab->lock);
+        struct page *page = owners != NULL && list_is_empty(&class->available) ? take_free_page(slab, PAGE_DIVIDED) : NULL;
+        if (page != NULL)
+            divide(slab, page, number, owners);
+        else
+            free(owners); /* another thread was faster: rare enough to do under the lock */
+    }
+    return list_is_empty(&class->available) ? NULL : LIST_OWNER(class->available.next, struct page, link);
+}
+
+struct extent slab_alloc(struct slab *slab, size_t bytes, void *owner)
+{
+    assert(!slab->is_attached && bytes >= 1 && bytes <= SLAB_PAGE_BYTES && !chunk_is_free(owner));
+    struct extent extent = {0, 0};
+    if (bytes > SLAB_CHUNK_MAX_BYTES) {
+        pthread_mutex_lock(&slab->lock);
+        struct page *page = take_free_page(slab, PAGE_WHOLE);
+        if (page != NULL)
+            extent = extent_at(slab, page, 0, SLAB_PAGE_BYTES);
+    } else {
+        struct page *page = lock_page_with_room(slab, slab->class_by_units[(bytes + SLAB_UNIT_BYTES - 1) / SLAB_UNIT_BYTES]);
+        if (page != NULL)
+            extent = take_chunk(slab, page, owner);
+    }
+    pthread_mutex_unlock(&slab->lock);
+    return extent;
+}
+
+/* The page of an extent, which must be one that slab_alloc gave; of a chunk, its number. */
+static struct page *find_page(const struct slab *slab, struct extent extent, uint32_t *number)
+{
+    size_t at = extent.unit / UNITS_PER_PAGE;
+    uint32_t offset = extent.unit % UNITS_PER_PAGE * SLAB_UNIT_BYTES;
+    struct page *page = &slab->pages[at];
+    assert(at < slab->page_count && page->state != PAGE_FREE);
+    if (page->state == PAGE_WHOLE) {
+        assert(offset == 0 && extent.capacity == SLAB_PAGE_BYTES);
+        *number = 0;
+        return page;
+    }
+    uint32_t bytes = slab->classes[page->class].bytes;
+    *number = offset / bytes;
+    assert(offset % bytes == 0 && extent.capacity == bytes && !chunk_is_free(page->owners[*number]));
+    return page;
+}
+
+/* Returns the owners' table when the page has become free: the caller frees it without the lock. */
+static void **give_chunk(struct slab *slab, struct page *page, uint32_t number)
+{
+    struct size_class *class = &slab->classes[page->class];
+    page->owners[number] = chunk_link(page->first_free);
+    if (page->first_free == CHUNK_NONE)
+        list_push_back(&class->available, &page->link); /* back: fuller pages first, so that emptier ones become free */
+    page->first_free = (uint16_t)number;
+    slab->chunk_bytes -= class->bytes;
+    if (--page->used_count > 0)
+        return NULL;
+    void **owners = page->owners;
+    page->owners = NULL;
+    list_remove(&page->link);
+    slab->divided_page_count--;
+    give_free_page(slab, page);
+    return owners;
+}
+
+void slab_release(struct slab *slab, struct extent extent)
+{
+    assert(!slab->is_attached);
+    POISON(slab_at(slab, extent), extent.capacity);
+    uint32_t number;
+    void **owners = NULL;
+    pthread_mutex_lock(&slab->lock);
+    struct page *page = find_page(slab, extent, &number);
+    if (page->state == PAGE_WHOLE)
+        give_free_page(slab, page);
+    else
+        owners = give_chunk(slab, page, number);
+    pthread_mutex_unlock(&slab->lock);
+    free(owners);
+}
+
+void slab_set_owner(struct slab *slab, struct extent extent, void *owner)
+{
+    assert(!chunk_is_free(owner));
+    uint32_t number;
+    pthread_mutex_lock(&slab->lock);
+    struct page *page = find_page(slab, extent, &number);
+    if (page->state == PAGE_DIVIDED)
+        page->owners[number] = owner;
+    pthread_mutex_unlock(&slab->lock);
+}
+
+/* Among the next OWNER_SCAN_PAGES divided pages, the one with the fewest used bytes. */
+static const struct page *emptiest_page(struct slab *slab)
+{
+    const struct page *best = NULL;
+    uint32_t best_bytes = UINT32_MAX;
+    size_t seen = 0;
+    for (size_t i = 0; i < slab->page_count && seen < OWNER_SCAN_PAGES && i < OWNER_SCAN_PAGES * 16; i++) {
+        const struct page *page = &slab->pages[slab->hand];
+        slab->hand = slab->hand + 1 < slab->page_count ? slab->hand + 1 : 0;
+        if (page->state != PAGE_DIVIDED)
+            continue;
+        seen++;
+        uint32_t bytes = page->used_count * slab->classes[page->class].bytes;
+        if (bytes < best_bytes) {
+            best = page;
+            best_bytes = bytes;
+        }
+    }
+    return best;
+}
+
+size_t slab_page_owners(struct slab *slab, void **owners, size_t capacity)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&slab->lock);
+    const struct page *page = emptiest_page(slab);
+    for (uint32_t i = 0; page != NULL && i < slab->classes[page->class].chunks && count < capacity; i++) {
+        if (!chunk_is_free(page->owners[i]))
+            owners[count++] = page->owners[i];
+    }
+    pthread_mutex_unlock(&slab->lock);
+    return count;
+}
+
+void slab_stats(struct slab *slab, struct slab_stats *stats)
+{
+    pthread_mutex_lock(&slab->lock);
+    uint64_t whole = slab->page_count - slab->free_page_count - slab->divided_page_count;
+    stats->bytes = slab->bytes;
+    stats->allocated = whole * SLAB_PAGE_BYTES + slab->chunk_bytes;
+    stats->free_in_pages = slab->divided_page_count * SLAB_PAGE_BYTES - slab->chunk_bytes;
+    stats->free_pages = slab->free_page_count;
+    pthread_mutex_unlock(&slab->lock);
+}
