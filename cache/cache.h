@@ -46,7 +46,7 @@ struct lookup {
     /* in, borrowed until reader_close: the request must outlive its reader */
     struct cache_key         key;
     enum method              method;
-    const struct headers    *fields;      /* of the request */
+    const struct headers    *fields;      /* of the request; scratch for the secondary key comes from its arena */
     const struct site_rules *rules;
     struct wall_seconds      now;
     bool                     is_private;  /* pass whatever is stored (a released waiter; a request with a body; an upgrade) */
@@ -54,7 +54,7 @@ struct lookup {
     /* out */
     enum lookup_outcome outcome;
     enum fwd_reason     fwd;       /* RFC 9211 `fwd`; FWD_NONE on a hit */
-    enum cache_detail   detail;    /* why, for Cache-Status and the log */
+    enum cache_detail   detail;    /* why, for Cache-Status and the log; with is_private left as the caller set it, unless policy has a reason of its own */
     bool                collapsed; /* RFC 9211 `collapsed` */
     int64_t             age_s, ttl_s; /* on hit and stale; ttl_s < 0: stale since */
     enum error          error;
@@ -69,9 +69,9 @@ bool cache_purge(struct cache *cache, const struct cache_key *key);
 
 struct cache_stats {
     struct slab_stats slab;
-    uint64_t objects;
-    uint64_t object_bytes;    /* records */
-    uint64_t index_bytes;     /* buckets and object headers, outside the slab */
+    uint64_t objects;         /* that can be found: responses and selectors */
+    uint64_t object_bytes;    /* in their extents */
+    uint64_t index_bytes;     /* buckets, object headers, body tables, eviction's memory: outside the slab */
     uint64_t fills;           /* under way */
     uint64_t evictions;       /* since the start */
     uint64_t evicted_bytes;

@@ -19,6 +19,7 @@
 
 struct fill;
 
+/* A response larger than its fill's window arrives as fast as its slowest reader takes it. */
 enum { FILL_WINDOW_BYTES = 256 * 1024 };
 
 /* The writer's waker; set once, by the writer, right after cache_lookup gave it the fill. */

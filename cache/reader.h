@@ -17,30 +17,45 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+struct cache;
+struct fill;
+struct headers;
 struct object;
+struct site_rules;
 
 struct reader {
-    struct object *object;
-    struct waker  *waker;
-    uint64_t       position; /* next byte to read */
-    uint64_t       end;      /* first byte not wanted; UINT64_MAX = to the end */
-    struct list    link;     /* in the fill's readers; under the fill's lock */
-    bool           waiting;  /* under the fill's lock: wants a wake */
+    /* owner's loop only */
+    struct cache  *cache;
+    struct object *object;  /* a reference, once the head is ready */
+    struct fill   *fill;    /* a reference, or NULL: the response was stored at the lookup */
+    bool           is_open; /* the head is ready */
+    bool           is_complete; /* nothing will arrive: no lock is needed any more */
+    bool           is_originator;
+    enum response_source {  /* how this reader came to this response */
+        SOURCE_STORED,         /* it was there at the lookup */
+        SOURCE_FETCHED,        /* the fill brought it */
+        SOURCE_REVALIDATED,    /* it was there, and the fill's 304 confirmed it */
+        SOURCE_STALE_ON_ERROR, /* it was there, stale, and the fill failed */
+    } source;
+    /* of the request, for what is decided when the head is there */
+    enum method              method;
+    const struct headers    *fields;
+    const struct site_rules *rules;
+    struct wall_seconds      now;
+    /* shared, under the fill's lock while there is one */
+    struct waker *waker;
+    uint64_t      position;    /* next byte to read */
+    uint64_t      end;         /* first byte not wanted; UINT64_MAX = to the end */
+    struct list   link;        /* in the fill's readers */
+    bool          waiting;     /* wants a wake */
+    bool          is_released; /* the response is the originator's alone */
 };
 
 enum reader_head {
     READER_HEAD_READY,
     READER_HEAD_WAIT,     /* the waker is called when this changes */
     READER_HEAD_RELEASED, /* the response turned out not to be for this request: close and look up again, with is_private unless view->detail is DETAIL_VARIANT */
-    READER_HEAD_FAILED,   /* *error tells why */
-};
-
-/* How this reader came to this response. */
-enum response_source {
-    SOURCE_STORED,         /* it was there at the lookup */
-    SOURCE_FETCHED,        /* the fill brought it */
-    SOURCE_REVALIDATED,    /* it was there, and the fill's 304 confirmed it */
-    SOURCE_STALE_ON_ERROR, /* it was there, stale, and the fill failed */
+    READER_HEAD_FAILED,   /* *error tells why: close */
 };
 
 /* A stored (or arriving) response as its readers see it. Borrowed from the reader. */
@@ -74,7 +89,7 @@ enum reader_state reader_peek(struct reader *reader, struct iovec *iov, int *cou
 /* The bytes were handed to the kernel or copied. */
 void reader_consume(struct reader *reader, size_t bytes);
 
-/* After this returns the waker is not called again on behalf of this reader. Idempotent. */
+/* After this returns the waker is not called again on behalf of this reader. Idempotent; nothing on a zeroed reader. */
 void reader_close(struct reader *reader);
 
 #endif

@@ -1,0 +1,109 @@
+/* The cache as a whole: made, taken down, counted. See cache.h and cache_state.h; lookups are in lookup.c. */
+#include "cache/fill_state.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct cache *cache_new(const struct cache_settings *settings, const struct hash_key *hash_key)
+{
+    struct cache *cache = aligned_alloc(_Alignof(struct cache), sizeof *cache);
+    if (cache == NULL)
+        return NULL;
+    memset(cache, 0, sizeof *cache);
+    cache->slab = settings->slab;
+    cache->settings = *settings;
+    cache->hash_key = *hash_key;
+    cells_init(&cache->objects);
+    cells_init(&cache->buckets);
+    evict_init(&cache->evict, slab_bytes(cache->slab));
+    for (unsigned i = 0; i < SHARD_COUNT; i++) {
+        struct shard *shard = &cache->shards[i];
+        pthread_mutex_init(&shard->lock, NULL);
+        index_init(&shard->index);
+        for (unsigned j = 0; j < SHARD_FILL_HEADS; j++)
+            list_init(&shard->fills[j]);
+    }
+    pthread_mutex_init(&cache->memory_lock, NULL);
+    list_init(&cache->memory_waiters);
+    return cache;
+}
+
+static void drop_object(struct cache *cache, struct object *object)
+{
+    atomic_store_explicit(&object->listing, OBJECT_UNLISTED, memory_order_relaxed);
+    evict_remove(&cache->evict, object);
+    object_unref(cache, &object);
+}
+
+void cache_free(struct cache **cache_pointer)
+{
+    struct cache *cache = *cache_pointer;
+    *cache_pointer = NULL;
+    if (cache == NULL)
+        return;
+    assert(cache->fills_count == 0 && cache->memory_waiters_count == 0);
+    for (unsigned i = 0; i < SHARD_COUNT; i++) {
+        struct shard *shard = &cache->shards[i];
+        index_drain(&shard->index, drop_object, cache);
+        index_free(&shard->index, &cache->buckets);
+        pthread_mutex_destroy(&shard->lock);
+    }
+    assert(cells_in_use(&cache->objects) == 0); /* no reader is left */
+    evict_free(&cache->evict);
+    cells_free(&cache->objects);
+    cells_free(&cache->buckets);
+    pthread_mutex_destroy(&cache->memory_lock);
+    free(cache);
+}
+
+const struct hash_key *cache_hash_key(const struct cache *cache)
+{
+    return &cache->hash_key;
+}
+
+uint64_t cache_overhead_bytes(struct cache *cache)
+{
+    uint64_t objects = cells_in_use(&cache->objects);
+    uint64_t buckets = objects / INDEX_LOAD + cells_in_use(&cache->buckets); /* those of their number, and overflow */
+    return (objects + buckets) * CELL_BYTES + atomic_load_explicit(&cache->body_table_bytes, memory_order_relaxed);
+}
+
+void cache_stats(struct cache *cache, struct cache_stats *stats)
+{
+    uint64_t entries = 0, buckets = cells_in_use(&cache->buckets);
+    for (unsigned i = 0; i < SHARD_COUNT; i++) {
+        struct shard *shard = &cache->shards[i];
+        pthread_mutex_lock(&shard->lock);
+        entries += shard->index.entries_count;
+        buckets += shard->index.bucket_count;
+        pthread_mutex_unlock(&shard->lock);
+    }
+    *stats = (struct cache_stats){
+        .objects = entries,
+        .index_bytes = (buckets + cells_in_use(&cache->objects)) * CELL_BYTES + evict_ghost_bytes(&cache->evict) +
+                       atomic_load_explicit(&cache->body_table_bytes, memory_order_relaxed),
+        .fills = atomic_load_explicit(&cache->fills_count, memory_order_relaxed),
+        .purges = atomic_load_explicit(&cache->purges_count, memory_order_relaxed),
+    };
+    slab_stats(cache->slab, &stats->slab);
+    pthread_mutex_lock(&cache->evict.lock);
+    stats->object_bytes = cache->evict.small_bytes + cache->evict.main_bytes;
+    stats->evictions = cache->evict.evictions_count;
+    stats->evicted_bytes = cache->evict.evicted_bytes;
+    stats->admission_failures = cache->evict.failures_count;
+    pthread_mutex_unlock(&cache->evict.lock);
+}
+
+void cache_memory_freed(struct cache *cache)
+{
+    if (atomic_load_explicit(&cache->memory_waiters_count, memory_order_seq_cst) == 0)
+        return;
+    pthread_mutex_lock(&cache->memory_lock);
+    for (struct list *node; (node = list_pop_front(&cache->memory_waiters)) != NULL;) {
+        struct fill *fill = LIST_OWNER(node, struct fill, memory_link);
+        atomic_fetch_sub_explicit(&cache->memory_waiters_count, 1, memory_order_relaxed);
+        waker_wake(fill->memory_waker);
+    }
+    pthread_mutex_unlock(&cache->memory_lock);
+}

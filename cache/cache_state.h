@@ -1,0 +1,76 @@
+/* What the modules of cache/ share: the cache itself and its shards. Not for callers: cache.h is.
+ *
+ * DESIGN. A shard holds the index of its part of the hashes, and a small table of the fills under way ("listed" ones: those that other requests
+ * may join). An object in the index is a stored response or a selector; a fill's object gets there when the fill ends.
+ * Locks, in the order in which they may nest: shard (lower number first) → fill → {eviction, slab, cells, memory waiters}; the last four are leaves.
+ * Nothing is decided, allocated (but cells) or freed (but cells) under a shard's lock.
+ */
+#ifndef CACHE_STATE_H
+#define CACHE_STATE_H
+
+#include "cache/cache.h"
+#include "cache/evict.h"
+#include "cache/index.h"
+
+#include <pthread.h>
+
+enum {
+    SHARD_COUNT = 1 << INDEX_SHARD_BITS,
+    SHARD_FILL_HEADS = 32,
+    /* Object headers, index growth and body tables may take this part of the slab's size on top of it (DESIGN §5: memory + 5 %). */
+    OVERHEAD_DIVISOR = 20,
+};
+
+struct shard {
+    pthread_mutex_t lock;
+    struct index    index;
+    struct list     fills[SHARD_FILL_HEADS]; /* by hash */
+} __attribute__((aligned(64)));
+
+struct cache {
+    /* immutable after new */
+    struct slab          *slab;
+    struct cache_settings settings;
+    struct hash_key       hash_key;
+    struct cells          objects, buckets;
+    struct evict          evict;
+    /* shared, each under its own lock */
+    struct shard shards[SHARD_COUNT];
+    pthread_mutex_t  memory_lock;
+    struct list      memory_waiters; /* fills */
+    /* shared, atomic */
+    _Atomic uint32_t memory_waiters_count;
+    _Atomic uint64_t selector_serial;
+    _Atomic uint64_t body_table_bytes; /* of struct body */
+    _Atomic uint64_t fills_count;
+    _Atomic uint64_t purges_count;
+};
+
+/* Bytes outside the slab. */
+uint64_t cache_overhead_bytes(struct cache *cache);
+
+static inline struct shard *shard_of(struct cache *cache, uint64_t hash)
+{
+    return &cache->shards[hash & (SHARD_COUNT - 1)];
+}
+
+/* Locks it when an object can be inserted without allocating. */
+void shard_lock_to_insert(struct cache *cache, struct shard *shard);
+/* Locks both; `first`, where something may be inserted, is ready. They may be the same. */
+void shard_lock_pair(struct cache *cache, struct shard *insert, struct shard *other);
+void shard_unlock_pair(struct shard *insert, struct shard *other);
+
+/* All with the shard's lock held. */
+struct object *shard_find(struct cache *cache, struct shard *shard, const struct object_name *name);
+/* Takes a reference for the index, and enters the eviction's queue. Nothing of its name is there. */
+void shard_insert(struct cache *cache, struct shard *shard, struct object *object);
+/* Takes it out; the index's reference is now the caller's, to drop after unlocking. `listing` says why: OBJECT_UNLISTED or OBJECT_PURGED. */
+void         shard_delist(struct cache *cache, struct shard *shard, struct object *object, enum object_listing listing);
+struct fill *shard_find_fill(struct shard *shard, const struct object_name *name);
+void         shard_list_fill(struct shard *shard, struct fill *fill);
+void         shard_unlist_fill(struct fill *fill);
+
+/* Memory was given back, or became evictable: writers that wait for some try again. */
+void cache_memory_freed(struct cache *cache);
+
+#endif

@@ -1,0 +1,275 @@
+/* See evict.h. */
+#include "cache/evict.h"
+
+#include "cache/cache_state.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum {
+    SMALL_PART = 10, /* the small queue's part of all bytes */
+    GHOST_WAYS = 4,
+    GHOST_BYTES_PER_ENTRY = 4096, /* slab bytes for each remembered eviction: about as many as there are objects */
+    STEPS_PER_LOCK = 64,          /* objects looked at before the lock is let go for a moment */
+    ROUNDS_MAX = 16,              /* attempts to free a whole page, each on other pages, before memory counts as exhausted */
+    PAGE_OWNERS_MAX = SLAB_PAGE_BYTES / SLAB_UNIT_BYTES,
+};
+
+void evict_init(struct evict *evict, uint64_t slab_bytes)
+{
+    *evict = (struct evict){.ghost_sets = 64};
+    pthread_mutex_init(&evict->lock, NULL);
+    list_init(&evict->small);
+    list_init(&evict->main);
+    while (evict->ghost_sets * GHOST_WAYS * GHOST_BYTES_PER_ENTRY < slab_bytes)
+        evict->ghost_sets *= 2;
+    evict->ghost = calloc(evict->ghost_sets * GHOST_WAYS, sizeof *evict->ghost);
+    if (evict->ghost == NULL)
+        abort();
+}
+
+void evict_free(struct evict *evict)
+{
+    assert(evict->objects_count == 0 && evict->small_bytes == 0 && evict->main_bytes == 0);
+    free(evict->ghost);
+    pthread_mutex_destroy(&evict->lock);
+}
+
+uint64_t evict_ghost_bytes(const struct evict *evict)
+{
+    return evict->ghost_sets * GHOST_WAYS * sizeof *evict->ghost;
+}
+
+static uint32_t *ghost_set(const struct evict *evict, uint64_t hash)
+{
+    return &evict->ghost[(hash >> INDEX_SHARD_BITS & (evict->ghost_sets - 1)) * GHOST_WAYS];
+}
+
+static uint32_t fingerprint(uint64_t hash)
+{
+    return (uint32_t)(hash >> 32) | 1;
+}
+
+static void ghost_remember(struct evict *evict, uint64_t hash)
+{
+    uint32_t *set = ghost_set(evict, hash);
+    for (unsigned i = GHOST_WAYS - 1; i > 0; i--)
+        set[i] = set[i - 1];
+    set[0] = fingerprint(hash);
+}
+
+static bool ghost_forget(struct evict *evict, uint64_t hash)
+{
+    uint32_t *set = ghost_set(evict, hash);
+    for (unsigned i = 0; i < GHOST_WAYS; i++) {
+        if (set[i] == fingerprint(hash)) {
+            set[i] = 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* All of these with the lock held. */
+
+static void enqueue(struct evict *evict, struct object *object, enum evict_queue queue)
+{
+    assert(object->queue == QUEUE_NONE);
+    object->queue = (uint8_t)queue;
+    list_push_back(queue == QUEUE_SMALL ? &evict->small : &evict->main, &object->link);
+    *(queue == QUEUE_SMALL ? &evict->small_bytes : &evict->main_bytes) += object_footprint(object);
+    evict->objects_count++;
+}
+
+static void dequeue(struct evict *evict, struct object *object)
+{
+    assert(object->queue != QUEUE_NONE);
+    *(object->queue == QUEUE_SMALL ? &evict->small_bytes : &evict->main_bytes) -= object_footprint(object);
+    object->queue = QUEUE_NONE;
+    list_remove(&object->link);
+    evict->objects_count--;
+}
+
+static bool is_orphan(const struct object *object)
+{
+    return object->selector != NULL && atomic_load_explicit(&object->selector->listing, memory_order_relaxed) != OBJECT_LISTED;
+}
+
+static bool is_in_use(const struct object *object)
+{
+    return ref_count(&object->refs) > 1; /* one is the index's */
+}
+
+/* Looks at the oldest object of one queue: true when it is to be evicted, else it is put where it belongs now. */
+static bool look_at(struct evict *evict, struct object *object)
+{
+    enum evict_queue from = object->queue;
+    uint8_t frequency = atomic_load_explicit(&object->frequency, memory_order_relaxed);
+    bool used = is_in_use(object);
+    if (!used && is_orphan(object))
+        return true;
+    enum evict_queue to = from == QUEUE_SMALL && (frequency > 1 || used) ? QUEUE_MAIN : from;
+    bool stays = used || to != from || (from == QUEUE_MAIN && frequency > 0);
+    if (!stays)
+        return true;
+    uint8_t left = to != from ? 0 : frequency > 0 && from == QUEUE_MAIN ? (uint8_t)(frequency - 1) : frequency;
+    atomic_store_explicit(&object->frequency, left, memory_order_relaxed);
+    dequeue(evict, object);
+    enqueue(evict, object, to);
+    return false;
+}
+
+static struct object *pick(struct evict *evict, bool small_first, uint64_t *steps)
+{
+    for (unsigned i = 0; i<STEPS_PER_LOCK && * steps> 0; i++, --*steps) {
+        bool is_small = small_first || evict->small_bytes * SMALL_PART >= evict->small_bytes + evict->main_bytes;
+        is_small = (is_small && !list_is_empty(&evict->small)) || list_is_empty(&evict->main);
+        struct list *queue = is_small ? &evict->small : &evict->main;
+        if (list_is_empty(queue))
+            return NULL;
+        struct object *object = LIST_OWNER(queue->next, struct object, link);
+        if (look_at(evict, object))
+            return object;
+    }
+    return NULL;
+}
+
+/* Without the lock from here on. */
+
+void evict_insert(struct evict *evict, struct object *object)
+{
+    pthread_mutex_lock(&evict->lock);
+    enqueue(evict, object, ghost_forget(evict, object->hash) ? QUEUE_MAIN : QUEUE_SMALL);
+    pthread_mutex_unlock(&evict->lock);
+}
+
+void evict_remove(struct evict *evict, struct object *object)
+{
+    pthread_mutex_lock(&evict->lock);
+    if (object->queue != QUEUE_NONE) /* else evict_one has it */
+        dequeue(evict, object);
+    pthread_mutex_unlock(&evict->lock);
+}
+
+/* Takes the next victim out of its queue, with a reference. */
+static struct object *search(struct evict *evict, bool small_first)
+{
+    uint64_t steps = UINT64_MAX;
+    do {
+        pthread_mutex_lock(&evict->lock);
+        uint64_t most = evict->objects_count * (OBJECT_FREQUENCY_MAX + 2); /* each may be looked at once for each hit, and be moved once */
+        steps = steps < most ? steps : most;
+        struct object *object = pick(evict, small_first, &steps);
+        if (object != NULL) {
+            if (object->queue == QUEUE_SMALL)
+                ghost_remember(evict, object->hash);
+            object_ref(object); /* alive: it is in a queue, so the index has its reference */
+            dequeue(evict, object);
+            evict->evictions_count++;
+            evict->evicted_bytes += object_footprint(object);
+        }
+        pthread_mutex_unlock(&evict->lock);
+        if (object != NULL)
+            return object;
+    } while (steps > 0);
+    return NULL;
+}
+
+static struct object *take_victim(struct evict *evict)
+{
+    struct object *object = search(evict, false);
+    if (object == NULL) /* everything in main is in use */
+        object = search(evict, true);
+    return object != NULL ? object : search(evict, false); /* what that moved to main */
+}
+
+uint64_t evict_one(struct cache *cache)
+{
+    struct object *object = take_victim(&cache->evict);
+    if (object == NULL)
+        return 0;
+    uint64_t bytes = object_footprint(object);
+    struct object *listed = NULL;
+    struct shard *shard = shard_of(cache, object->hash);
+    pthread_mutex_lock(&shard->lock);
+    if (atomic_load_explicit(&object->listing, memory_order_relaxed) == OBJECT_LISTED) {
+        shard_delist(cache, shard, object, OBJECT_UNLISTED);
+        listed = object;
+    }
+    pthread_mutex_unlock(&shard->lock);
+    object_unref(cache, &listed);
+    object_unref(cache, &object);
+    return bytes;
+}
+
+/* Evicts an object because it stands in the way of a page. */
+static uint64_t evict_this(struct cache *cache, struct object *object)
+{
+    if (atomic_load_explicit(&object->listing, memory_order_acquire) != OBJECT_LISTED)
+        return 0; /* of a fill, maybe: its hash may not be read */
+    struct shard *shard = shard_of(cache, object->hash);
+    uint64_t bytes = 0;
+    pthread_mutex_lock(&shard->lock);
+    /* Its one reference beside the index's is ours. A selector in use by its variants stays: its loss would lose them all. */
+    if (atomic_load_explicit(&object->listing, memory_order_relaxed) == OBJECT_LISTED && ref_count(&object->refs) <= 2) {
+        bytes = object_footprint(object);
+        shard_delist(cache, shard, object, OBJECT_UNLISTED);
+    }
+    pthread_mutex_unlock(&shard->lock);
+    if (bytes == 0)
+        return 0;
+    pthread_mutex_lock(&cache->evict.lock);
+    cache->evict.evictions_count++;
+    cache->evict.evicted_bytes += bytes;
+    pthread_mutex_unlock(&cache->evict.lock);
+    struct object *listed = object;
+    object_unref(cache, &listed);
+    return bytes;
+}
+
+static uint64_t evict_page(struct cache *cache)
+{
+    void *owners[PAGE_OWNERS_MAX];
+    uint64_t freed = 0;
+    size_t count = slab_page_owners(cache->slab, owners, PAGE_OWNERS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        struct object *object = owners[i];
+        if (!object_try_ref(object))
+            continue;
+        freed += evict_this(cache, object);
+        object_unref(cache, &object);
+    }
+    return freed;
+}
+
+struct extent room_alloc(struct cache *cache, size_t bytes, struct object *owner)
+{
+    struct extent extent = slab_alloc(cache->slab, bytes, owner);
+    for (unsigned round = 0; extent_is_none(extent) && round < ROUNDS_MAX; round++) {
+        uint64_t freed = 0;
+        for (uint64_t one = 1; freed < bytes && one > 0; freed += one)
+            one = evict_one(cache);
+        extent = slab_alloc(cache->slab, bytes, owner);
+        if (!extent_is_none(extent))
+            break;
+        /* Room of other classes, or on other pages, was freed: empty a whole page. */
+        uint64_t freed_on_page = evict_page(cache);
+        extent = slab_alloc(cache->slab, bytes, owner);
+        if (freed + freed_on_page == 0)
+            break;
+    }
+    if (extent_is_none(extent)) {
+        pthread_mutex_lock(&cache->evict.lock);
+        cache->evict.failures_count++;
+        pthread_mutex_unlock(&cache->evict.lock);
+    }
+    return extent;
+}
+
+void room_for_overhead(struct cache *cache)
+{
+    while (cache_overhead_bytes(cache) > slab_bytes(cache->slab) / OVERHEAD_DIVISOR) {
+        if (evict_one(cache) == 0)
+            return;
+    }
+}

@@ -1,0 +1,307 @@
+/* The life of a fill: made, given a head, streamed into, ended. See fill.h; what the head says is decided in fill_head.c, where it goes in fill_place.c,
+ * and where the body's bytes lie in fill_body.c.
+ *
+ * Other requests may find a fill only while it is listed. It is always unlisted before its state says that it is private or over, so that who
+ * fails to attach to it will not find it again. */
+#include "cache/fill_state.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static void copy_fields(struct fill *fill, const struct headers *fields)
+{
+    headers_init(&fill->fields, &fill->arena);
+    for (unsigned i = 0; i < fields->count; i++) {
+        const struct header *field = &fields->at[i];
+        headers_add(&fill->fields, field->id, arena_copy(&fill->arena, field->name), arena_copy(&fill->arena, field->value));
+    }
+}
+
+static void set_stale(struct fill *fill, struct object *stale)
+{
+    fill->stale = object_ref(stale);
+    object_view(fill->cache, stale, true, &fill->stale_view);
+    fill->stale_view.source = SOURCE_STORED;
+    fill->stale_view.is_stored = true;
+}
+
+struct fill *fill_new(struct cache *cache, const struct fill_request *request)
+{
+    struct fill *fill = calloc(1, sizeof *fill);
+    if (fill == NULL)
+        abort();
+    fill->cache = cache;
+    arena_init(&fill->arena);
+    fill->key = (struct cache_key){arena_copy(&fill->arena, request->key->encoded), request->key->hash};
+    copy_fields(fill, request->meta->fields);
+    fill->request = *request->meta;
+    fill->request.fields = &fill->fields;
+    fill->rules = *request->rules;
+    fill->is_listable = request->name != NULL;
+    fill->is_private = !fill->is_listable;
+    fill->pass_detail = request->pass_detail;
+    if (request->name != NULL)
+        fill->name = (struct object_name){request->name->hash, fill->key.encoded, arena_copy(&fill->arena, request->name->values)};
+    if (request->stale != NULL)
+        set_stale(fill, request->stale);
+    if (request->selector != NULL)
+        fill->selector = object_ref(request->selector);
+    ref_init(&fill->refs);
+    pthread_mutex_init(&fill->lock, NULL);
+    list_init(&fill->readers);
+    list_init(&fill->listed_link);
+    list_init(&fill->memory_link);
+    atomic_fetch_add_explicit(&cache->fills_count, 1, memory_order_relaxed);
+    return fill;
+}
+
+void fill_unref(struct fill **fill_pointer)
+{
+    struct fill *fill = *fill_pointer;
+    *fill_pointer = NULL;
+    if (fill == NULL || !ref_drop(&fill->refs))
+        return;
+    struct cache *cache = fill->cache;
+    assert(list_is_empty(&fill->readers) && !fill->is_listed);
+    if (!extent_is_none(fill->retired))
+        slab_release(cache->slab, fill->retired);
+    object_unref(cache, &fill->stale);
+    object_unref(cache, &fill->selector);
+    object_unref(cache, &fill->object);
+    pthread_mutex_destroy(&fill->lock);
+    arena_free(&fill->arena);
+    free(fill);
+}
+
+void fill_discard(struct fill **fill)
+{
+    atomic_fetch_sub_explicit(&(*fill)->cache->fills_count, 1, memory_order_relaxed);
+    fill_unref(fill);
+}
+
+bool fill_attach(struct fill *fill, struct reader *reader, bool is_originator)
+{
+    pthread_mutex_lock(&fill->lock);
+    bool joinable = is_originator || (!fill->is_private && fill->state != FILL_STATE_FAILED);
+    if (joinable) {
+        ref_take(&fill->refs);
+        reader->fill = fill;
+        reader->is_originator = is_originator;
+        list_push_back(&fill->readers, &reader->link);
+    }
+    pthread_mutex_unlock(&fill->lock);
+    return joinable;
+}
+
+bool fill_head_meta(struct fill *fill, struct response_meta *meta)
+{
+    pthread_mutex_lock(&fill->lock);
+    bool there = fill->object != NULL;
+    if (there)
+        *meta = object_record(fill->cache, fill->object)->meta;
+    pthread_mutex_unlock(&fill->lock);
+    return there;
+}
+
+void fill_set_waker(struct fill *fill, struct waker *waker)
+{
+    pthread_mutex_lock(&fill->lock);
+    assert(fill->waker == NULL);
+    fill->waker = waker;
+    pthread_mutex_unlock(&fill->lock);
+}
+
+const struct response_view *fill_stale(const struct fill *fill)
+{
+    bool can_validate = fill->stale != NULL && (fill->stale_view.meta->flags & RESPONSE_HAS_VALIDATOR) != 0;
+    return can_validate ? &fill->stale_view : NULL;
+}
+
+/* The fill's lock is no part of what a const fill promises. */
+static pthread_mutex_t *lock_of(const struct fill *fill)
+{
+    return (pthread_mutex_t *)&fill->lock;
+}
+
+enum fill_disposition fill_disposition(const struct fill *fill)
+{
+    pthread_mutex_lock(lock_of(fill));
+    enum fill_disposition disposition = fill->is_private ? FILL_PRIVATE : FILL_STORING;
+    pthread_mutex_unlock(lock_of(fill));
+    return disposition;
+}
+
+bool fill_is_wanted(const struct fill *fill)
+{
+    pthread_mutex_lock(lock_of(fill));
+    bool wanted = !fill->is_private || !list_is_empty(&fill->readers);
+    pthread_mutex_unlock(lock_of(fill));
+    return wanted;
+}
+
+void fill_wake_readers(struct fill *fill)
+{
+    LIST_FOR_EACH(node, &fill->readers)
+    {
+        struct reader *reader = LIST_OWNER(node, struct reader, link);
+        if (reader->waiting) {
+            reader->waiting = false;
+            waker_wake(reader->waker);
+        }
+    }
+}
+
+/* With the fill's lock held, after the readers were woken. They keep their references until they close. */
+static void release_waiters(struct fill *fill)
+{
+    LIST_FOR_EACH_SAFE(node, &fill->readers)
+    {
+        struct reader *reader = LIST_OWNER(node, struct reader, link);
+        if (!reader->is_originator) {
+            reader->is_released = true;
+            list_remove(node);
+        }
+    }
+}
+
+/* With the fill's lock held. A response that was purged meanwhile still answers those who asked before. */
+static void set_verdict(struct fill *fill, const struct head_plan *plan)
+{
+    fill->is_private = !plan->store;
+    fill->detail = plan->detail;
+    fill->is_origin_error = plan->is_origin_error;
+    fill_wake_readers(fill);
+    if (fill->is_private && plan->detail != DETAIL_PURGED)
+        release_waiters(fill);
+    fill_readers_moved(fill);
+}
+
+/* The record's head in memory and its place in the index. NULL with *error. */
+static struct object *build_object(struct fill *fill, struct head_plan *plan, enum error *error)
+{
+    struct object *object = plan->error == ERROR_OK ? object_new(fill->cache, OBJECT_RESPONSE, &plan->parts) : NULL;
+    *error = object != NULL ? ERROR_OK : plan->error != ERROR_OK ? plan->error : ERROR_OVERLOADED;
+    if (object == NULL)
+        return NULL;
+    struct object *selector = NULL;
+    if (plan->store)
+        place_fill(fill, plan, &selector);
+    if (selector != NULL) {
+        if (plan->store)
+            object_set_selector(object, selector);
+        object_unref(fill->cache, &selector);
+    }
+    return object;
+}
+
+enum error fill_set_head(struct fill *fill, const struct origin_head *head)
+{
+    assert(fill->object == NULL);
+    struct head_plan plan;
+    enum error error;
+    plan_head(fill, head, &plan);
+    struct object *object = build_object(fill, &plan, &error);
+    if (object == NULL)
+        return error;
+    if (!plan.store)
+        unlist_fill(fill);
+    if (plan.parts.body_is_apart)
+        object->body = body_new(!plan.store ? BODY_ALL_SMALL : plan.parts.length_known ? 0 : SLAB_PAGE_BYTES / BODY_SMALL_BYTES);
+    fill->length_known = plan.parts.length_known;
+    fill->length = plan.parts.body_bytes;
+
+    pthread_mutex_lock(&fill->lock);
+    fill->object = object;
+    fill->state = FILL_STATE_STREAMING;
+    set_verdict(fill, &plan);
+    pthread_mutex_unlock(&fill->lock);
+    return ERROR_OK;
+}
+
+/* The writer is gone: nothing wakes it any more. */
+static void end_writer(struct fill **fill_pointer, enum fill_state state, enum error error)
+{
+    struct fill *fill = *fill_pointer;
+    struct cache *cache = fill->cache;
+    fill_stop_waiting_for_memory(fill);
+    pthread_mutex_lock(&fill->lock);
+    fill->state = state;
+    fill->error = error;
+    fill->waker = NULL;
+    fill_wake_readers(fill);
+    pthread_mutex_unlock(&fill->lock);
+    atomic_fetch_sub_explicit(&cache->fills_count, 1, memory_order_relaxed);
+    fill_unref(fill_pointer);
+}
+
+/* A body that 304 confirmed: large ones are shared, small ones lie behind their new head. */
+static void take_stale_body(struct fill *fill, struct object *object)
+{
+    struct cache *cache = fill->cache;
+    if (fill->stale->body == NULL) {
+        object_copy_body(cache, fill->stale, object);
+        return;
+    }
+    object->body = body_ref(fill->stale->body);
+    for (uint32_t i = 0; i < object->body->count; i++) {
+        if (object->body->extents[i].capacity <= SLAB_CHUNK_MAX_BYTES)
+            slab_set_owner(cache->slab, object->body->extents[i], object);
+    }
+}
+
+enum error fill_set_not_modified(struct fill **fill_pointer, const struct origin_head *head)
+{
+    struct fill *fill = *fill_pointer;
+    assert(fill->stale != NULL && fill->object == NULL);
+    struct head_plan plan;
+    enum error error;
+    plan_refresh(fill, head, &plan);
+    struct object *object = build_object(fill, &plan, &error);
+    if (object == NULL) {
+        fill_fail(fill_pointer, error);
+        return error;
+    }
+    take_stale_body(fill, object);
+    if (plan.store && !place_object(fill, object)) {
+        plan.store = false;
+        plan.detail = DETAIL_PURGED;
+    } else if (!plan.store) {
+        unlist_fill(fill);
+    }
+    pthread_mutex_lock(&fill->lock);
+    fill->object = object;
+    fill->is_revalidated = true;
+    fill->written = fill->stale_view.length;
+    set_verdict(fill, &plan);
+    fill->state = FILL_STATE_COMPLETE;
+    pthread_mutex_unlock(&fill->lock);
+    end_writer(fill_pointer, FILL_STATE_COMPLETE, ERROR_OK);
+    return ERROR_OK;
+}
+
+void fill_finish(struct fill **fill_pointer)
+{
+    struct fill *fill = *fill_pointer;
+    assert(fill->object != NULL);
+    if (fill->length_known && fill->written < fill->length) {
+        fill_fail(fill_pointer, ERROR_ORIGIN_TRUNCATED);
+        return;
+    }
+    struct object *object = fill_close_body(fill);
+    bool storing = !fill->is_private;
+    bool stored = storing && place_object(fill, object);
+    if (storing && !stored) {
+        pthread_mutex_lock(&fill->lock);
+        fill->is_private = true;
+        fill->detail = DETAIL_PURGED;
+        pthread_mutex_unlock(&fill->lock);
+    }
+    object_unref(fill->cache, &object);
+    end_writer(fill_pointer, FILL_STATE_COMPLETE, ERROR_OK);
+}
+
+void fill_fail(struct fill **fill_pointer, enum error error)
+{
+    unlist_fill(*fill_pointer);
+    end_writer(fill_pointer, FILL_STATE_FAILED, error);
+}

@@ -1,0 +1,316 @@
+/* Where the bytes of an arriving body go. See fill.h, and struct body in object.h for the layout.
+ *
+ * A body that is kept takes extents as it grows. A private one keeps what lies between its slowest reader and the writer, at most FILL_WINDOW_BYTES:
+ * extents behind it are given back when the writer asks for room. Extents are appended by the writer alone; readers look at them under the fill's lock. */
+#include "cache/fill_state.h"
+
+#include <assert.h>
+
+enum { WAKE_ROOM_BYTES = FILL_WINDOW_BYTES / 4 }; /* a writer waits for this much room, so that it does not move a few bytes a turn */
+
+/* Start of what a reader still wants. With the lock held. */
+static uint64_t wanted_from(const struct fill *fill)
+{
+    uint64_t slowest = fill->written;
+    LIST_FOR_EACH(node, &fill->readers)
+    {
+        const struct reader *reader = LIST_OWNER(node, struct reader, link);
+        if (reader->position < slowest)
+            slowest = reader->position;
+    }
+    return slowest;
+}
+
+static uint64_t window_room(const struct fill *fill)
+{
+    uint64_t held = fill->written - wanted_from(fill);
+    return held < FILL_WINDOW_BYTES ? FILL_WINDOW_BYTES - held : 0;
+}
+
+void fill_readers_moved(struct fill *fill)
+{
+    if (!fill->is_private || fill->waker == NULL)
+        return;
+    bool is_unwanted = list_is_empty(&fill->readers);
+    bool has_room = fill->writer_waits && window_room(fill) >= WAKE_ROOM_BYTES;
+    if (has_room)
+        fill->writer_waits = false;
+    if (is_unwanted || has_room)
+        waker_wake(fill->waker);
+}
+
+/* What was listed becomes private: its readers go on in a window. */
+static void make_private(struct fill *fill, enum cache_detail detail)
+{
+    unlist_fill(fill);
+    pthread_mutex_lock(&fill->lock);
+    fill->is_private = true;
+    fill->detail = detail;
+    fill_readers_moved(fill);
+    pthread_mutex_unlock(&fill->lock);
+}
+
+static void wait_for_memory(struct fill *fill)
+{
+    struct cache *cache = fill->cache;
+    pthread_mutex_lock(&cache->memory_lock);
+    if (!list_is_linked(&fill->memory_link) && fill->waker != NULL) {
+        fill->memory_waker = fill->waker;
+        list_push_back(&cache->memory_waiters, &fill->memory_link);
+        atomic_fetch_add_explicit(&cache->memory_waiters_count, 1, memory_order_seq_cst);
+    }
+    pthread_mutex_unlock(&cache->memory_lock);
+}
+
+void fill_stop_waiting_for_memory(struct fill *fill)
+{
+    struct cache *cache = fill->cache;
+    pthread_mutex_lock(&cache->memory_lock);
+    if (list_is_linked(&fill->memory_link)) {
+        list_remove(&fill->memory_link);
+        atomic_fetch_sub_explicit(&cache->memory_waiters_count, 1, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&cache->memory_lock);
+}
+
+/* Size of the next extent. */
+static size_t next_extent_bytes(const struct fill *fill)
+{
+    const struct body *body = fill->object->body;
+    uint32_t number = body->released_count + body->count;
+    uint64_t start = body_extent_start(body, number), bytes = body_extent_start(body, number + 1) - start;
+    assert(start == fill->written);
+    return fill->length_known && fill->length - start < bytes ? fill->length - start : bytes;
+}
+
+/* Registers for a wake before the last attempt, so that nothing is freed unseen in between. */
+static struct extent alloc_extent(struct fill *fill)
+{
+    size_t bytes = next_extent_bytes(fill);
+    struct extent extent = room_alloc(fill->cache, bytes, fill->object);
+    if (!extent_is_none(extent))
+        return extent;
+    if (!fill->is_private) { /* not enough for all of it; maybe for a window */
+        make_private(fill, DETAIL_NO_MEMORY);
+        pthread_mutex_lock(&fill->lock);
+        body_release_before(fill->cache, fill->object->body, wanted_from(fill));
+        pthread_mutex_unlock(&fill->lock);
+    }
+    wait_for_memory(fill);
+    extent = room_alloc(fill->cache, bytes, fill->object);
+    if (!extent_is_none(extent))
+        fill_stop_waiting_for_memory(fill);
+    return extent;
+}
+
+/* The body's extent (or, where there is none, the record's) that holds the next byte to write; `*used` bytes of it are taken. */
+static struct extent tail_extent(const struct fill *fill, size_t *used)
+{
+    const struct object *object = fill->object;
+    struct extent none = {0, 0};
+    if (object->body == NULL) {
+        *used = record_front_bytes(object_record(fill->cache, object)) + fill->written;
+        return object->record;
+    }
+    const struct body *body = object->body;
+    if (body->count == 0)
+        return none;
+    *used = fill->written - body_extent_start(body, body->released_count + body->count - 1);
+    return body->extents[body->count - 1];
+}
+
+static bool tail_is_lost(const struct fill *fill)
+{
+    const struct object *object = fill->object;
+    return object->body != NULL ? object->body->tail_is_lost : object->record_is_lost;
+}
+
+/* Puts `extent` in the place of the tail; what the tail held was copied. With the lock held. */
+static void replace_tail(struct fill *fill, struct extent extent)
+{
+    struct object *object = fill->object;
+    if (object->body == NULL) {
+        object->record = extent;
+        object->record_is_lost = false;
+        return;
+    }
+    struct body *body = object->body;
+    body->bytes += extent.capacity;
+    body->bytes -= body->extents[body->count - 1].capacity;
+    body->extents[body->count - 1] = extent;
+    body->tail_is_lost = false;
+}
+
+/* The lost extent stays as it is for those who are reading from it, and is never given back. */
+static bool replace_lost_tail(struct fill *fill)
+{
+    size_t used;
+    struct extent lost = tail_extent(fill, &used), extent = room_alloc(fill->cache, lost.capacity, fill->object);
+    if (extent_is_none(extent)) {
+        wait_for_memory(fill);
+        extent = room_alloc(fill->cache, lost.capacity, fill->object);
+        if (extent_is_none(extent))
+            return false;
+        fill_stop_waiting_for_memory(fill);
+    }
+    memcpy(slab_at(fill->cache->slab, extent), slab_at(fill->cache->slab, lost), used);
+    pthread_mutex_lock(&fill->lock);
+    replace_tail(fill, extent);
+    pthread_mutex_unlock(&fill->lock);
+    return true;
+}
+
+/* How much may be written before the slowest reader has to move on; 0 when the writer has to wait. */
+static uint64_t open_window(struct fill *fill)
+{
+    if (!fill->is_private || fill->object->body == NULL)
+        return UINT64_MAX;
+    pthread_mutex_lock(&fill->lock);
+    body_release_before(fill->cache, fill->object->body, wanted_from(fill));
+    uint64_t room = window_room(fill);
+    fill->writer_waits = room == 0;
+    pthread_mutex_unlock(&fill->lock);
+    return room;
+}
+
+/* At the next byte of the body; capacity 0 when another extent has to be taken. */
+static struct fill_space tail_space(const struct fill *fill)
+{
+    size_t used;
+    struct extent tail = tail_extent(fill, &used);
+    if (extent_is_none(tail) || used == tail.capacity)
+        return (struct fill_space){0};
+    return (struct fill_space){slab_at(fill->cache->slab, tail) + used, tail.capacity - used, extent_offset(tail) + used};
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+enum fill_room fill_reserve(struct fill *fill, struct fill_space *space)
+{
+    assert(fill->object != NULL && (!fill->length_known || fill->written < fill->length));
+    if (!fill->is_private && atomic_load_explicit(&fill->is_purged, memory_order_relaxed))
+        make_private(fill, DETAIL_PURGED);
+    if (tail_is_lost(fill) && !replace_lost_tail(fill))
+        return FILL_NO_ROOM;
+    uint64_t window = open_window(fill);
+    if (window == 0)
+        return FILL_NO_ROOM;
+    *space = tail_space(fill);
+    if (space->capacity == 0) {
+        struct extent extent = alloc_extent(fill);
+        if (extent_is_none(extent))
+            return FILL_NO_ROOM;
+        pthread_mutex_lock(&fill->lock);
+        body_append(fill->cache, &fill->object->body, extent);
+        pthread_mutex_unlock(&fill->lock);
+        *space = tail_space(fill);
+    }
+    space->capacity = least(space->capacity, window);
+    if (fill->length_known)
+        space->capacity = least(space->capacity, fill->length - fill->written);
+    fill->reserved = space->capacity;
+    return FILL_ROOM;
+}
+
+void fill_commit(struct fill *fill, size_t bytes)
+{
+    assert(bytes <= fill->reserved);
+    fill->reserved = 0;
+    if (bytes == 0)
+        return;
+    pthread_mutex_lock(&fill->lock);
+    fill->written += bytes;
+    fill_wake_readers(fill);
+    pthread_mutex_unlock(&fill->lock);
+    if (!fill->is_private && fill->written > fill->cache->settings.object_max_bytes)
+        make_private(fill, DETAIL_TOO_LARGE);
+}
+
+void fill_lose_space(struct fill *fill)
+{
+    assert(fill->reserved > 0);
+    fill->reserved = 0;
+    pthread_mutex_lock(&fill->lock);
+    if (fill->object->body != NULL)
+        fill->object->body->tail_is_lost = true;
+    else
+        fill->object->record_is_lost = true;
+    pthread_mutex_unlock(&fill->lock);
+}
+
+/* The same response in one chunk; readers of the old one keep it. NULL when there is no room for it. */
+static struct object *in_one_chunk(struct fill *fill)
+{
+    struct object *from = fill->object;
+    const struct record *record = object_record(fill->cache, from);
+    const struct record_parts parts = {
+        .meta = record->meta,
+        .key = record_key(record),
+        .vary_names = record_vary_names(record),
+        .vary_values = record_vary_values(record),
+        .head = record_head(record),
+        .status_line_bytes = record->status_line_bytes,
+        .length_known = true,
+        .body_bytes = fill->written,
+    };
+    struct object *object = object_new(fill->cache, OBJECT_RESPONSE, &parts);
+    if (object == NULL)
+        return NULL;
+    if (from->selector != NULL)
+        object_set_selector(object, from->selector);
+    object_copy_body(fill->cache, from, object);
+    return object;
+}
+
+/* Swaps the last extent for one that fits. The old one is kept until the last of this fill's readers has closed: they may be sending from it. */
+static void trim_tail(struct fill *fill)
+{
+    size_t used;
+    struct extent tail = tail_extent(fill, &used), fitting = {0, 0};
+    if (extent_is_none(tail) || used == tail.capacity || used > SLAB_CHUNK_MAX_BYTES)
+        return;
+    if (used > 0) {
+        fitting = room_alloc(fill->cache, used, fill->object);
+        if (extent_is_none(fitting))
+            return;
+        if (fitting.capacity >= tail.capacity) {
+            slab_release(fill->cache->slab, fitting);
+            return;
+        }
+        memcpy(slab_at(fill->cache->slab, fitting), slab_at(fill->cache->slab, tail), used);
+    }
+    pthread_mutex_lock(&fill->lock);
+    struct body *body = fill->object->body;
+    if (!body->tail_is_lost)
+        fill->retired = tail;
+    if (used > 0) {
+        replace_tail(fill, fitting);
+    } else { /* room was reserved, and nothing came */
+        body->bytes -= tail.capacity;
+        body->count--;
+        body->tail_is_lost = false;
+    }
+    pthread_mutex_unlock(&fill->lock);
+}
+
+struct object *fill_close_body(struct fill *fill)
+{
+    struct object *object = fill->object;
+    if (!fill->length_known) {
+        pthread_mutex_lock(&fill->lock);
+        object_set_length(fill->cache, object, fill->written);
+        pthread_mutex_unlock(&fill->lock);
+    }
+    if (fill->is_private || object->body == NULL)
+        return object_ref(object);
+    if (record_front_bytes(object_record(fill->cache, object)) + fill->written <= SLAB_CHUNK_MAX_BYTES) {
+        struct object *compact = in_one_chunk(fill);
+        if (compact != NULL)
+            return compact;
+    }
+    trim_tail(fill);
+    return object_ref(object);
+}

@@ -1,0 +1,172 @@
+/* From what an origin answered to the head of a record: which fields are kept, and whether the response is.
+ * Runs on the writer's loop, without locks. */
+#include "cache/fill_state.h"
+
+#include "base/http_date.h"
+#include "cache/policy/storable.h"
+#include "cache/policy/vary.h"
+
+/* RFC 9111 §3.1, RFC 9110 §7.6.1: hop-by-hop fields, and what Connection names, are not kept. Age is written for each answer; so is the
+ * framing, except that an answer without a body keeps the Content-Length that tells of one (RFC 9110 §8.6). */
+static bool is_kept(const struct header *field, const struct headers *received, bool body_forbidden)
+{
+    if (field->id == HEADER_AGE || (field->id == HEADER_CONTENT_LENGTH && !body_forbidden))
+        return false;
+    return !header_is_hop_by_hop(field, received);
+}
+
+/* RFC 9110 §6.6.1: a recipient with a clock that caches or forwards a response without Date adds one. */
+static void add_missing_date(struct headers *fields, struct wall_seconds received)
+{
+    if (headers_find(fields, HEADER_DATE) != NULL)
+        return;
+    char *text = arena_alloc(fields->arena, HTTP_DATE_LEN);
+    http_date_format(received, text);
+    headers_add_known(fields, HEADER_DATE, bytes_from(text, HTTP_DATE_LEN));
+}
+
+static char *put(char *at, struct bytes text)
+{
+    if (text.len > 0)
+        memcpy(at, text.at, text.len);
+    return at + text.len;
+}
+
+static void write_head(struct head_plan *plan, struct bytes status_line, struct arena *arena)
+{
+    const struct headers *fields = &plan->fields;
+    size_t length = status_line.len;
+    for (unsigned i = 0; i < fields->count; i++)
+        length += fields->at[i].name.len + fields->at[i].value.len + 4;
+    char *text = arena_alloc(arena, length);
+    char *at = put(text, status_line);
+    for (unsigned i = 0; i < fields->count; i++) {
+        at = put(put(at, fields->at[i].name), BYTES(": "));
+        at = put(put(at, fields->at[i].value), BYTES("\r\n"));
+    }
+    plan->parts.head = bytes_from(text, length);
+    plan->parts.status_line_bytes = (uint32_t)status_line.len;
+}
+
+static void plan_vary(struct fill *fill, struct head_plan *plan)
+{
+    struct record_parts *parts = &plan->parts;
+    if (!fill->is_listable)
+        return; /* nobody else will be given it */
+    enum vary_kind kind = vary_parse(&plan->fields, &fill->arena, &parts->vary_names);
+    if (kind == VARY_FIELDS) {
+        parts->vary_values = vary_values(parts->vary_names, &fill->fields, &fill->arena);
+    } else if (kind == VARY_STAR && plan->store) {
+        plan->store = false;
+        plan->detail = DETAIL_VARY_STAR;
+    }
+}
+
+static void plan_body(struct fill *fill, const struct origin_head *head, struct head_plan *plan)
+{
+    struct record_parts *parts = &plan->parts;
+    parts->key = fill->key.encoded;
+    parts->length_known = head->length_known || head->body_forbidden;
+    parts->body_bytes = head->body_forbidden || !head->length_known ? 0 : head->length;
+    size_t front = sizeof(struct record) + parts->key.len + parts->vary_names.len + parts->vary_values.len + parts->head.len;
+    bool fits = parts->body_bytes == 0 || front + parts->body_bytes <= SLAB_CHUNK_MAX_BYTES;
+    parts->body_is_apart = !parts->length_known || !fits;
+    if (front > SLAB_PAGE_BYTES)
+        plan->error = ERROR_ORIGIN_HEADER_TOO_LARGE;
+    if (plan->store && parts->body_bytes > fill->cache->settings.object_max_bytes) {
+        plan->store = false;
+        plan->detail = DETAIL_TOO_LARGE;
+    }
+}
+
+static void judge(struct fill *fill, const struct origin_head *head, unsigned status, const struct headers *fields, struct head_plan *plan)
+{
+    struct store_verdict verdict =
+        storable_decide(&fill->request, status, fields, &fill->rules, head->request_time, head->response_time, &plan->parts.meta);
+    plan->store = verdict.store && fill->is_listable;
+    plan->detail = verdict.store || fill->pass_detail != DETAIL_NONE ? fill->pass_detail : verdict.detail;
+    plan->error = ERROR_OK;
+}
+
+static bool status_is_origin_error(unsigned status)
+{
+    return status == 500 || status == 502 || status == 503 || status == 504; /* RFC 5861 §4 */
+}
+
+void plan_head(struct fill *fill, const struct origin_head *head, struct head_plan *plan)
+{
+    *plan = (struct head_plan){0};
+    headers_init(&plan->fields, &fill->arena);
+    for (unsigned i = 0; i < head->fields->count; i++) {
+        const struct header *field = &head->fields->at[i];
+        if (is_kept(field, head->fields, head->body_forbidden))
+            headers_add(&plan->fields, field->id, field->name, field->value);
+    }
+    add_missing_date(&plan->fields, head->response_time);
+    judge(fill, head, head->status, head->fields, plan);
+    plan->is_origin_error = fill->stale != NULL && status_is_origin_error(head->status);
+    if (plan->is_origin_error && plan->store) {
+        plan->store = false; /* an error never replaces a stored response */
+        plan->detail = DETAIL_STATUS;
+    }
+    plan_vary(fill, plan);
+    struct bytes line = arena_printf(&fill->arena, "HTTP/1.1 %03u %.*s\r\n", head->status, BYTES_FMT(head->reason));
+    write_head(plan, line, &fill->arena);
+    plan_body(fill, head, plan);
+}
+
+/* RFC 9111 §3.2: what a 304 says replaces what is stored, except what describes the stored body itself. */
+static bool is_refreshed(const struct header *field, const struct headers *received)
+{
+    return is_kept(field, received, false) && field->id != HEADER_CONTENT_ENCODING && field->id != HEADER_CONTENT_RANGE;
+}
+
+static bool is_replaced(const struct header *stored, const struct headers *received)
+{
+    const struct header *newer = headers_find_named(received, stored->name);
+    return newer != NULL && is_refreshed(newer, received);
+}
+
+static void merge_fields(struct fill *fill, const struct origin_head *head, struct headers *merged)
+{
+    struct headers stored;
+    headers_init(&stored, &fill->arena);
+    headers_parse_block(&stored, fill->stale_view.fields);
+    headers_init(merged, &fill->arena);
+    for (unsigned i = 0; i < stored.count; i++) {
+        if (!is_replaced(&stored.at[i], head->fields))
+            headers_add(merged, stored.at[i].id, stored.at[i].name, stored.at[i].value);
+    }
+    for (unsigned i = 0; i < head->fields->count; i++) {
+        const struct header *field = &head->fields->at[i];
+        if (is_refreshed(field, head->fields))
+            headers_add(merged, field->id, field->name, field->value);
+    }
+}
+
+void plan_refresh(struct fill *fill, const struct origin_head *head, struct head_plan *plan)
+{
+    const struct response_view *stale = &fill->stale_view;
+    *plan = (struct head_plan){0};
+    merge_fields(fill, head, &plan->fields);
+    if (headers_find(head->fields, HEADER_DATE) == NULL) { /* the stored one tells of the stored answer, not of this one */
+        headers_remove(&plan->fields, HEADER_DATE);
+        add_missing_date(&plan->fields, head->response_time);
+    }
+    struct headers judged; /* Age is not kept, but counts */
+    headers_init(&judged, &fill->arena);
+    for (unsigned i = 0; i < plan->fields.count; i++)
+        headers_add(&judged, plan->fields.at[i].id, plan->fields.at[i].name, plan->fields.at[i].value);
+    const struct header *age = headers_find(head->fields, HEADER_AGE);
+    for (; age != NULL; age = headers_next(head->fields, age))
+        headers_add(&judged, age->id, age->name, age->value);
+    judge(fill, head, stale->status, &judged, plan);
+    plan_vary(fill, plan);
+    write_head(plan, bytes_from(stale->head.at, stale->head.len - stale->fields.len), &fill->arena);
+    struct origin_head whole = *head;
+    whole.body_forbidden = false;
+    whole.length_known = true;
+    whole.length = stale->length;
+    plan_body(fill, &whole, plan);
+    plan->parts.body_is_apart = fill->stale->body != NULL;
+}

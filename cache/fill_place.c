@@ -1,0 +1,200 @@
+/* Where in the index a fill's response belongs: selectors and secondary keys (RFC 9111 §4.1), and the last step, when it gets there.
+ * Runs on the writer's loop; the shards' locks are taken here. */
+#include "cache/fill_state.h"
+
+#include "cache/policy/vary.h"
+
+#include <assert.h>
+
+enum { PLACE_ATTEMPTS_MAX = 4 };
+
+static struct object_name name_of_values(const struct cache *cache, const struct object *selector, const struct cache_key *key,
+                                         struct bytes values, struct arena *arena)
+{
+    size_t prefix = sizeof key->hash + sizeof selector->serial;
+    char *text = arena_alloc(arena, prefix + values.len);
+    memcpy(text, &key->hash, sizeof key->hash);
+    memcpy(text + sizeof key->hash, &selector->serial, sizeof selector->serial);
+    memcpy(text + prefix, values.at, values.len);
+    struct hash128 hash = hash_bytes(&cache->hash_key, bytes_from(text, prefix + values.len));
+    return (struct object_name){.hash = hash.low, .key = key->encoded, .values = values};
+}
+
+struct object_name variant_name(struct cache *cache, const struct object *selector, const struct cache_key *key,
+                                const struct headers *fields, struct arena *arena)
+{
+    struct bytes values = vary_values(record_vary_names(object_record(cache, selector)), fields, arena);
+    return name_of_values(cache, selector, key, values, arena);
+}
+
+static struct object_name primary_name(const struct fill *fill)
+{
+    return (struct object_name){.hash = fill->key.hash.low, .key = fill->key.encoded};
+}
+
+/* With the lock of the fill's shard held, and, where its selector matters, that of the primary key's. */
+static bool was_purged(const struct fill *fill)
+{
+    return atomic_load_explicit(&fill->is_purged, memory_order_relaxed) ||
+           (fill->selector != NULL && atomic_load_explicit(&fill->selector->listing, memory_order_acquire) == OBJECT_PURGED);
+}
+
+static void drop_listing(struct fill *fill)
+{
+    shard_unlist_fill(fill);
+    bool last = ref_drop(&fill->refs);
+    assert(!last); /* the writer has one */
+    (void)last;
+}
+
+bool unlist_fill(struct fill *fill)
+{
+    if (!fill->is_listable)
+        return false;
+    struct shard *shard = shard_of(fill->cache, fill->name.hash);
+    pthread_mutex_lock(&shard->lock);
+    bool purged = was_purged(fill);
+    if (fill->is_listed)
+        drop_listing(fill);
+    pthread_mutex_unlock(&shard->lock);
+    return purged;
+}
+
+static void refuse(struct head_plan *plan, enum cache_detail detail)
+{
+    plan->store = false;
+    plan->detail = detail;
+}
+
+static bool names_match(const struct cache *cache, const struct object *object, struct bytes names)
+{
+    return object != NULL && object->kind == OBJECT_SELECTOR && bytes_equal(record_vary_names(object_record(cache, object)), names);
+}
+
+/* The selector that stands under the primary key, if it names the same fields. A reference. */
+static struct object *find_selector(const struct fill *fill, struct bytes names)
+{
+    struct object_name name = primary_name(fill);
+    struct shard *shard = shard_of(fill->cache, name.hash);
+    pthread_mutex_lock(&shard->lock);
+    struct object *object = shard_find(fill->cache, shard, &name);
+    object = names_match(fill->cache, object, names) ? object_ref(object) : NULL;
+    pthread_mutex_unlock(&shard->lock);
+    return object;
+}
+
+static struct object *new_selector(const struct fill *fill, const struct record_parts *response)
+{
+    const struct record_parts parts = {.key = response->key, .vary_names = response->vary_names, .length_known = true};
+    struct object *selector = object_new(fill->cache, OBJECT_SELECTOR, &parts);
+    if (selector != NULL) {
+        selector->serial = atomic_fetch_add_explicit(&fill->cache->selector_serial, 1, memory_order_relaxed) + 1;
+        selector->hash = fill->key.hash.low;
+    }
+    return selector;
+}
+
+/* Moves the fill to its secondary key, and the selector, if it is new, in the place of what stood under the primary one. Both shards are locked. */
+static void settle(struct fill *fill, struct object *selector, struct object *replaced, const struct object_name *name)
+{
+    struct cache *cache = fill->cache;
+    if (replaced != selector) {
+        struct shard *primary = shard_of(cache, selector->hash);
+        if (replaced != NULL)
+            shard_delist(cache, primary, replaced, OBJECT_UNLISTED);
+        shard_insert(cache, primary, selector);
+    }
+    bool was_listed = fill->is_listed;
+    if (was_listed)
+        drop_listing(fill);
+    fill->name = *name;
+    struct shard *secondary = shard_of(cache, name->hash);
+    if (was_listed && shard_find_fill(secondary, name) == NULL)
+        shard_list_fill(secondary, fill);
+}
+
+/* False: somebody else changed the selector meanwhile; try again. */
+static bool try_place(struct fill *fill, struct head_plan *plan, struct object *selector, bool is_new)
+{
+    struct cache *cache = fill->cache;
+    struct object_name first = primary_name(fill);
+    struct object_name name = name_of_values(cache, selector, &fill->key, plan->parts.vary_values, &fill->arena);
+    struct shard *primary = shard_of(cache, first.hash), *secondary = shard_of(cache, name.hash);
+    struct shard *listed_in = shard_of(cache, fill->name.hash);
+    if (listed_in != primary && listed_in != secondary)
+        unlist_fill(fill); /* under a selector of the past */
+    shard_lock_pair(cache, primary, secondary);
+    struct object *current = shard_find(cache, primary, &first);
+    bool expected = is_new ? !names_match(cache, current, plan->parts.vary_names) : current == selector;
+    if (expected) {
+        if (was_purged(fill))
+            refuse(plan, DETAIL_PURGED);
+        else if (atomic_load_explicit(&selector->variants_count, memory_order_relaxed) >= cache->settings.variants_max &&
+                 shard_find(cache, secondary, &name) == NULL)
+            refuse(plan, DETAIL_VARIANTS_FULL);
+        else
+            settle(fill, selector, current, &name);
+    }
+    shard_unlock_pair(primary, secondary);
+    if (expected && plan->store && current != selector)
+        object_unref(cache, &current);
+    return expected;
+}
+
+static void place_variant(struct fill *fill, struct head_plan *plan, struct object **selector)
+{
+    for (unsigned i = 0; i < PLACE_ATTEMPTS_MAX; i++) {
+        *selector = find_selector(fill, plan->parts.vary_names);
+        bool is_new = *selector == NULL;
+        if (is_new)
+            *selector = new_selector(fill, &plan->parts);
+        if (*selector == NULL) {
+            refuse(plan, DETAIL_NO_MEMORY);
+            return;
+        }
+        if (try_place(fill, plan, *selector, is_new))
+            return;
+        object_unref(fill->cache, selector);
+    }
+    refuse(plan, DETAIL_VARIANT);
+}
+
+void place_fill(struct fill *fill, struct head_plan *plan, struct object **selector)
+{
+    *selector = NULL;
+    if (plan->parts.vary_names.len > 0) {
+        place_variant(fill, plan, selector);
+        return;
+    }
+    struct shard *shard = shard_of(fill->cache, fill->name.hash);
+    pthread_mutex_lock(&shard->lock);
+    bool purged = was_purged(fill);
+    pthread_mutex_unlock(&shard->lock);
+    if (purged)
+        refuse(plan, DETAIL_PURGED);
+}
+
+bool place_object(struct fill *fill, struct object *object)
+{
+    struct cache *cache = fill->cache;
+    struct object_name name = object->selector != NULL ? fill->name : primary_name(fill);
+    if (name.hash != fill->name.hash)
+        unlist_fill(fill); /* it was fetched as a variant, and does not vary any more */
+    object->hash = name.hash;
+    struct object *replaced = NULL;
+    struct shard *shard = shard_of(cache, name.hash);
+    shard_lock_to_insert(cache, shard);
+    bool is_wanted = !was_purged(fill) &&
+                     (object->selector == NULL || atomic_load_explicit(&object->selector->listing, memory_order_acquire) == OBJECT_LISTED);
+    if (fill->is_listed)
+        drop_listing(fill);
+    if (is_wanted) {
+        replaced = shard_find(cache, shard, &name);
+        if (replaced != NULL)
+            shard_delist(cache, shard, replaced, OBJECT_UNLISTED);
+        shard_insert(cache, shard, object);
+    }
+    pthread_mutex_unlock(&shard->lock);
+    object_unref(cache, &replaced);
+    return is_wanted;
+}

@@ -1,0 +1,114 @@
+/* The inside of a fill and of its readers; not for callers: fill.h and reader.h are.
+ *
+ * States: FETCHING → STREAMING → COMPLETE, or FAILED from either of the first two. `object` is there from STREAMING on.
+ * References: the writer 1, being listed 1, each reader 1. Readers keep theirs until they close, so what `retired` holds outlives them.
+ */
+#ifndef CACHE_FILL_STATE_H
+#define CACHE_FILL_STATE_H
+
+#include "cache/cache_state.h"
+#include "cache/policy/reuse.h"
+
+enum fill_state { FILL_STATE_FETCHING, FILL_STATE_STREAMING, FILL_STATE_COMPLETE, FILL_STATE_FAILED };
+
+struct fill {
+    /* immutable after new */
+    struct cache        *cache;
+    struct cache_key     key;
+    struct request_meta  request; /* of the originator */
+    struct headers       fields;  /* its request's fields, copied: it may be gone before the head arrives */
+    struct site_rules    rules;
+    bool                 is_listable;   /* opened for everybody; else for its originator alone */
+    bool                 is_background; /* without an originator: nobody need be waiting */
+    struct object       *stale;         /* a reference: what it revalidates, or NULL */
+    struct response_view stale_view;
+    struct object       *selector; /* a reference: whose variant it fetches, as far as was known at the lookup; or NULL */
+    struct ref           refs;
+    /* writer's loop only */
+    struct arena  arena;
+    bool          length_known;
+    uint64_t      length;
+    size_t        reserved;      /* room given out and not committed yet */
+    enum cache_detail pass_detail; /* why it is for its originator alone */
+    struct extent retired; /* the tail before it was trimmed: readers may still be sending it */
+    /* shared, under the lock of the shard that `name` leads to */
+    struct object_name name;
+    struct list        listed_link;
+    bool               is_listed;
+    _Atomic bool       is_purged; /* read by the writer at any time */
+    /* shared, under lock */
+    pthread_mutex_t       lock;
+    enum fill_state       state;
+    enum error            error;       /* FAILED */
+    bool                  is_private;  /* not kept (any more) */
+    bool                  is_origin_error; /* a 5xx in answer to a validation: those who may get the stale response */
+    bool                  is_revalidated;  /* `object` is `stale` with a fresh head */
+    enum cache_detail     detail;
+    struct object        *object; /* a reference */
+    uint64_t              written;
+    struct list           readers;
+    struct waker         *waker; /* the writer's; NULL before it is set and once the writer is gone */
+    bool                  writer_waits;
+    /* shared, under the cache's memory_lock */
+    struct list   memory_link;
+    struct waker *memory_waker;
+};
+
+/* What a request is, to be copied into its fill. */
+struct fill_request {
+    const struct cache_key    *key;
+    const struct request_meta *meta;
+    const struct site_rules   *rules;
+    const struct object_name  *name;     /* where it is to be listed; NULL: for its originator alone */
+    struct object             *stale;    /* or NULL; a reference is taken */
+    struct object             *selector; /* or NULL; a reference is taken */
+    enum cache_detail          pass_detail;
+};
+
+/* With the writer's reference. Not listed yet. */
+struct fill *fill_new(struct cache *cache, const struct fill_request *request);
+void         fill_unref(struct fill **fill);
+/* A fill that was neither listed nor given to a writer. */
+void fill_discard(struct fill **fill);
+/* The stored part of the head, once it is there. */
+bool fill_head_meta(struct fill *fill, struct response_meta *meta);
+
+/* Makes `reader` one of the fill's. False when the fill failed or is private by now: it is not to be joined any more. */
+bool fill_attach(struct fill *fill, struct reader *reader, bool is_originator);
+/* With the fill's lock held: the writer is told what changed for it: room in the window, or nobody left. */
+void fill_readers_moved(struct fill *fill);
+/* Wakes those who wait. With the fill's lock held. */
+void fill_wake_readers(struct fill *fill);
+/* fill_body.c: on the writer's loop. */
+void fill_stop_waiting_for_memory(struct fill *fill);
+/* The body is complete: the object to be stored, a reference; trimmed to what it needs, and for that maybe another than fill->object. */
+struct object *fill_close_body(struct fill *fill);
+
+/* A record's head made of what an origin answered, and the verdict on it; fill_head.c. */
+struct head_plan {
+    struct record_parts parts;
+    struct headers      fields; /* as stored */
+    bool                store;
+    enum cache_detail   detail;
+    bool                is_origin_error; /* a 5xx in answer to a validation */
+    enum error          error; /* the head cannot be kept in memory at all */
+};
+
+/* All texts lie in the fill's arena, or are borrowed from `head`. */
+void plan_head(struct fill *fill, const struct origin_head *head, struct head_plan *plan);
+/* The same for a 304 to `stale` (RFC 9111 §4.3.4). */
+void plan_refresh(struct fill *fill, const struct origin_head *head, struct head_plan *plan);
+
+/* The name of the variant of `selector` that a request with `fields` selects; its values lie in `arena`. */
+struct object_name variant_name(struct cache *cache, const struct object *selector, const struct cache_key *key, const struct headers *fields,
+                                struct arena *arena);
+
+/* Finds its place in the index for a response that is to be stored: under the primary key, or as a variant, whose selector is made where there is
+ * none; lists the fill there. `plan->store` turns false, with a detail, when there is no place. fill_place.c. */
+void place_fill(struct fill *fill, struct head_plan *plan, struct object **selector);
+/* Lists the object in the fill's place, in the place of what was there; false when it was purged meanwhile. The fill is unlisted in either case. */
+bool place_object(struct fill *fill, struct object *object);
+/* No longer found by other requests. Says whether it was purged before. */
+bool unlist_fill(struct fill *fill);
+
+#endif

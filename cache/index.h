@@ -1,0 +1,55 @@
+/* The index of one shard: hash → object, in cache-line buckets.
+ *
+ * DESIGN. Linear hashing: a bucket is 7 entries of (16-bit tag, 48-bit pointer) and a link to an overflow bucket. When there are more than
+ * INDEX_LOAD entries a bucket, one bucket is split in two; so no insertion ever moves more than one bucket's entries, whatever the size.
+ * Buckets live in segments that double in size and never move. The tag is the hash's top 16 bits, the bucket comes from those above the shard's.
+ * Nothing here allocates while the shard is locked: index_stock does it ahead.
+ * Locks: none of its own; the shard's.
+ */
+#ifndef CACHE_INDEX_H
+#define CACHE_INDEX_H
+
+#include "cache/cells.h"
+#include "cache/object.h"
+
+enum {
+    INDEX_SHARD_BITS = 6, /* low bits of the hash, which choose the shard */
+    INDEX_BUCKET_ENTRIES = 7,
+    INDEX_LOAD = 5,
+    INDEX_SEGMENTS_MAX = 36,
+    INDEX_SEGMENT_MIN_BUCKETS = 64, /* one page of memory */
+};
+
+struct bucket {
+    uint64_t       entries[INDEX_BUCKET_ENTRIES]; /* 0: empty; used ones come first */
+    struct bucket *overflow;
+};
+
+_Static_assert(sizeof(struct bucket) == CELL_BYTES, "a bucket is a cache line");
+
+struct index {
+    struct bucket *segments[INDEX_SEGMENTS_MAX];
+    uint64_t       bucket_count;
+    uint64_t       entries_count;
+    struct bucket *spare; /* an overflow bucket kept ready */
+};
+
+void index_init(struct index *index);
+/* The index is empty. Overflow buckets belong to `cells`. */
+void index_free(struct index *index, struct cells *cells);
+
+/* Whether the next index_insert will find the memory that it may need. */
+bool index_is_ready(const struct index *index);
+/* Makes it ready. Allocates without the lock, takes `lock` to put things in place. */
+void index_stock(struct index *index, pthread_mutex_t *lock, struct cells *cells);
+
+struct object *index_find(const struct cache *cache, const struct index *index, const struct object_name *name);
+/* index_is_ready holds, and nothing of that name is there. */
+void index_insert(struct index *index, struct object *object);
+/* It is there. */
+void index_remove(struct index *index, struct object *object, struct cells *cells);
+
+/* Hands every object to `visit`, after it is taken out. Teardown only. */
+void index_drain(struct index *index, void (*visit)(struct cache *cache, struct object *object), struct cache *cache);
+
+#endif

@@ -1,0 +1,258 @@
+/* cache_lookup: from a request to a reader. See cache.h.
+ *
+ * DESIGN. Each attempt looks under the primary key; where a selector stands there, under the secondary key that it leads to (RFC 9111 §4.1). What
+ * is found is judged by cache/policy outside of all locks, and the verdict carried out if nothing has changed meanwhile; else there is another attempt. */
+#include "cache/fill_state.h"
+
+#include <assert.h>
+
+enum { ATTEMPTS_MAX = 8 }; /* a key that changes as often between two locks is fetched for this request alone */
+
+struct search {
+    struct cache *cache;
+    struct lookup *lookup;
+    struct reader *reader;
+    struct request_meta request;
+    struct object_name name; /* where the response is, or would be */
+    struct object *selector; /* a reference, or NULL: the primary key's */
+    struct object *object;   /* a reference, or NULL */
+    struct fill *fill;       /* a reference, or NULL */
+};
+
+static void clear(struct search *search)
+{
+    object_unref(search->cache, &search->object);
+    object_unref(search->cache, &search->selector);
+    fill_unref(&search->fill);
+}
+
+/* Object and fill of search->name. */
+static void find(struct search *search)
+{
+    struct shard *shard = shard_of(search->cache, search->name.hash);
+    pthread_mutex_lock(&shard->lock);
+    struct object *object = shard_find(search->cache, shard, &search->name);
+    if (object != NULL) {
+        search->object = object_ref(object);
+        object_touch(object);
+    }
+    if (object == NULL) {
+        search->fill = shard_find_fill(shard, &search->name);
+        if (search->fill != NULL)
+            ref_take(&search->fill->refs);
+    }
+    pthread_mutex_unlock(&shard->lock);
+}
+
+static void find_by_key(struct search *search)
+{
+    search->name = (struct object_name){.hash = search->lookup->key.hash.low, .key = search->lookup->key.encoded};
+    find(search);
+    if (search->object == NULL || search->object->kind != OBJECT_SELECTOR)
+        return;
+    search->selector = search->object;
+    search->object = NULL;
+    search->name =
+        variant_name(search->cache, search->selector, &search->lookup->key, search->lookup->fields, search->lookup->fields->arena);
+    find(search);
+}
+
+static void open_reader(struct search *search)
+{
+    const struct lookup *lookup = search->lookup;
+    *search->reader = (struct reader){
+        .cache = search->cache,
+        .waker = lookup->reader_waker,
+        .end = UINT64_MAX,
+        .method = lookup->method,
+        .fields = lookup->fields,
+        .rules = lookup->rules,
+        .now = lookup->now,
+    };
+    list_init(&search->reader->link);
+}
+
+static void serve_object(struct search *search, const struct reuse_verdict *verdict)
+{
+    struct lookup *lookup = search->lookup;
+    search->reader->object = search->object;
+    search->reader->is_open = search->reader->is_complete = true;
+    search->object = NULL;
+    lookup->age_s = verdict->age_s;
+    lookup->ttl_s = verdict->ttl_s;
+    lookup->fwd = FWD_NONE;
+    lookup->detail = verdict->detail;
+    lookup->outcome = verdict->reuse == REUSE_FRESH ? LOOKUP_HIT : LOOKUP_STALE;
+}
+
+static struct fill *new_listable_fill(const struct search *search)
+{
+    return fill_new(search->cache, &(struct fill_request){
+                                       .key = &search->lookup->key,
+                                       .meta = &search->request,
+                                       .rules = search->lookup->rules,
+                                       .name = &search->name,
+                                       .stale = search->object,
+                                       .selector = search->selector,
+                                   });
+}
+
+static struct fill *new_private_fill(const struct search *search, enum cache_detail detail)
+{
+    return fill_new(search->cache, &(struct fill_request){
+                                       .key = &search->lookup->key,
+                                       .meta = &search->request,
+                                       .rules = search->lookup->rules,
+                                       .pass_detail = detail,
+                                   });
+}
+
+static void forward(struct search *search, enum lookup_outcome outcome, struct fill *fill)
+{
+    fill_attach(fill, search->reader, true);
+    search->lookup->outcome = outcome;
+    search->lookup->fill = fill;
+}
+
+/* For this request alone. */
+static void pass(struct search *search, enum fwd_reason fwd, enum cache_detail detail)
+{
+    search->lookup->fwd = fwd;
+    search->lookup->detail = detail;
+    forward(search, LOOKUP_PASS, new_private_fill(search, detail));
+}
+
+static bool only_if_cached(const struct search *search)
+{
+    return search->lookup->rules->honour_request_directives && search->request.cache_control.only_if_cached;
+}
+
+static void refuse(struct search *search, enum error error, enum cache_detail detail)
+{
+    search->lookup->outcome = LOOKUP_ERROR;
+    search->lookup->error = error;
+    search->lookup->detail = detail;
+}
+
+/* Lists `fill` in the place that was looked at, provided that it still is as it was found. */
+static bool list_if_unchanged(struct search *search, struct fill *fill)
+{
+    struct shard *shard = shard_of(search->cache, search->name.hash);
+    pthread_mutex_lock(&shard->lock);
+    bool unchanged = shard_find(search->cache, shard, &search->name) == search->object && shard_find_fill(shard, &search->name) == NULL;
+    if (unchanged)
+        shard_list_fill(shard, fill);
+    pthread_mutex_unlock(&shard->lock);
+    return unchanged;
+}
+
+/* Of the object's place: search->fill. */
+static void find_fill(struct search *search)
+{
+    struct shard *shard = shard_of(search->cache, search->name.hash);
+    pthread_mutex_lock(&shard->lock);
+    search->fill = shard_find_fill(shard, &search->name);
+    if (search->fill != NULL)
+        ref_take(&search->fill->refs);
+    pthread_mutex_unlock(&shard->lock);
+}
+
+/* True: decided. */
+static bool join(struct search *search)
+{
+    struct response_meta meta;
+    if (fill_head_meta(search->fill, &meta)) {
+        /* It came for an earlier request: for this one it is a stored response like any other (RFC 9111 §4). */
+        struct reuse_verdict verdict = reuse_decide(&meta, &search->request, search->lookup->rules, search->lookup->now);
+        if (verdict.reuse == REUSE_REVALIDATE) {
+            pass(search, verdict.fwd, verdict.detail);
+            return true;
+        }
+    }
+    if (!fill_attach(search->fill, search->reader, false))
+        return false;
+    search->lookup->outcome = LOOKUP_JOIN;
+    search->lookup->collapsed = true;
+    return true;
+}
+
+/* Nothing usable is stored: `fwd` and `detail` say why. True: decided. */
+static bool fetch(struct search *search, enum fwd_reason fwd, enum cache_detail detail)
+{
+    struct lookup *lookup = search->lookup;
+    if (only_if_cached(search)) {
+        refuse(search, ERROR_ONLY_IF_CACHED, DETAIL_ONLY_IF_CACHED);
+        return true;
+    }
+    if (lookup->method == METHOD_HEAD) {
+        pass(search, fwd, search->object != NULL ? detail : DETAIL_HEAD_MISS);
+        return true;
+    }
+    lookup->fwd = fwd;
+    lookup->detail = detail;
+    if (search->fill == NULL && search->object != NULL)
+        find_fill(search);
+    if (search->fill != NULL)
+        return join(search);
+    struct fill *fill = new_listable_fill(search);
+    if (!list_if_unchanged(search, fill)) {
+        fill_discard(&fill);
+        return false;
+    }
+    forward(search, LOOKUP_FILL, fill);
+    return true;
+}
+
+/* Stale, and served so: one of those who find it gets the fill to revalidate it (RFC 5861 §3). */
+static void revalidate_in_background(struct search *search)
+{
+    if (search->lookup->method != METHOD_GET || only_if_cached(search))
+        return;
+    struct fill *fill = new_listable_fill(search);
+    if (list_if_unchanged(search, fill))
+        search->lookup->fill = fill;
+    else
+        fill_discard(&fill);
+}
+
+/* True: decided. False: what was found has changed meanwhile. */
+static bool attempt(struct search *search)
+{
+    find_by_key(search);
+    if (search->object == NULL)
+        return fetch(search, search->selector != NULL ? FWD_VARY_MISS : FWD_URI_MISS, DETAIL_NONE);
+    const struct response_meta *meta = &object_record(search->cache, search->object)->meta;
+    struct reuse_verdict verdict = reuse_decide(meta, &search->request, search->lookup->rules, search->lookup->now);
+    if (verdict.reuse == REUSE_REVALIDATE)
+        return fetch(search, verdict.fwd, verdict.detail);
+    if (verdict.reuse == REUSE_STALE)
+        revalidate_in_background(search);
+    serve_object(search, &verdict);
+    return true;
+}
+
+void cache_lookup(struct cache *cache, struct lookup *lookup, struct reader *reader)
+{
+    assert(lookup->fields->arena != NULL);
+    struct search search = {.cache = cache, .lookup = lookup, .reader = reader};
+    request_meta_from(&search.request, lookup->method, lookup->fields);
+    open_reader(&search);
+    lookup->fill = NULL;
+    lookup->error = ERROR_OK;
+    lookup->collapsed = false;
+    lookup->age_s = lookup->ttl_s = 0;
+
+    enum fwd_reason fwd = FWD_MISS;
+    enum cache_detail detail = lookup->detail; /* the caller's, when it asks for a pass */
+    if (request_decide(&search.request, lookup->rules, &fwd, &detail) == REQUEST_PASS || lookup->is_private) {
+        pass(&search, fwd, detail);
+        return;
+    }
+    for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {
+        bool decided = attempt(&search);
+        clear(&search);
+        if (decided)
+            return;
+    }
+    pass(&search, FWD_MISS, DETAIL_NONE);
+}

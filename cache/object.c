@@ -1,0 +1,299 @@
+/* See object.h. */
+#include "cache/object.h"
+
+#include "cache/cache_state.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+bool object_try_ref(struct object *object)
+{
+    uint32_t count = atomic_load_explicit(&object->refs.count, memory_order_relaxed);
+    do {
+        if (count == 0)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&object->refs.count, &count, count + 1, memory_order_acquire, memory_order_relaxed));
+    return true;
+}
+
+static struct record *record_of(const struct cache *cache, const struct object *object)
+{
+    assert(ref_count(&object->refs) > 0);
+    return (struct record *)(void *)slab_at(cache->slab, object->record);
+}
+
+const struct record *object_record(const struct cache *cache, const struct object *object)
+{
+    return record_of(cache, object);
+}
+
+static const char *record_at(const struct record *record, size_t offset)
+{
+    return (const char *)record + sizeof *record + offset;
+}
+
+struct bytes record_key(const struct record *record)
+{
+    return bytes_from(record_at(record, 0), record->key_bytes);
+}
+
+struct bytes record_vary_names(const struct record *record)
+{
+    return bytes_from(record_at(record, record->key_bytes), record->vary_names_bytes);
+}
+
+struct bytes record_vary_values(const struct record *record)
+{
+    return bytes_from(record_at(record, (size_t)record->key_bytes + record->vary_names_bytes), record->vary_values_bytes);
+}
+
+struct bytes record_head(const struct record *record)
+{
+    return bytes_from(record_at(record, (size_t)record->key_bytes + record->vary_names_bytes + record->vary_values_bytes),
+                      record->head_bytes);
+}
+
+size_t record_front_bytes(const struct record *record)
+{
+    return sizeof *record + (size_t)record->key_bytes + record->vary_names_bytes + record->vary_values_bytes + record->head_bytes;
+}
+
+static char *put(char *at, struct bytes text)
+{
+    if (text.len > 0)
+        memcpy(at, text.at, text.len);
+    return at + text.len;
+}
+
+static void write_record(struct record *record, const struct record_parts *parts)
+{
+    *record = (struct record){
+        .meta = parts->meta,
+        .body_bytes = parts->length_known ? parts->body_bytes : 0,
+        .key_bytes = (uint32_t)parts->key.len,
+        .vary_names_bytes = (uint32_t)parts->vary_names.len,
+        .vary_values_bytes = (uint32_t)parts->vary_values.len,
+        .head_bytes = (uint32_t)parts->head.len,
+        .status_line_bytes = parts->status_line_bytes,
+        .length_known = parts->length_known,
+    };
+    put(put(put(put((char *)(record + 1), parts->key), parts->vary_names), parts->vary_values), parts->head);
+}
+
+struct object *object_new(struct cache *cache, enum object_kind kind, const struct record_parts *parts)
+{
+    size_t bytes = sizeof(struct record) + parts->key.len + parts->vary_names.len + parts->vary_values.len + parts->head.len +
+                   (parts->body_is_apart ? 0 : parts->body_bytes);
+    if (bytes > SLAB_PAGE_BYTES)
+        return NULL;
+    room_for_overhead(cache);
+    struct object *object = cells_take(&cache->objects);
+    struct extent extent = room_alloc(cache, bytes, object);
+    if (extent_is_none(extent)) {
+        cells_give(&cache->objects, object);
+        return NULL;
+    }
+    write_record((struct record *)(void *)slab_at(cache->slab, extent), parts);
+    atomic_store_explicit(&object->frequency, 0, memory_order_relaxed);
+    atomic_store_explicit(&object->listing, OBJECT_UNLISTED, memory_order_relaxed);
+    atomic_store_explicit(&object->variants_count, 0, memory_order_relaxed);
+    object->kind = (uint8_t)kind;
+    object->queue = QUEUE_NONE;
+    object->hash = 0;
+    list_init(&object->link);
+    object->record = extent;
+    object->selector = NULL;
+    object->body = NULL;
+    object->record_is_lost = false;
+    /* Last, and atomically: a page's owners may be looked at (object_try_ref) at any time. */
+    atomic_store_explicit(&object->refs.count, 1, memory_order_release);
+    return object;
+}
+
+void object_set_selector(struct object *object, struct object *selector)
+{
+    assert(object->selector == NULL && selector->kind == OBJECT_SELECTOR);
+    object->selector = object_ref(selector);
+    atomic_fetch_add_explicit(&selector->variants_count, 1, memory_order_relaxed);
+}
+
+static void free_object(struct cache *cache, struct object *object)
+{
+    assert(object->queue == QUEUE_NONE && atomic_load_explicit(&object->listing, memory_order_relaxed) != OBJECT_LISTED);
+    if (!object->record_is_lost)
+        slab_release(cache->slab, object->record);
+    if (object->kind == OBJECT_RESPONSE)
+        body_unref(cache, &object->body);
+    if (object->selector != NULL) {
+        atomic_fetch_sub_explicit(&object->selector->variants_count, 1, memory_order_relaxed);
+        object_unref(cache, &object->selector);
+    }
+    cells_give(&cache->objects, object);
+}
+
+void object_unref(struct cache *cache, struct object **object_pointer)
+{
+    struct object *object = *object_pointer;
+    *object_pointer = NULL;
+    if (object == NULL)
+        return;
+    if (ref_drop(&object->refs))
+        free_object(cache, object);
+    cache_memory_freed(cache);
+}
+
+bool object_has_name(const struct cache *cache, const struct object *object, const struct object_name *name)
+{
+    if (object->hash != name->hash)
+        return false;
+    const struct record *record = object_record(cache, object);
+    return bytes_equal(record_key(record), name->key) && bytes_equal(record_vary_values(record), name->values);
+}
+
+uint64_t object_footprint(const struct object *object)
+{
+    bool has_body = object->kind == OBJECT_RESPONSE && object->body != NULL;
+    return object->record.capacity + (has_body ? object->body->bytes : 0);
+}
+
+void object_view(const struct cache *cache, const struct object *object, bool is_complete, struct response_view *view)
+{
+    const struct record *record = object_record(cache, object);
+    view->status = record->meta.status;
+    view->head = record_head(record);
+    view->fields = bytes_from(view->head.at + record->status_line_bytes, view->head.len - record->status_line_bytes);
+    view->meta = &record->meta;
+    view->length = record->body_bytes;
+    view->length_known = record->length_known != 0;
+    view->is_complete = is_complete;
+}
+
+void object_body_iov(const struct cache *cache, const struct object *object, uint64_t position, uint64_t end, struct iovec *iov, int *count)
+{
+    int pieces = 0;
+    if (object->body == NULL) {
+        const struct record *record = object_record(cache, object);
+        if (position<end && * count> 0)
+            iov[pieces++] = (struct iovec){(char *)record + record_front_bytes(record) + position, end - position};
+        *count = pieces;
+        return;
+    }
+    const struct body *body = object->body;
+    for (; position < end && pieces < *count; pieces++) {
+        uint32_t number = body_extent_number(body, position);
+        assert(number >= body->released_count && number < body->released_count + body->count);
+        struct extent extent = body->extents[number - body->released_count];
+        uint64_t start = body_extent_start(body, number), stop = body_extent_start(body, number + 1);
+        if (stop > end)
+            stop = end;
+        assert(stop - start <= extent.capacity);
+        iov[pieces] = (struct iovec){slab_at(cache->slab, extent) + (position - start), stop - position};
+        position = stop;
+    }
+    *count = pieces;
+}
+
+void object_set_length(struct cache *cache, struct object *object, uint64_t bytes)
+{
+    struct record *record = record_of(cache, object);
+    record->body_bytes = bytes;
+    record->length_known = 1;
+}
+
+void object_copy_body(const struct cache *cache, const struct object *from, struct object *to)
+{
+    struct record *record = record_of(cache, to);
+    char *out = (char *)record + record_front_bytes(record);
+    assert(to->body == NULL);
+    for (uint64_t done = 0; done < record->body_bytes;) {
+        struct iovec piece;
+        int count = 1;
+        object_body_iov(cache, from, done, record->body_bytes, &piece, &count);
+        memcpy(out + done, piece.iov_base, piece.iov_len);
+        done += piece.iov_len;
+    }
+}
+
+static size_t body_table_bytes(uint32_t capacity)
+{
+    return sizeof(struct body) + capacity * sizeof(struct extent);
+}
+
+struct body *body_new(uint32_t small_count)
+{
+    struct body *body = calloc(1, sizeof *body);
+    if (body == NULL)
+        abort();
+    ref_init(&body->refs);
+    body->small_count = small_count;
+    return body;
+}
+
+struct body *body_ref(struct body *body)
+{
+    ref_take(&body->refs);
+    return body;
+}
+
+void body_unref(struct cache *cache, struct body **body_pointer)
+{
+    struct body *body = *body_pointer;
+    *body_pointer = NULL;
+    if (body == NULL || !ref_drop(&body->refs))
+        return;
+    if (body->tail_is_lost)
+        body->count--;
+    for (uint32_t i = 0; i < body->count; i++)
+        slab_release(cache->slab, body->extents[i]);
+    if (body->capacity > 0)
+        atomic_fetch_sub_explicit(&cache->body_table_bytes, body_table_bytes(body->capacity), memory_order_relaxed);
+    free(body);
+}
+
+uint64_t body_extent_start(const struct body *body, uint32_t number)
+{
+    if (number <= body->small_count)
+        return (uint64_t)number * BODY_SMALL_BYTES;
+    return (uint64_t)body->small_count * BODY_SMALL_BYTES + (uint64_t)(number - body->small_count) * SLAB_PAGE_BYTES;
+}
+
+uint32_t body_extent_number(const struct body *body, uint64_t position)
+{
+    uint64_t small = (uint64_t)body->small_count * BODY_SMALL_BYTES;
+    if (position < small)
+        return (uint32_t)(position / BODY_SMALL_BYTES);
+    return body->small_count + (uint32_t)((position - small) / SLAB_PAGE_BYTES);
+}
+
+void body_append(struct cache *cache, struct body **body_pointer, struct extent extent)
+{
+    struct body *body = *body_pointer;
+    if (body->count == body->capacity) {
+        uint32_t capacity = body->capacity == 0 ? 4 : body->capacity * 2;
+        size_t before = body->capacity == 0 ? 0 : body_table_bytes(body->capacity);
+        *body_pointer = body = realloc(body, body_table_bytes(capacity));
+        if (body == NULL)
+            abort();
+        atomic_fetch_add_explicit(&cache->body_table_bytes, body_table_bytes(capacity) - before, memory_order_relaxed);
+        body->capacity = capacity;
+    }
+    body->extents[body->count++] = extent;
+    body->bytes += extent.capacity;
+}
+
+void body_release_before(struct cache *cache, struct body *body, uint64_t position)
+{
+    uint32_t done = 0;
+    while (done < body->count && body_extent_start(body, body->released_count + done + 1) <= position) {
+        if (done + 1 == body->count && body->tail_is_lost)
+            body->tail_is_lost = false; /* not given back, and not ours any more */
+        else
+            slab_release(cache->slab, body->extents[done]);
+        body->bytes -= body->extents[done].capacity;
+        done++;
+    }
+    body->count -= done;
+    body->released_count += done;
+    for (uint32_t i = 0; done > 0 && i < body->count; i++)
+        body->extents[i] = body->extents[i + done];
+}

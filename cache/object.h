@@ -1,0 +1,150 @@
+/* An object: one stored (or arriving) response, or the selector of a key whose responses vary.
+ *
+ * DESIGN. An object is one cache line outside the slab; its bytes are a record in the slab: struct record | key | Vary names | Vary values | head | body.
+ * A record of at most SLAB_CHUNK_MAX_BYTES whose length is known lies in one extent. Else the first extent ends with the head and the body has
+ * extents of its own (struct body), which two objects may share (a 304 makes a new head for the same body).
+ *
+ * A *selector* (RFC 9111 §4.1) stands under the primary key and names the request's fields that choose among the variants. Variants are indexed
+ * under a hash of (primary hash, the selector's serial, normalised values): dropping the selector makes them all unreachable at once.
+ *
+ * Lifetime: object_new (1 reference: the fill's, or its maker's) → listed in the index (+1) ⇄ used by readers, fills, variants (+1 each)
+ *           → delisted (evicted, purged or replaced) → last reference dropped: extents and cell are given back.
+ * Invariants: 1. `record`, and what the record says, do not change while the object is listed; 2. an object is in an eviction queue if and only if
+ * it is listed (evict.h has the one exception, under way); 3. a variant holds a reference to its selector.
+ */
+#ifndef CACHE_OBJECT_H
+#define CACHE_OBJECT_H
+
+#include "base/bytes.h"
+#include "base/list.h"
+#include "base/ref.h"
+#include "base/slab.h"
+#include "cache/cells.h"
+#include "cache/policy/meta.h"
+#include "cache/reader.h"
+
+struct cache;
+
+enum object_kind { OBJECT_RESPONSE, OBJECT_SELECTOR };
+enum object_listing { OBJECT_UNLISTED, OBJECT_LISTED, OBJECT_PURGED };
+enum { OBJECT_FREQUENCY_MAX = 3 };
+
+struct object {
+    struct ref       refs;
+    _Atomic uint8_t  frequency; /* 0…3: hits since the last look of the eviction */
+    uint8_t          kind;      /* enum object_kind; immutable */
+    uint8_t          queue;     /* enum evict_queue; under the eviction's lock */
+    _Atomic uint8_t  listing;   /* enum object_listing; written under its shard's lock */
+    uint64_t         hash;      /* immutable once listed; where the index finds it */
+    struct list      link;      /* in an eviction queue, under its lock */
+    struct extent    record;
+    struct object   *selector;  /* of a variant, a reference; immutable once listed */
+    union {
+        struct body *body;      /* NULL: the body follows the head in `record`. While filling: under the fill's lock */
+        uint64_t     serial;    /* of a selector; immutable */
+    };
+    _Atomic uint32_t variants_count; /* of a selector: objects that refer to it */
+    bool             record_is_lost; /* the extent is never given back (fill_lose_space) */
+};
+
+_Static_assert(sizeof(struct object) <= 80, "the overhead of a cached response (DESIGN §4)");
+_Static_assert(sizeof(struct object) == CELL_BYTES, "an object is a cell");
+
+/* The fixed part of a record, in memory and on disk alike: no pointers. */
+struct record {
+    struct response_meta meta;
+    uint64_t             body_bytes;
+    uint32_t             key_bytes, vary_names_bytes, vary_values_bytes;
+    uint32_t             head_bytes, status_line_bytes;
+    uint32_t             length_known; /* 0 only while a response of unknown length arrives */
+};
+
+_Static_assert(sizeof(struct record) == 104, "part of the store's format");
+
+/* What an index entry is found by: the hash, then all of the rest. `values` is empty for a primary key. */
+struct object_name {
+    uint64_t     hash;
+    struct bytes key;
+    struct bytes values;
+};
+
+/* Body extents: `small_count` of 16 KiB, then whole pages; the last may be any size. Places follow from the position alone. */
+struct body {
+    struct ref    refs;            /* objects that share it */
+    uint32_t      small_count;
+    uint32_t      released_count;  /* extents already given back at the front (a private fill's window) */
+    uint32_t      count, capacity; /* of `extents` */
+    bool          tail_is_lost;    /* the last extent is never given back */
+    uint64_t      bytes;           /* of all extents held */
+    struct extent extents[];
+};
+
+enum { BODY_SMALL_BYTES = SLAB_CHUNK_MAX_BYTES, BODY_ALL_SMALL = UINT32_MAX };
+
+/* The head of a record to be made. Everything is borrowed for the call. */
+struct record_parts {
+    struct response_meta meta;
+    struct bytes         key, vary_names, vary_values;
+    struct bytes         head; /* status line and field lines */
+    uint32_t             status_line_bytes;
+    bool                 length_known;
+    uint64_t             body_bytes;      /* when length_known */
+    bool                 body_is_apart;   /* the body is put into (or is) a struct body */
+};
+
+/* With one reference and a record whose parts are filled in, its body's bytes excepted; makes room by evicting. NULL when there is no room. */
+struct object *object_new(struct cache *cache, enum object_kind kind, const struct record_parts *parts);
+/* Makes it a variant of `selector` (takes a reference). Before it is listed. */
+void object_set_selector(struct object *object, struct object *selector);
+
+static inline struct object *object_ref(struct object *object)
+{
+    ref_take(&object->refs);
+    return object;
+}
+
+/* A reference to what may have been freed already: false, and none is taken, when it has. The pointer must once have been to an object of this cache. */
+bool object_try_ref(struct object *object);
+/* Takes locks of its own (slab, cells); not under a shard's lock. `*object` may be NULL. */
+void object_unref(struct cache *cache, struct object **object);
+
+const struct record *object_record(const struct cache *cache, const struct object *object);
+struct bytes         record_key(const struct record *record);
+struct bytes         record_vary_names(const struct record *record);
+struct bytes         record_vary_values(const struct record *record);
+struct bytes         record_head(const struct record *record);
+/* Of everything before the body. */
+size_t record_front_bytes(const struct record *record);
+bool   object_has_name(const struct cache *cache, const struct object *object, const struct object_name *name);
+/* Bytes of its extents. */
+uint64_t object_footprint(const struct object *object);
+/* One more hit; reads only, once it is at the maximum. */
+static inline void object_touch(struct object *object)
+{
+    uint8_t frequency = atomic_load_explicit(&object->frequency, memory_order_relaxed);
+    if (frequency < OBJECT_FREQUENCY_MAX)
+        atomic_store_explicit(&object->frequency, (uint8_t)(frequency + 1), memory_order_relaxed);
+}
+
+/* Fills in all but source, is_stored and detail. */
+void object_view(const struct cache *cache, const struct object *object, bool is_complete, struct response_view *view);
+/* Points `iov` at the body's bytes [position, end), as many as fit into *count pieces; sets *count. */
+void object_body_iov(const struct cache *cache, const struct object *object, uint64_t position, uint64_t end, struct iovec *iov, int *count);
+
+/* The length of a body that came without one is known at its end. With the fill's lock held. */
+void object_set_length(struct cache *cache, struct object *object, uint64_t bytes);
+/* Copies the whole body behind the head of `to`, whose record has room for it. */
+void object_copy_body(const struct cache *cache, const struct object *from, struct object *to);
+
+struct body *body_new(uint32_t small_count);
+struct body *body_ref(struct body *body);
+void         body_unref(struct cache *cache, struct body **body);
+/* Where the n-th extent of the response's body starts, and which one holds `position`: counted from the body's start, released ones included. */
+uint64_t body_extent_start(const struct body *body, uint32_t number);
+uint32_t body_extent_number(const struct body *body, uint64_t position);
+/* Appends; *body moves. */
+void body_append(struct cache *cache, struct body **body, struct extent extent);
+/* Gives back the extents that lie wholly before `position`. */
+void body_release_before(struct cache *cache, struct body *body, uint64_t position);
+
+#endif
