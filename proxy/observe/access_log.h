@@ -8,6 +8,9 @@
 
 enum access_format { ACCESS_COMBINED, ACCESS_JSON };
 
+/* A line fits into that much whatever clients sent; more room means fewer cuts. */
+enum { ACCESS_LINE_MIN = 1024 };
+
 struct access_entry {
     struct bytes        client;   /* address */
     struct wall_seconds time;
@@ -24,8 +27,10 @@ struct access_entry {
 };
 
 /* combined: `client - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 2326 "referer" "agent" HIT reason 0.000123 host`.
- * Control bytes, quotes and backslashes of what clients sent are escaped (\xNN); JSON by its own rules, always valid UTF-8.
- * Returns the bytes written, newline included; a line that does not fit is cut in the client's fields, never in the structure. */
+ * Times are UTC. The reason is the error's word, else the detail's, else `-`. Whatever is not printable ASCII in what clients sent, quotes and backslashes are
+ * escaped (\xNN), and so is a space in the host; JSON by its own rules, always valid UTF-8, null for what is absent.
+ * Returns the bytes written, newline included; a line that does not fit is cut in the client's longest fields, never in the structure. `size` is at least
+ * ACCESS_LINE_MIN. */
 size_t access_log_format(const struct access_entry *entry, enum access_format format, char *out, size_t size);
 
 #endif

@@ -4,6 +4,7 @@
 #define OBSERVE_COUNTERS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum counter {
@@ -28,9 +29,17 @@ enum cache_result {
 
 const char *cache_result_word(enum cache_result result); /* "HIT"; "-" for NONE */
 
+/* Whether a request was answered from a stored response. */
+static inline bool cache_result_is_hit(enum cache_result result)
+{
+    return result == RESULT_HIT || result == RESULT_STALE || result == RESULT_UPDATING || result == RESULT_REVALIDATED;
+}
+
 enum { HISTOGRAM_BUCKETS = 14, STATUS_CLASSES = 6, STATUS_SLOTS = 600, DETAIL_SLOTS = 64 };
 
-/* Latencies in microseconds; bucket bounds in counters.c, from 100 µs to 30 s. */
+/* Upper bounds of the buckets, in microseconds, from 100 µs to 30 s; the last bucket has none. */
+extern const uint64_t histogram_bounds_us[HISTOGRAM_BUCKETS];
+
 struct histogram {
     _Atomic uint64_t buckets[HISTOGRAM_BUCKETS + 1];
     _Atomic uint64_t sum_us;
