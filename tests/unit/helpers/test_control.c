@@ -1,0 +1,150 @@
+#include "helpers/control.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct control_message message;
+
+static void make(int pair[2])
+{
+    cr_assert_eq(control_make(pair), 0);
+}
+
+/* Descriptors open in this process: what leaks. */
+static unsigned count_descriptors(void)
+{
+    unsigned count = 0;
+    for (int fd = 0; fd < 256; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+Test(control, a_message_arrives_with_its_tail)
+{
+    int pair[2];
+    struct message_roots roots = {.count = 2};
+    make(pair);
+    cr_assert_eq(control_send(pair[0], MESSAGE_ROOTS, &roots, bytes_from("/a\0/b", 6), NULL, 0), 0);
+    cr_assert_eq(control_receive(pair[1], ROLE_DISK, ROLE_SUPERVISOR, true, &message), CONTROL_MESSAGE);
+    cr_assert_eq(message.message.type, MESSAGE_ROOTS);
+    cr_assert_eq(((const struct message_roots *)message.message.payload)->count, 2);
+    cr_assert(bytes_equal(message.message.tail, bytes_from("/a\0/b", 6)));
+    cr_assert_eq(message.fd_count, 0);
+}
+
+Test(control, descriptors_arrive_and_are_the_receivers)
+{
+    int pair[2], ends[2];
+    char byte = 0;
+    struct message_log_file file = {.kind = LOG_KIND_ACCESS};
+    make(pair);
+    cr_assert_eq(pipe(ends), 0);
+    cr_assert_eq(control_send(pair[0], MESSAGE_LOG_FILE, &file, BYTES("/var/log/x"), &ends[1], 1), 0);
+    close(ends[1]);
+    cr_assert_eq(control_receive(pair[1], ROLE_LOG, ROLE_SUPERVISOR, true, &message), CONTROL_MESSAGE);
+    cr_assert_eq(message.fd_count, 1);
+    cr_assert(fcntl(message.fds[0], F_GETFD) & FD_CLOEXEC);
+    cr_assert_eq(write(message.fds[0], "x", 1), 1);
+    close(message.fds[0]);
+    cr_assert_eq(read(ends[0], &byte, 1), 1);
+    cr_assert_eq(byte, 'x');
+    cr_assert_eq(read(ends[0], &byte, 1), 0, "no other copy is left");
+}
+
+Test(control, two_descriptors_keep_their_order)
+{
+    int pair[2], first[2], second[2];
+    char byte;
+    struct message_channel about = {.role = ROLE_PROXY};
+    make(pair);
+    cr_assert_eq(pipe(first), 0);
+    cr_assert_eq(pipe(second), 0);
+    cr_assert_eq(control_send(pair[0], MESSAGE_CHANNEL, &about, BYTES_NONE, (int[]){first[1], second[1]}, 2), 0);
+    cr_assert_eq(control_receive(pair[1], ROLE_RESOLVER, ROLE_SUPERVISOR, true, &message), CONTROL_MESSAGE);
+    cr_assert_eq(write(message.fds[0], "1", 1), 1);
+    cr_assert_eq(write(message.fds[1], "2", 1), 1);
+    cr_assert_eq(read(first[0], &byte, 1), 1);
+    cr_assert_eq(byte, '1');
+    cr_assert_eq(read(second[0], &byte, 1), 1);
+    cr_assert_eq(byte, '2');
+}
+
+Test(control, an_empty_socket_says_again_and_a_closed_one_closed)
+{
+    int pair[2];
+    make(pair);
+    cr_assert_eq(control_receive(pair[1], ROLE_DISK, ROLE_SUPERVISOR, false, &message), CONTROL_AGAIN);
+    close(pair[0]);
+    cr_assert_eq(control_receive(pair[1], ROLE_DISK, ROLE_SUPERVISOR, false, &message), CONTROL_CLOSED);
+    cr_assert_eq(control_receive(pair[1], ROLE_DISK, ROLE_SUPERVISOR, true, &message), CONTROL_CLOSED);
+    struct message_empty nothing = {0};
+    cr_assert_eq(control_send(pair[1], MESSAGE_READY, &nothing, BYTES_NONE, NULL, 0), -1, "and no SIGPIPE");
+}
+
+/* Sends what control_send would refuse, with `fd_count` descriptors attached. */
+static void send_raw(int socket, const void *at, size_t len, unsigned fd_count)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int) * 8)];
+    } control = {0};
+    struct iovec data = {(void *)at, len};
+    struct msghdr packet = {.msg_iov = &data, .msg_iovlen = 1};
+    if (fd_count) {
+        packet.msg_control = &control;
+        packet.msg_controllen = CMSG_SPACE(sizeof(int) * fd_count);
+        *CMSG_FIRSTHDR(&packet) =
+            (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int) * fd_count)};
+        memset(CMSG_DATA(CMSG_FIRSTHDR(&packet)), 0, sizeof(int) * fd_count); /* stdin, several times */
+    }
+    cr_assert_eq(sendmsg(socket, &packet, 0), len);
+}
+
+static void expect_refusal(const void *at, size_t len, unsigned fd_count, enum role self, const char *why)
+{
+    int pair[2];
+    make(pair);
+    unsigned before = count_descriptors();
+    send_raw(pair[0], at, len, fd_count);
+    cr_assert_eq(control_receive(pair[1], self, ROLE_SUPERVISOR, true, &message), CONTROL_CLOSED, "%s", why);
+    cr_assert_eq(message.fd_count, 0, "%s", why);
+    cr_assert_eq(count_descriptors(), before, "%s: a descriptor leaked", why);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+Test(control, a_packet_that_breaks_a_rule_closes_and_leaks_nothing)
+{
+    static _Alignas(8) char packet[16384];
+    struct message_log_file file = {0};
+    size_t size = wire_size(MESSAGE_LOG_FILE, 3);
+    wire_encode(packet, MESSAGE_LOG_FILE, &file, BYTES("log"));
+    expect_refusal(packet, size, 0, ROLE_LOG, "descriptor missing");
+    expect_refusal(packet, size, 2, ROLE_LOG, "a descriptor too many");
+    expect_refusal(packet, size, 5, ROLE_LOG, "more descriptors than any message has");
+    expect_refusal(packet, size, 1, ROLE_DISK, "for another role");
+    expect_refusal(packet, size - 8, 1, ROLE_LOG, "cut short");
+    expect_refusal(packet, size + 8, 1, ROLE_LOG, "bytes behind the message");
+    expect_refusal(packet, sizeof(packet), 1, ROLE_LOG, "far too long");
+    expect_refusal("x", 1, 1, ROLE_LOG, "half a header");
+    struct message_empty nothing = {0};
+    wire_encode(packet, MESSAGE_READY, &nothing, BYTES_NONE);
+    expect_refusal(packet, wire_size(MESSAGE_READY, 0), 0, ROLE_PROXY, "wrong direction");
+}
+
+Test(control, a_child_that_does_not_read_holds_the_supervisor_for_a_second_only, .timeout = 30)
+{
+    int pair[2];
+    struct message_empty nothing = {0};
+    struct timeval timeout;
+    socklen_t len = sizeof(timeout);
+    make(pair);
+    cr_assert_eq(getsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &timeout, &len), 0);
+    cr_assert_eq(timeout.tv_sec, 1);
+    int result = 0;
+    for (int i = 0; i < 100000 && result == 0; i++)
+        result = control_send(pair[0], MESSAGE_DRAIN, &nothing, BYTES_NONE, NULL, 0);
+    cr_assert_eq(result, -1);
+}
