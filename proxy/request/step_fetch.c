@@ -129,6 +129,7 @@ enum step step_await_head(struct request *request)
     case READER_HEAD_RELEASED:
         reader_close(&request->reader);
         request->lookup_private = view.detail != DETAIL_VARIANT;
+        request->detail = view.detail;
         return STEP_LOOKUP;
     case READER_HEAD_READY:
         break;

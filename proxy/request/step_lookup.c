@@ -29,7 +29,8 @@ enum step step_lookup(struct request *request)
         .fields = &head->fields,
         .rules = &request->site->rules,
         .now = loop_wall(request->worker->loop),
-        .is_private = request->lookup_private || head->wants_upgrade || head->upload != NULL,
+        .is_private = request->lookup_private,
+        .detail = request->detail, /* of a released waiter: why */
         .reader_waker = &request->mail.waker,
     };
     if (lookup->key.encoded.at == NULL)
