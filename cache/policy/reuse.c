@@ -31,13 +31,6 @@ static bool request_accepts_stale(const struct request_meta *request, int64_t st
     return cc->max_stale != CC_ABSENT ? staleness_s <= cc->max_stale : cc->max_stale_any;
 }
 
-static bool request_refuses_stale(const struct request_meta *request)
-{
-    /* RFC 9111 §5.2.1.1: max-age without max-stale. */
-    const struct cache_control *cc = &request->cache_control;
-    return cc->max_age != CC_ABSENT && cc->max_stale == CC_ABSENT && !cc->max_stale_any;
-}
-
 /* A response that is not fresh: whether it may be served while a new one is fetched; DETAIL_NONE when it may not. */
 static enum cache_detail find_stale_permission(const struct response_meta *stored, const struct request_meta *request,
                                                const struct site_rules *rules, int64_t staleness_s)
@@ -45,10 +38,14 @@ static enum cache_detail find_stale_permission(const struct response_meta *store
     /* RFC 9111 §4.2.4 */
     if (stored->flags & RESPONSE_MUST_REVALIDATE)
         return DETAIL_NONE;
-    if (rules->honour_request_directives && request_accepts_stale(request, staleness_s))
-        return DETAIL_REQUEST_MAX_STALE;
-    if (rules->honour_request_directives && request_refuses_stale(request))
-        return DETAIL_NONE;
+    if (rules->honour_request_directives) {
+        const struct cache_control *cc = &request->cache_control;
+        if (request_accepts_stale(request, staleness_s))
+            return DETAIL_REQUEST_MAX_STALE;
+        /* RFC 9111 §5.2.1.1: who names max-age and no max-stale wants nothing stale; who names a max-stale, nothing staler. */
+        if (cc->max_age != CC_ABSENT || cc->max_stale != CC_ABSENT)
+            return DETAIL_NONE;
+    }
     /* RFC 5861 §3: for that many seconds from the moment it became stale, and no longer. */
     return staleness_s < stored->stale_while_revalidate_s ? DETAIL_STALE_WHILE_REVALIDATE : DETAIL_NONE;
 }

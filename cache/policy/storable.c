@@ -5,10 +5,10 @@
 #include "cache/policy/validate.h"
 #include "cache/policy/vary.h"
 
-/* The final statuses of RFC 9110 §15: those whose requirements on caches are met here. */
+/* The final statuses of RFC 9110 §15 whose requirements on caches are met here; 206 and 304 never come so far. */
 static bool status_is_understood(unsigned status)
 {
-    return (status >= 200 && status <= 206) || (status >= 300 && status <= 305) || status == 307 || status == 308 ||
+    return (status >= 200 && status <= 205) || (status >= 300 && status <= 303) || status == 305 || status == 307 || status == 308 ||
            (status >= 400 && status <= 417) || status == 421 || status == 422 || status == 426 || (status >= 500 && status <= 505);
 }
 

@@ -101,8 +101,9 @@ Test(reuse, decide)
          DETAIL_EXPIRED},
         {"§4.2.4: max-stale against no-cache", HONOUR, 60, RESPONSE_NO_CACHE, NO, "Cache-Control: max-stale", 1, VALID, FWD_STALE,
          DETAIL_NO_CACHE},
-        {"RFC 5861 §3: max-stale that is too small leaves the origin's window", HONOUR, 60, 0, 50, "Cache-Control: max-stale=1", 70, STALE,
-         FWD_STALE, SWR},
+        {"§5.2.1.2: a number is a limit for the origin's window too", HONOUR, 60, VALIDATOR, 50, "Cache-Control: max-stale=1", 70, VALID,
+         FWD_STALE, DETAIL_EXPIRED},
+        {"RFC 5861 §3: no wish, the origin's window", HONOUR, 60, 0, 50, "Cache-Control: x", 70, STALE, FWD_STALE, SWR},
         {"§5.2.1.7: only-if-cached changes nothing here", HONOUR, 60, 0, NO, "Cache-Control: only-if-cached", 9, FRESH, FWD_NONE,
          DETAIL_NONE},
     };

@@ -226,3 +226,42 @@ Test(storable, meta_is_filled_whatever_the_verdict)
     cr_expect_eq(meta.stale_if_error_s, META_ABSENT);
     arena_free(&arena);
 }
+
+Test(storable, statuses_that_must_understand_admits)
+{
+    /* RFC 9110 §15, without 206 and 304, which are not stored, and 418, which means nothing. */
+    static const unsigned understood[] = {200, 201, 202, 203, 204, 205, 300, 301, 302, 303, 305, 307, 308, 400,
+                                          401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414,
+                                          415, 416, 417, 421, 422, 426, 500, 501, 502, 503, 504, 505};
+    struct arena arena;
+    arena_init(&arena);
+    unsigned stored = 0;
+    for (unsigned status = 200; status < 1000; status++) {
+        struct case_row row = {"§5.2.2.3", D, METHOD_GET, "", status, "Cache-Control: max-age=60, must-understand", OK};
+        struct response_meta meta;
+        stored += decide(&arena, &row, &meta).store;
+    }
+    cr_expect_eq(stored, COUNT(understood), "%u", stored);
+    for (size_t i = 0; i < COUNT(understood); i++) {
+        struct case_row row = {"§5.2.2.3", D, METHOD_GET, "", understood[i], "Cache-Control: max-age=60, must-understand", OK};
+        struct response_meta meta;
+        cr_expect(decide(&arena, &row, &meta).store, "%u", understood[i]);
+    }
+    arena_free(&arena);
+}
+
+Test(storable, a_modification_at_the_epoch_is_one)
+{
+    struct arena arena;
+    arena_init(&arena);
+    struct case_row row = {"§8.8.2", D, METHOD_GET, "", 200, "Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT", OK};
+    struct response_meta meta;
+    cr_expect(decide(&arena, &row, &meta).store);
+    cr_expect_eq(meta.last_modified_s, 0);
+    cr_expect(meta.flags & RESPONSE_HAS_VALIDATOR);
+    row.response = "Last-Modified: Wed, 31 Dec 1969 23:59:59 GMT";
+    decide(&arena, &row, &meta);
+    cr_expect_eq(meta.last_modified_s, META_ABSENT);
+    cr_expect_not(meta.flags & RESPONSE_HAS_VALIDATOR);
+    arena_free(&arena);
+}

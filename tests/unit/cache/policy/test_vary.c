@@ -121,6 +121,48 @@ Test(vary, requests_that_select_the_same_response_and_those_that_do_not)
     arena_free(&arena);
 }
 
+Test(vary, values_are_prefixed_with_their_length)
+{
+    static const struct {
+        const char *clause, *names, *request;
+        const char *expected;
+        size_t len;
+    } cases[] = {
+#define EXPECT(literal) literal, sizeof(literal) - 1
+        {"absent", "foo", "", EXPECT("\xff\xff\xff\xff")},
+        {"empty", "foo", "Foo:", EXPECT("\0\0\0\0")},
+        {"one", "foo", "Foo: ab", EXPECT("\2\0\0\0ab")},
+        {"two", "bar,foo", "Foo: ab", EXPECT("\xff\xff\xff\xff\2\0\0\0ab")},
+        {"trailing backslash in a quote", "foo", "Foo: \"a\\", EXPECT("\3\0\0\0\"a\\")},
+        {"RFC 9110 §12.5.3: sorted", "accept-encoding", "Accept-Encoding: GZIP;q=0.5, br", EXPECT("\013\0\0\0br,gzip;500")},
+        {"RFC 9110 §12.5.3: once each", "accept-encoding", "Accept-Encoding: b,a,b,c", EXPECT("\5\0\0\0a,b,c")},
+        {"RFC 9110 §12.4.2: q=1.000", "accept-encoding", "Accept-Encoding: A;q=1.000", EXPECT("\1\0\0\0a")},
+        {"RFC 9110 §12.4.2: q=0.", "accept-encoding", "Accept-Encoding: A;q=0.", EXPECT("\5\0\0\0a;000")},
+        /* What is no weight leaves the text as it was. */
+        {"RFC 9110 §12.4.2: empty", "accept-encoding", "Accept-Encoding: A;q=", EXPECT("\4\0\0\0A;q=")},
+        {"RFC 9110 §12.4.2: no =", "accept-encoding", "Accept-Encoding: A;q", EXPECT("\3\0\0\0A;q")},
+        {"RFC 9110 §12.4.2: space after =", "accept-encoding", "Accept-Encoding: A;q= 1", EXPECT("\6\0\0\0A;q= 1")},
+        {"RFC 9110 §12.4.2: four digits", "accept-encoding", "Accept-Encoding: A;q=0.1234", EXPECT("\012\0\0\0A;q=0.1234")},
+        {"RFC 9110 §12.4.2: no digit", "accept-encoding", "Accept-Encoding: A;q=0.x", EXPECT("\7\0\0\0A;q=0.x")},
+        {"RFC 9110 §12.4.2: no point", "accept-encoding", "Accept-Encoding: A;q=05", EXPECT("\6\0\0\0A;q=05")},
+        {"RFC 9110 §12.4.2: more than 1", "accept-encoding", "Accept-Encoding: A;q=1.001", EXPECT("\011\0\0\0A;q=1.001")},
+        {"RFC 9110 §12.4.2: 2", "accept-encoding", "Accept-Encoding: A;q=2", EXPECT("\5\0\0\0A;q=2")},
+        {"RFC 9110 §12.4.2: two parameters", "accept-encoding", "Accept-Encoding: A;q=1;x", EXPECT("\7\0\0\0A;q=1;x")},
+        {"RFC 9110 §12.5.3: no token", "accept-encoding", "Accept-Encoding: A B", EXPECT("\3\0\0\0A B")},
+        {"RFC 9110 §12.5.3: no coding", "accept-encoding", "Accept-Encoding: ;q=1", EXPECT("\4\0\0\0;q=1")},
+#undef EXPECT
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct headers request = fields_from(&arena, cases[i].request);
+        struct bytes values = vary_values(bytes_from_string(cases[i].names), &request, &arena);
+        cr_expect(bytes_equal(values, bytes_from(cases[i].expected, cases[i].len)), "%s: %s: %.*s", cases[i].clause, cases[i].request,
+                  BYTES_FMT(values));
+    }
+    arena_free(&arena);
+}
+
 Test(vary, a_list_too_long_to_sort_is_still_compared)
 {
     char left[2048] = "Accept-Language: ", right[2048] = "Accept-Language: ";
