@@ -18,7 +18,8 @@ struct cache_control {
     bool is_present; /* the field was there at all */
 };
 
-/* Combines every Cache-Control line. Never fails: what cannot be parsed is ignored or counts as stale, as the RFC says. */
+/* Combines every Cache-Control line. Never fails: what cannot be parsed is ignored or counts as stale, as the RFC says,
+ * and a malformed line keeps its restrictions. Of repeated numbers the first counts, unless any of them is invalid. */
 void cache_control_parse(struct cache_control *out, const struct headers *fields, enum header_id id);
 
 #endif

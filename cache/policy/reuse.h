@@ -19,10 +19,13 @@ struct reuse_verdict {
     int64_t           age_s, ttl_s; /* ttl = lifetime − age */
 };
 
+/* The request's directives count only where the site honours them. stale-while-revalidate covers [expiry, expiry + window): at its end, and
+ * with a window of 0, nothing stale is served. */
 struct reuse_verdict reuse_decide(const struct response_meta *stored, const struct request_meta *request, const struct site_rules *rules,
                                   struct wall_seconds now);
 
-/* Whether it may be served although the origin failed: RFC 5861 §4 stale-if-error or the site's grace, unless §4.2.4 forbids. */
+/* Whether it may be served although the origin failed: RFC 5861 §4 stale-if-error or the site's grace, unless §4.2.4 forbids. A
+ * stale-if-error of the response replaces the grace, be it shorter; the windows are half open as above. */
 bool reuse_allowed_on_error(const struct response_meta *stored, const struct request_meta *request, const struct site_rules *rules,
                             struct wall_seconds now);
 

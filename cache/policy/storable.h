@@ -11,7 +11,8 @@ struct store_verdict {
     enum cache_detail detail; /* why not; DETAIL_NONE when stored */
 };
 
-/* Fills *meta in either case (a response that is passed has an age too). */
+/* Fills *meta in either case (a response that is passed has an age too). What is not fresh on arrival is stored if it can be validated or
+ * has a window to be served stale in; what answers the request's own condition or range (304, 412, 416) never is. */
 struct store_verdict storable_decide(const struct request_meta *request, unsigned status, const struct headers *response,
                                      const struct site_rules *rules, struct wall_seconds request_time,
                                      struct wall_seconds response_time, struct response_meta *meta);
