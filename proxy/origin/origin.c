@@ -1,0 +1,99 @@
+/* See origin.h. */
+#include "proxy/origin/fetch.h"
+
+#include <stdlib.h>
+
+struct origin *origin_new(const struct origin_context *context, struct config *config, const struct config_site *site)
+{
+    struct origin *origin = calloc(1, sizeof(*origin));
+    if (!origin)
+        abort();
+    origin->context = *context;
+    origin->config = config_ref(config);
+    origin->site = site;
+    origin->pool = (struct pool_settings){
+        .loop = context->loop,
+        .counters = context->counters,
+        .limit = site->pool_connections,
+        .idle_ms = site->pool_idle_ms,
+    };
+    origin->addresses = (struct addresses_settings){
+        .resolver = context->resolver,
+        .ttl_min_s = config->resolver_ttl_min_s,
+        .ttl_max_s = config->resolver_ttl_max_s,
+        .failure_ttl_s = config->resolver_failure_ttl_s,
+    };
+    origin->backend_count = site->origin_count;
+    origin->backends = calloc(site->origin_count, sizeof(*origin->backends));
+    origin->healths = calloc(site->origin_count, sizeof(struct health *));
+    if (!origin->backends || !origin->healths)
+        abort();
+    /* Loops begin their rounds at different origins. */
+    origin->cursor = loop_number(context->loop);
+    for (unsigned i = 0; i < site->origin_count; i++) {
+        struct backend *backend = &origin->backends[i];
+        backend->config = &site->origins[i];
+        origin->healths[i] = &backend->health;
+        if (backend->config->kind == ORIGIN_KIND_HTTP)
+            addresses_init(&backend->addresses, &origin->pool, &origin->addresses, backend->config->host, backend->config->port);
+    }
+    return origin;
+}
+
+static void free_when_unused(struct origin *origin)
+{
+    if (!origin->retired || origin->fetches > 0)
+        return;
+    for (unsigned i = 0; i < origin->backend_count; i++)
+        if (origin->backends[i].config->kind == ORIGIN_KIND_HTTP)
+            addresses_clear(&origin->backends[i].addresses);
+    config_unref(&origin->config);
+    free(origin->healths);
+    free(origin->backends);
+    free(origin);
+}
+
+void origin_retire(struct origin **at)
+{
+    struct origin *origin = *at;
+    *at = NULL;
+    origin->retired = true;
+    origin->pool.closed = true;
+    for (unsigned i = 0; i < origin->backend_count; i++)
+        if (origin->backends[i].config->kind == ORIGIN_KIND_HTTP)
+            addresses_retire(&origin->backends[i].addresses);
+    free_when_unused(origin);
+}
+
+void origin_fetch_gone(struct origin *origin)
+{
+    origin->fetches--;
+    free_when_unused(origin);
+}
+
+struct fetch *origin_fetch(struct origin *origin, const struct fetch_request *request, struct fill *fill, const struct fetch_events *events)
+{
+    struct fetch *fetch = fetch_new(origin, request, fill, events);
+    fetch_hold(fetch);
+    fetch->inside = true;
+    fetch_next_backend(fetch);
+    fetch->inside = false;
+    fetch_unhold(fetch);
+    return fetch;
+}
+
+void origin_stats(const struct origin *origin, struct origin_stats *stats)
+{
+    *stats = (struct origin_stats){
+        .connections_idle = origin->pool.idle,
+        .connections_busy = origin->pool.busy,
+        .fetches = origin->fetches,
+    };
+    struct monotonic_ms now = loop_now(origin->context.loop);
+    for (unsigned i = 0; i < origin->backend_count; i++) {
+        const struct addresses *addresses = &origin->backends[i].addresses;
+        stats->addresses += addresses->count;
+        for (unsigned j = 0; j < addresses->count; j++)
+            stats->addresses_down += health_is_down(&addresses->endpoints[j]->health, now);
+    }
+}
