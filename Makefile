@@ -29,7 +29,7 @@ LIB_OBJECTS  := $(LIB_SOURCES:%.c=$(BUILD)/%.o) $(LLHTTP_OBJECTS)
 UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c)
 UNIT_TESTS   := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
 
-.PHONY: all unit fuzz lint clean
+.PHONY: all unit stress fuzz lint clean
 all: $(BUILD)/outrigger
 
 $(BUILD)/liboutrigger.a: $(LIB_OBJECTS)
@@ -46,6 +46,14 @@ $(BUILD)/%.o: %.c
 $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/liboutrigger.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP $(LDFLAGS) $< $(BUILD)/liboutrigger.a $(LDLIBS) -lcriterion -o $@
+
+$(BUILD)/thread/%: tests/thread/%.c $(BUILD)/liboutrigger.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP $(LDFLAGS) $< $(BUILD)/liboutrigger.a $(LDLIBS) -o $@
+
+# The cache under threads: run it with SANITIZE=thread and SANITIZE=address.
+stress: $(BUILD)/thread/stress_cache
+	$<
 
 unit: $(UNIT_TESTS)
 	@set -e; for t in $(UNIT_TESTS); do $$t; done

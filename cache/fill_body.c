@@ -1,7 +1,8 @@
 /* Where the bytes of an arriving body go. See fill.h, and struct body in object.h for the layout.
  *
  * A body that is kept takes extents as it grows. A private one keeps what lies between its slowest reader and the writer, at most FILL_WINDOW_BYTES:
- * extents behind it are given back when the writer asks for room. Extents are appended by the writer alone; readers look at them under the fill's lock. */
+ * extents behind it are given back when the writer asks for room, or, while it waits for some, as its readers move on: what a waiting writer held
+ * could be what all others wait for. Readers look at extents under the fill's lock; only the writer changes them, or, while it waits, its readers. */
 #include "cache/fill_state.h"
 
 #include <assert.h>
@@ -27,15 +28,25 @@ static uint64_t window_room(const struct fill *fill)
     return held < FILL_WINDOW_BYTES ? FILL_WINDOW_BYTES - held : 0;
 }
 
+/* With the lock held. */
+static void release_consumed(struct fill *fill)
+{
+    if (fill->object != NULL && fill->object->body != NULL)
+        body_release_before(fill->cache, fill->object->body, wanted_from(fill));
+}
+
 void fill_readers_moved(struct fill *fill)
 {
     if (!fill->is_private || fill->waker == NULL)
         return;
-    bool is_unwanted = list_is_empty(&fill->readers);
-    bool has_room = fill->writer_waits && window_room(fill) >= WAKE_ROOM_BYTES;
-    if (has_room)
-        fill->writer_waits = false;
-    if (is_unwanted || has_room)
+    if (fill->writer_waits) {
+        release_consumed(fill);
+        if (window_room(fill) >= WAKE_ROOM_BYTES) {
+            fill->writer_waits = false;
+            waker_wake(fill->waker);
+        }
+    }
+    if (list_is_empty(&fill->readers))
         waker_wake(fill->waker);
 }
 
@@ -62,6 +73,17 @@ static void wait_for_memory(struct fill *fill)
     pthread_mutex_unlock(&cache->memory_lock);
 }
 
+/* There was none. From now on readers give back what they are done with; what they were done with before is given back here. */
+static enum fill_room no_memory(struct fill *fill)
+{
+    pthread_mutex_lock(&fill->lock);
+    fill->writer_waits = true;
+    if (fill->is_private)
+        release_consumed(fill);
+    pthread_mutex_unlock(&fill->lock);
+    return FILL_NO_ROOM;
+}
+
 void fill_stop_waiting_for_memory(struct fill *fill)
 {
     struct cache *cache = fill->cache;
@@ -83,6 +105,21 @@ static size_t next_extent_bytes(const struct fill *fill)
     return fill->length_known && fill->length - start < bytes ? fill->length - start : bytes;
 }
 
+/* How much may be written before the slowest reader has to move on; 0: the writer has to wait. Gives back what all readers are done with. */
+static uint64_t open_window(struct fill *fill)
+{
+    pthread_mutex_lock(&fill->lock);
+    fill->writer_waits = false;
+    uint64_t room = UINT64_MAX;
+    if (fill->is_private && fill->object->body != NULL) {
+        release_consumed(fill);
+        room = window_room(fill);
+        fill->writer_waits = room == 0;
+    }
+    pthread_mutex_unlock(&fill->lock);
+    return room;
+}
+
 /* Registers for a wake before the last attempt, so that nothing is freed unseen in between. */
 static struct extent alloc_extent(struct fill *fill)
 {
@@ -92,9 +129,7 @@ static struct extent alloc_extent(struct fill *fill)
         return extent;
     if (!fill->is_private) { /* not enough for all of it; maybe for a window */
         make_private(fill, DETAIL_NO_MEMORY);
-        pthread_mutex_lock(&fill->lock);
-        body_release_before(fill->cache, fill->object->body, wanted_from(fill));
-        pthread_mutex_unlock(&fill->lock);
+        open_window(fill);
     }
     wait_for_memory(fill);
     extent = room_alloc(fill->cache, bytes, fill->object);
@@ -160,19 +195,6 @@ static bool replace_lost_tail(struct fill *fill)
     return true;
 }
 
-/* How much may be written before the slowest reader has to move on; 0 when the writer has to wait. */
-static uint64_t open_window(struct fill *fill)
-{
-    if (!fill->is_private || fill->object->body == NULL)
-        return UINT64_MAX;
-    pthread_mutex_lock(&fill->lock);
-    body_release_before(fill->cache, fill->object->body, wanted_from(fill));
-    uint64_t room = window_room(fill);
-    fill->writer_waits = room == 0;
-    pthread_mutex_unlock(&fill->lock);
-    return room;
-}
-
 /* At the next byte of the body; capacity 0 when another extent has to be taken. */
 static struct fill_space tail_space(const struct fill *fill)
 {
@@ -193,16 +215,16 @@ enum fill_room fill_reserve(struct fill *fill, struct fill_space *space)
     assert(fill->object != NULL && (!fill->length_known || fill->written < fill->length));
     if (!fill->is_private && atomic_load_explicit(&fill->is_purged, memory_order_relaxed))
         make_private(fill, DETAIL_PURGED);
-    if (tail_is_lost(fill) && !replace_lost_tail(fill))
-        return FILL_NO_ROOM;
     uint64_t window = open_window(fill);
     if (window == 0)
         return FILL_NO_ROOM;
+    if (tail_is_lost(fill) && !replace_lost_tail(fill))
+        return no_memory(fill);
     *space = tail_space(fill);
     if (space->capacity == 0) {
         struct extent extent = alloc_extent(fill);
         if (extent_is_none(extent))
-            return FILL_NO_ROOM;
+            return no_memory(fill);
         pthread_mutex_lock(&fill->lock);
         body_append(fill->cache, &fill->object->body, extent);
         pthread_mutex_unlock(&fill->lock);

@@ -296,4 +296,6 @@ void body_release_before(struct cache *cache, struct body *body, uint64_t positi
     body->released_count += done;
     for (uint32_t i = 0; done > 0 && i < body->count; i++)
         body->extents[i] = body->extents[i + done];
+    if (done > 0)
+        cache_memory_freed(cache);
 }
