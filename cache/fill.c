@@ -262,10 +262,10 @@ enum error fill_set_not_modified(struct fill **fill_pointer, const struct origin
         return error;
     }
     take_stale_body(fill, object);
-    if (plan.store && !place_object(fill, object)) {
-        plan.store = false;
-        plan.detail = DETAIL_PURGED;
-    } else if (!plan.store) {
+    if (plan.store) {
+        plan.detail = place_object(fill, object);
+        plan.store = plan.detail == DETAIL_NONE;
+    } else {
         unlist_fill(fill);
     }
     pthread_mutex_lock(&fill->lock);

@@ -32,11 +32,16 @@ static struct object_name primary_name(const struct fill *fill)
     return (struct object_name){.hash = fill->key.hash.low, .key = fill->key.encoded};
 }
 
-/* With the lock of the fill's shard held, and, where its selector matters, that of the primary key's. */
-static bool was_purged(const struct fill *fill)
+/* Why the response must not be stored any more, or DETAIL_NONE. With the lock of the fill's shard held, and, where its selector matters, that of
+ * the primary key's. A purge finds a fill under the primary key; one that fetches a variant is struck through its selector: whether that was purged
+ * or replaced, nothing that hangs on it may come back. */
+static enum cache_detail overtaken(const struct fill *fill)
 {
-    return atomic_load_explicit(&fill->is_purged, memory_order_relaxed) ||
-           (fill->selector != NULL && atomic_load_explicit(&fill->selector->listing, memory_order_acquire) == OBJECT_PURGED);
+    if (atomic_load_explicit(&fill->is_purged, memory_order_relaxed))
+        return DETAIL_PURGED;
+    enum object_listing listing =
+        fill->selector != NULL ? atomic_load_explicit(&fill->selector->listing, memory_order_acquire) : OBJECT_LISTED;
+    return listing == OBJECT_LISTED ? DETAIL_NONE : listing == OBJECT_PURGED ? DETAIL_PURGED : DETAIL_VARIANT;
 }
 
 static void drop_listing(struct fill *fill)
@@ -47,17 +52,15 @@ static void drop_listing(struct fill *fill)
     (void)last;
 }
 
-bool unlist_fill(struct fill *fill)
+void unlist_fill(struct fill *fill)
 {
     if (!fill->is_listable)
-        return false;
+        return;
     struct shard *shard = shard_of(fill->cache, fill->name.hash);
     pthread_mutex_lock(&shard->lock);
-    bool purged = was_purged(fill);
     if (fill->is_listed)
         drop_listing(fill);
     pthread_mutex_unlock(&shard->lock);
-    return purged;
 }
 
 static void refuse(struct head_plan *plan, enum cache_detail detail)
@@ -94,8 +97,9 @@ static struct object *new_selector(const struct fill *fill, const struct record_
     return selector;
 }
 
-/* Moves the fill to its secondary key, and the selector, if it is new, in the place of what stood under the primary one. Both shards are locked. */
-static void settle(struct fill *fill, struct object *selector, struct object *replaced, const struct object_name *name)
+/* Moves the fill to its secondary key, and the selector, if it is new, in the place of what stood under the primary one. Both shards are locked.
+ * Returns the fill's selector of before, a reference to drop without them. */
+static struct object *settle(struct fill *fill, struct object *selector, struct object *replaced, const struct object_name *name)
 {
     struct cache *cache = fill->cache;
     if (replaced != selector) {
@@ -111,6 +115,9 @@ static void settle(struct fill *fill, struct object *selector, struct object *re
     struct shard *secondary = shard_of(cache, name->hash);
     if (was_listed && shard_find_fill(secondary, name) == NULL)
         shard_list_fill(secondary, fill);
+    struct object *before = fill->selector;
+    fill->selector = object_ref(selector);
+    return before;
 }
 
 /* False: somebody else changed the selector meanwhile; try again. */
@@ -124,20 +131,22 @@ static bool try_place(struct fill *fill, struct head_plan *plan, struct object *
     if (listed_in != primary && listed_in != secondary)
         unlist_fill(fill); /* under a selector of the past */
     shard_lock_pair(cache, primary, secondary);
-    struct object *current = shard_find(cache, primary, &first);
+    struct object *current = shard_find(cache, primary, &first), *before = NULL;
     bool expected = is_new ? !names_match(cache, current, plan->parts.vary_names) : current == selector;
     if (expected) {
-        if (was_purged(fill))
-            refuse(plan, DETAIL_PURGED);
+        enum cache_detail detail = overtaken(fill);
+        if (detail != DETAIL_NONE)
+            refuse(plan, detail);
         else if (atomic_load_explicit(&selector->variants_count, memory_order_relaxed) >= cache->settings.variants_max &&
                  shard_find(cache, secondary, &name) == NULL)
             refuse(plan, DETAIL_VARIANTS_FULL);
         else
-            settle(fill, selector, current, &name);
+            before = settle(fill, selector, current, &name);
     }
     shard_unlock_pair(primary, secondary);
     if (expected && plan->store && current != selector)
-        object_unref(cache, &current);
+        object_unref(cache, &current); /* the index's reference to what was replaced */
+    object_unref(cache, &before);
     return expected;
 }
 
@@ -168,13 +177,13 @@ void place_fill(struct fill *fill, struct head_plan *plan, struct object **selec
     }
     struct shard *shard = shard_of(fill->cache, fill->name.hash);
     pthread_mutex_lock(&shard->lock);
-    bool purged = was_purged(fill);
+    enum cache_detail detail = overtaken(fill);
     pthread_mutex_unlock(&shard->lock);
-    if (purged)
-        refuse(plan, DETAIL_PURGED);
+    if (detail != DETAIL_NONE)
+        refuse(plan, detail);
 }
 
-bool place_object(struct fill *fill, struct object *object)
+enum cache_detail place_object(struct fill *fill, struct object *object)
 {
     struct cache *cache = fill->cache;
     struct object_name name = object->selector != NULL ? fill->name : primary_name(fill);
@@ -184,11 +193,10 @@ bool place_object(struct fill *fill, struct object *object)
     struct object *replaced = NULL;
     struct shard *shard = shard_of(cache, name.hash);
     shard_lock_to_insert(cache, shard);
-    bool is_wanted = !was_purged(fill) &&
-                     (object->selector == NULL || atomic_load_explicit(&object->selector->listing, memory_order_acquire) == OBJECT_LISTED);
+    enum cache_detail detail = overtaken(fill);
     if (fill->is_listed)
         drop_listing(fill);
-    if (is_wanted) {
+    if (detail == DETAIL_NONE) {
         replaced = shard_find(cache, shard, &name);
         if (replaced != NULL)
             shard_delist(cache, shard, replaced, OBJECT_UNLISTED);
@@ -196,5 +204,5 @@ bool place_object(struct fill *fill, struct object *object)
     }
     pthread_mutex_unlock(&shard->lock);
     object_unref(cache, &replaced);
-    return is_wanted;
+    return detail;
 }

@@ -22,10 +22,10 @@ struct fill {
     bool                 is_background; /* without an originator: nobody need be waiting */
     struct object       *stale;         /* a reference: what it revalidates, or NULL */
     struct response_view stale_view;
-    struct object       *selector; /* a reference: whose variant it fetches, as far as was known at the lookup; or NULL */
     struct ref           refs;
     /* writer's loop only */
-    struct arena  arena;
+    struct object *selector; /* a reference: whose variant it fetches, as far as is known; or NULL */
+    struct arena   arena;
     bool          length_known;
     uint64_t      length;
     size_t        reserved;      /* room given out and not committed yet */
@@ -106,9 +106,10 @@ struct object_name variant_name(struct cache *cache, const struct object *select
 /* Finds its place in the index for a response that is to be stored: under the primary key, or as a variant, whose selector is made where there is
  * none; lists the fill there. `plan->store` turns false, with a detail, when there is no place. fill_place.c. */
 void place_fill(struct fill *fill, struct head_plan *plan, struct object **selector);
-/* Lists the object in the fill's place, in the place of what was there; false when it was purged meanwhile. The fill is unlisted in either case. */
-bool place_object(struct fill *fill, struct object *object);
-/* No longer found by other requests. Says whether it was purged before. */
-bool unlist_fill(struct fill *fill);
+/* Lists the object in the fill's place, in the place of what was there: DETAIL_NONE; or the reason why it must not be (purged meanwhile, or its
+ * selector replaced). The fill is unlisted in either case. */
+enum cache_detail place_object(struct fill *fill, struct object *object);
+/* No longer found by other requests. */
+void unlist_fill(struct fill *fill);
 
 #endif
