@@ -36,7 +36,7 @@ struct connection_events {
     void (*broken)(void *owner);
 };
 
-/* Takes an accepted, non-blocking socket. */
+/* Takes an accepted, non-blocking socket. NULL: it could not be polled, and is closed. */
 struct connection *connection_adopt(struct loop *loop, int fd, const struct connection_events *events, void *owner);
 /* Begins to connect; `connected` follows, never from inside. NULL: no descriptor left. No timeout of its own. */
 struct connection *connection_connect(struct loop *loop, const union socket_address *to, socklen_t length,

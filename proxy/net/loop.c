@@ -1,0 +1,201 @@
+/* See loop.h.
+ *
+ * DESIGN. libuv polls; the rest of a turn is done in its check phase, right after the descriptors' callbacks: mail, then expired deadlines, then turn-end
+ * hooks. One repeating timer makes a turn at least every LOOP_TICK_MS. Mail from the loop's own thread writes to no eventfd, since the check phase comes
+ * anyway; what is posted later than that is found by the prepare phase, which then asks for a turn without waiting.
+ */
+#include "proxy/net/loop_uv.h"
+#include "proxy/net/mailbox.h"
+#include "proxy/net/wheel.h"
+
+#include "base/http_date.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+enum { TURN_END_HOOKS_MAX = 16 };
+
+struct turn_end_hook {
+    void (*call)(void *context);
+    void *context;
+};
+
+struct loop {
+    uv_loop_t uv; /* data: the loop */
+    uv_timer_t tick;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    unsigned number;
+    struct wall_seconds wall, date_of; /* date_of: what `date` says */
+    char date[HTTP_DATE_LEN];
+    struct turn_end_hook hooks[TURN_END_HOOKS_MAX];
+    unsigned hook_count;
+    char *read_buffer;
+    struct wheel wheel;
+
+    /* Any thread's */
+    _Alignas(64) struct mailbox mailbox;
+    uv_async_t wake;
+    _Atomic bool stopping;
+    _Atomic pthread_t thread; /* that runs the loop; 0 before */
+};
+
+uv_loop_t *loop_uv(struct loop *loop)
+{
+    return &loop->uv;
+}
+
+struct mailbox *loop_mailbox(struct loop *loop)
+{
+    return &loop->mailbox;
+}
+
+void loop_wake(struct loop *loop)
+{
+    if (atomic_load_explicit(&loop->thread, memory_order_relaxed) != pthread_self())
+        uv_async_send(&loop->wake);
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    (void)wake; /* the check phase looks into the mailbox */
+}
+
+static void on_tick(uv_timer_t *tick)
+{
+    (void)tick; /* the check phase advances the wheel */
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    struct loop *loop = prepare->loop->data;
+    loop->wall = clock_wall();
+    if (!mailbox_is_empty(&loop->mailbox))
+        uv_async_send(&loop->wake);
+}
+
+static void on_check(uv_check_t *check)
+{
+    struct loop *loop = check->loop->data;
+    mailbox_deliver(&loop->mailbox);
+    wheel_advance(&loop->wheel, loop_now(loop));
+    for (unsigned i = 0; i < loop->hook_count; i++)
+        loop->hooks[i].call(loop->hooks[i].context);
+    if (atomic_load_explicit(&loop->stopping, memory_order_acquire))
+        uv_stop(&loop->uv);
+}
+
+static bool loop_start_handles(struct loop *loop)
+{
+    if (uv_async_init(&loop->uv, &loop->wake, on_wake) != 0)
+        return false;
+    uv_timer_init(&loop->uv, &loop->tick);
+    uv_prepare_init(&loop->uv, &loop->prepare);
+    uv_check_init(&loop->uv, &loop->check);
+    uv_timer_start(&loop->tick, on_tick, LOOP_TICK_MS, LOOP_TICK_MS);
+    uv_prepare_start(&loop->prepare, on_prepare);
+    uv_check_start(&loop->check, on_check);
+    return true;
+}
+
+struct loop *loop_new(unsigned number)
+{
+    struct loop *loop = aligned_alloc(_Alignof(struct loop), sizeof(*loop));
+    char *read_buffer = malloc(LOOP_READ_BUFFER_BYTES);
+    if (!loop || !read_buffer || uv_loop_init(&loop->uv) != 0) {
+        free(loop);
+        free(read_buffer);
+        return NULL;
+    }
+    loop->uv.data = loop;
+    loop->number = number;
+    loop->wall = clock_wall();
+    loop->date_of = (struct wall_seconds){-1};
+    loop->hook_count = 0;
+    loop->read_buffer = read_buffer;
+    atomic_init(&loop->mailbox.newest, NULL);
+    atomic_init(&loop->stopping, false);
+    atomic_init(&loop->thread, 0);
+    wheel_init(&loop->wheel, loop_now(loop));
+    if (!loop_start_handles(loop))
+        loop_free(&loop);
+    return loop;
+}
+
+void loop_run(struct loop *loop)
+{
+    atomic_store_explicit(&loop->thread, pthread_self(), memory_order_relaxed);
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    atomic_store_explicit(&loop->thread, 0, memory_order_relaxed);
+    atomic_store_explicit(&loop->stopping, false, memory_order_relaxed);
+}
+
+void loop_stop(struct loop *loop)
+{
+    atomic_store_explicit(&loop->stopping, true, memory_order_release);
+    uv_async_send(&loop->wake);
+}
+
+static void close_what_is_left(uv_handle_t *handle, void *unused)
+{
+    (void)unused;
+    if (!uv_is_closing(handle))
+        uv_close(handle, handle->type == UV_POLL ? poll_freed_by(handle) : NULL);
+}
+
+void loop_free(struct loop **loop_ptr)
+{
+    struct loop *loop = *loop_ptr;
+    *loop_ptr = NULL;
+    if (!loop)
+        return;
+    uv_walk(&loop->uv, close_what_is_left, NULL);
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    int busy = uv_loop_close(&loop->uv);
+    assert(busy == 0);
+    (void)busy;
+    free(loop->read_buffer);
+    free(loop);
+}
+
+unsigned loop_number(const struct loop *loop)
+{
+    return loop->number;
+}
+
+struct monotonic_ms loop_now(const struct loop *loop)
+{
+    return (struct monotonic_ms){(int64_t)uv_now(&loop->uv)}; /* CLOCK_MONOTONIC, read by libuv when the poll returns */
+}
+
+struct wall_seconds loop_wall(const struct loop *loop)
+{
+    return loop->wall;
+}
+
+const char *loop_http_date(struct loop *loop)
+{
+    if (loop->date_of.s != loop->wall.s) {
+        loop->date_of = loop->wall;
+        http_date_format(loop->wall, loop->date);
+    }
+    return loop->date;
+}
+
+char *loop_read_buffer(struct loop *loop)
+{
+    return loop->read_buffer;
+}
+
+void loop_set_deadline(struct loop *loop, struct deadline *deadline, int64_t ms, void (*expired)(struct deadline *))
+{
+    deadline->expired = expired;
+    wheel_set(&loop->wheel, deadline, monotonic_add(loop_now(loop), ms));
+}
+
+void loop_at_turn_end(struct loop *loop, void (*hook)(void *context), void *context)
+{
+    assert(loop->hook_count < TURN_END_HOOKS_MAX);
+    loop->hooks[loop->hook_count++] = (struct turn_end_hook){hook, context};
+}
