@@ -11,7 +11,10 @@ void h1_accept(struct worker *worker, int fd, enum listener_kind kind, const uni
 
 /* Drain: closes this worker's idle connections; the others close after their response. */
 void h1_drain(struct worker *worker);
-/* Fast stop: closes every client connection of this worker. */
+/* Fast stop: closes every client connection of this worker, for good. */
 void h1_cut(struct worker *worker);
+
+/* Client connections of all loops that came by public listeners: what limits.connections bounds. Any thread. */
+unsigned h1_public_clients(void);
 
 #endif

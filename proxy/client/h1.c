@@ -1,0 +1,631 @@
+/* The life of an HTTP/1 client connection: what comes in, when it goes on, how it ends. See h1_client.h for the design. */
+#include "proxy/client/h1_client.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* What an idle keep-alive connection may cost in all is 0.4 KB (DESIGN §5): this, struct connection, and what malloc adds to both. */
+_Static_assert(sizeof(struct h1_client) <= 160, "idle clients are many");
+
+static _Atomic unsigned public_clients; /* of all loops */
+
+unsigned h1_public_clients(void)
+{
+    return atomic_load_explicit(&public_clients, memory_order_relaxed);
+}
+
+static void on_readable(void *owner);
+static void on_writable(void *owner);
+static void on_broken(void *owner);
+static void on_deadline(struct deadline *deadline);
+static void resume(struct h1_client *client);
+
+static const struct connection_events connection_events = {.readable = on_readable, .writable = on_writable, .broken = on_broken};
+static const struct stream_ops stream_ops;
+
+static struct loop *loop_of(const struct h1_client *client)
+{
+    return client->worker->loop;
+}
+
+static void set_deadline(struct h1_client *client, int64_t ms)
+{
+    loop_set_deadline(loop_of(client), &client->deadline, ms, on_deadline);
+}
+
+/* --- a worker's clients and their spare exchanges --- */
+
+static void clients_free(struct h1_clients *clients)
+{
+    struct list *node;
+    while ((node = list_pop_front(&clients->spare)))
+        free(LIST_OWNER(node, struct h1_exchange, link));
+    free(clients);
+}
+
+static void on_resume(struct mail *mail)
+{
+    struct h1_clients *clients = LIST_OWNER(mail, struct h1_clients, resume);
+    struct list *node;
+    if (clients->is_cut) {
+        clients_free(clients);
+        return;
+    }
+    while ((node = list_pop_front(&clients->resumable))) {
+        list_push_back(&clients->clients, node);
+        resume(LIST_OWNER(node, struct h1_client, link));
+    }
+}
+
+static struct h1_clients *clients_of(struct worker *worker)
+{
+    if (worker->clients)
+        return worker->clients;
+    struct h1_clients *clients = malloc(sizeof(*clients));
+    assert(clients);
+    clients->worker = worker;
+    list_init(&clients->clients);
+    list_init(&clients->resumable);
+    list_init(&clients->spare);
+    clients->spare_count = 0;
+    clients->is_cut = false;
+    clients->batch_of = NULL;
+    clients->batch_bytes = 0;
+    mail_init(&clients->resume, worker->loop, on_resume);
+    h1_parser_init(&clients->fresh_parser);
+    worker->clients = clients;
+    return clients;
+}
+
+static void exchange_attach(struct h1_client *client)
+{
+    struct h1_clients *clients = client->worker->clients;
+    struct list *spare = list_pop_front(&clients->spare);
+    struct h1_exchange *exchange = spare ? LIST_OWNER(spare, struct h1_exchange, link) : malloc(sizeof(*exchange));
+    assert(exchange);
+    clients->spare_count -= spare != NULL;
+    list_init(&exchange->link);
+    memset(&exchange->peer, 0, sizeof(exchange->peer));
+    memcpy(&exchange->peer, &client->peer, sizeof(client->peer));
+    exchange->request = NULL;
+    exchange->version_minor = 1;
+    exchange->keep_alive = exchange->is_followed = exchange->head_sent = exchange->last_sent = exchange->waits = false;
+    exchange->has_upload = false;
+    exchange->body = H1_BODY_NONE;
+    exchange->left = 0;
+    exchange->upload.parser = clients->fresh_parser;
+    client->exchange = exchange;
+}
+
+static void exchange_detach(struct h1_client *client)
+{
+    struct h1_clients *clients = client->worker->clients;
+    struct h1_exchange *exchange = client->exchange;
+    client->exchange = NULL;
+    if (!exchange)
+        return;
+    if (exchange->has_upload)
+        h1_upload_end(&exchange->upload);
+    if (clients->spare_count == H1_SPARE_EXCHANGES_MAX) {
+        free(exchange);
+        return;
+    }
+    list_push_front(&clients->spare, &exchange->link);
+    clients->spare_count++;
+}
+
+/* --- input that waits --- */
+
+static void held_free(struct h1_client *client)
+{
+    if (client->held)
+        spill_free(&client->held->spill);
+    free(client->held);
+    client->held = NULL;
+}
+
+static void hold(struct h1_client *client, struct bytes input, const struct h1_scan *scan)
+{
+    if (!client->held) {
+        client->held = calloc(1, sizeof(*client->held));
+        assert(client->held);
+    }
+    spill_append(&client->held->spill, input);
+    client->held->scan = *scan;
+}
+
+/* --- the end --- */
+
+static void client_forget(struct h1_client *client)
+{
+    struct worker *worker = client->worker;
+    client->state = H1_CLOSED;
+    deadline_clear(&client->deadline);
+    list_remove(&client->link);
+    exchange_detach(client);
+    held_free(client);
+    spill_free(&client->out);
+    worker->connections--;
+    if (client->listener == LISTENER_PUBLIC)
+        atomic_fetch_sub_explicit(&public_clients, 1, memory_order_relaxed);
+    counter_add(worker->counters, COUNTER_CLIENT_CONNECTIONS_CLOSED, 1);
+}
+
+static void client_close(struct h1_client *client)
+{
+    connection_close(&client->connection);
+    client_forget(client);
+}
+
+static void client_reset(struct h1_client *client)
+{
+    connection_reset(&client->connection);
+    client_forget(client);
+}
+
+static void client_linger(struct h1_client *client)
+{
+    exchange_detach(client);
+    held_free(client);
+    connection_shutdown(client->connection);
+    client->state = H1_LINGER;
+    deadline_clear(&client->deadline);
+    set_deadline(client, H1_LINGER_MS);
+}
+
+void h1_give_up(struct h1_client *client, enum error why)
+{
+    if (client->state == H1_REQUEST) {
+        struct request *request = client->exchange->request;
+        client->exchange->request = NULL;
+        request_client_gone(request, why);
+    }
+    client_reset(client);
+}
+
+/* --- in and out of this module --- */
+
+void h1_enter(struct h1_client *client)
+{
+    client->depth++;
+}
+
+static unsigned wants_of(const struct h1_client *client)
+{
+    const struct h1_exchange *exchange = client->exchange;
+    switch ((enum h1_state)client->state) {
+    case H1_REQUEST:
+        return (exchange->has_upload && h1_upload_room(&exchange->upload) ? WANT_READ : WANT_NOTHING) |
+               ((client->out || exchange->waits) && !client->gone ? WANT_WRITE : WANT_NOTHING);
+    case H1_FLUSH:
+        return WANT_WRITE;
+    default:
+        return WANT_READ | (client->out ? WANT_WRITE : WANT_NOTHING);
+    }
+}
+
+/* The deadline of a client that does not take its response; while it has taken everything, how long the response takes is not its affair. */
+static void watch_stall(struct h1_client *client, bool blocked)
+{
+    if (!blocked)
+        deadline_clear(&client->deadline);
+    else if (client->moved || !deadline_is_set(&client->deadline))
+        set_deadline(client, h1_config(client)->write_stall_timeout_ms);
+    client->moved = false;
+}
+
+void h1_leave(struct h1_client *client)
+{
+    if (--client->depth > 0)
+        return;
+    if (client->state == H1_CLOSED) {
+        free(client);
+        return;
+    }
+    unsigned wants = wants_of(client);
+    connection_want(client->connection, wants);
+    if (client->state == H1_REQUEST || client->state == H1_FLUSH)
+        watch_stall(client, wants & WANT_WRITE);
+    if (client->state == H1_REQUEST && client->exchange->has_upload)
+        h1_upload_watch(&client->exchange->upload);
+}
+
+/* --- requests --- */
+
+static void refuse(struct h1_client *client, enum error error)
+{
+    struct request *request = client->exchange->request;
+    client->closes = client->lingers = true;
+    request_refuse(request, error);
+}
+
+static struct request_head *begin_exchange(struct h1_client *client)
+{
+    exchange_attach(client);
+    client->state = H1_REQUEST;
+    client->moved = true; /* whatever the deadline was for before, it has been met */
+    struct h1_exchange *exchange = client->exchange;
+    exchange->request = request_new(client->worker, &client->stream, client->listener, &exchange->peer);
+    return request_head(exchange->request);
+}
+
+/* A head that is whole, and what is there of its body. Returns how many bytes were used. */
+static size_t begin_request(struct h1_client *client, const struct h1_scan *scan, struct bytes input)
+{
+    struct h1_framing framing;
+    struct request_head *head = begin_exchange(client);
+    struct h1_exchange *exchange = client->exchange;
+    enum error error = h1_parse_head(scan, input, h1_config(client), &exchange->upload.parser, head, &framing);
+    size_t used = scan->line;
+    exchange->version_minor = head->version_minor;
+    exchange->keep_alive = head->keep_alive;
+    if (error == ERROR_OK && framing.has_body) {
+        h1_upload_begin(client, &framing);
+        head->upload = &exchange->upload.upload;
+        used += h1_upload_feed(&exchange->upload, bytes_from(input.at + used, input.len - used));
+        error = exchange->upload.upload.error;
+    }
+    if (error != ERROR_OK) {
+        refuse(client, error);
+        return input.len;
+    }
+    exchange->is_followed = used < input.len;
+    request_start(exchange->request);
+    return used;
+}
+
+static void refuse_head(struct h1_client *client, const struct h1_scan *scan, struct bytes input, enum error error)
+{
+    struct request_head *head = begin_exchange(client);
+    h1_note_request_line(scan, input, head);
+    client->exchange->version_minor = head->version_minor;
+    refuse(client, error);
+}
+
+/* Parses and starts the requests in `input` until one is under way or the rest is not a whole head. Returns how many bytes were used; `scan` is that of
+ * the rest. */
+static size_t process(struct h1_client *client, struct bytes input, struct h1_scan *scan)
+{
+    struct h1_clients *clients = client->worker->clients;
+    size_t used = 0;
+    assert(!clients->batch_of);
+    clients->batch_of = client;
+    while (client->state <= H1_HEAD && used < input.len) {
+        struct bytes rest = bytes_from(input.at + used, input.len - used);
+        enum error error;
+        enum h1_scan_outcome outcome = h1_scan_head(scan, rest, h1_config(client), &error);
+        if (outcome == H1_SCAN_PARTIAL) {
+            if (client->state == H1_IDLE)
+                set_deadline(client, h1_config(client)->header_timeout_ms);
+            client->state = H1_HEAD;
+            break;
+        }
+        if (outcome == H1_SCAN_BAD) {
+            refuse_head(client, scan, rest, error);
+            used = input.len; /* HARDENING: what follows a bad request is not answered */
+        } else {
+            used += begin_request(client, scan, rest);
+        }
+        *scan = (struct h1_scan){0};
+    }
+    if (client->state != H1_CLOSED)
+        h1_flush_batch(client);
+    clients->batch_of = NULL;
+    clients->batch_bytes = 0;
+    if (client->gone && client->state <= H1_HEAD)
+        client_reset(client);
+    return used;
+}
+
+static void process_held(struct h1_client *client)
+{
+    if (client->state > H1_HEAD || !client->held)
+        return;
+    struct h1_scan scan = client->held->scan;
+    size_t used = process(client, spill_bytes(client->held->spill), &scan);
+    if (!client->held)
+        return;
+    spill_drop(&client->held->spill, used);
+    client->held->scan = scan;
+    if (!client->held->spill)
+        held_free(client);
+}
+
+static void resume(struct h1_client *client)
+{
+    h1_enter(client);
+    process_held(client);
+    h1_leave(client);
+}
+
+static void process_fresh(struct h1_client *client, struct bytes input)
+{
+    struct h1_scan scan = {0};
+    size_t used = process(client, input, &scan);
+    if (used < input.len && client->state < H1_LINGER)
+        hold(client, bytes_from(input.at + used, input.len - used), &scan);
+}
+
+/* --- after a response --- */
+
+static void begin_drain(struct h1_client *client)
+{
+    client->state = H1_DRAIN;
+    h1_upload_discard(&client->exchange->upload);
+    deadline_clear(&client->deadline);
+    set_deadline(client, H1_DRAIN_MS);
+}
+
+static void begin_idle(struct h1_client *client, bool is_processing)
+{
+    struct h1_clients *clients = client->worker->clients;
+    exchange_detach(client);
+    client->state = H1_IDLE;
+    set_deadline(client, h1_config(client)->keep_alive_timeout_ms);
+    if (client->held && !is_processing) { /* not from here: the request that just ended is still on the stack */
+        list_remove(&client->link);
+        list_push_back(&clients->resumable, &client->link);
+        mail_post(&clients->resume);
+    }
+}
+
+/* The response is over, or what was left of it has been written, or the rest of the body was drained: on to the next request, or the end. */
+static void go_on(struct h1_client *client)
+{
+    struct h1_exchange *exchange = client->exchange;
+    bool is_processing = client->worker->clients->batch_of == client;
+    bool has_unread_body = exchange->has_upload && !exchange->upload.complete;
+    bool has_more_input = is_processing ? exchange->is_followed : client->held != NULL;
+    if (client->closes)
+        h1_flush_batch(client);
+    if (client->gone)
+        client_reset(client);
+    else if (client->out)
+        client->state = H1_FLUSH;
+    else if (client->closes && (client->lingers || has_unread_body || has_more_input))
+        client_linger(client);
+    else if (client->closes)
+        client_close(client);
+    else if (has_unread_body)
+        begin_drain(client);
+    else
+        begin_idle(client, is_processing);
+}
+
+static void finished(struct stream *stream, bool broken)
+{
+    struct h1_client *client = h1_client_of(stream);
+    struct h1_exchange *exchange = client->exchange;
+    h1_enter(client);
+    exchange->request = NULL;
+    /* RFC 9112 §8: a response that ended before its length, or without its last chunk, must not look whole. */
+    if (broken || client->gone || !exchange->last_sent || exchange->left)
+        client_reset(client);
+    else
+        go_on(client);
+    h1_leave(client);
+}
+
+static struct connection *take_connection(struct stream *stream, struct bytes *unread)
+{
+    struct h1_client *client = h1_client_of(stream);
+    struct connection *connection = client->connection;
+    struct request *request = client->exchange->request;
+    assert(client->worker->clients->batch_of != client); /* only then is all input in `held` */
+    h1_enter(client);
+    *unread = client->held ? arena_copy(request_arena(request), spill_bytes(client->held->spill)) : BYTES_NONE;
+    if (client->out) /* not even the 101 is out: the tunnel begins with its end */
+        connection_shutdown(connection);
+    connection_want(connection, WANT_NOTHING);
+    client->connection = NULL;
+    client_forget(client);
+    h1_leave(client);
+    return connection;
+}
+
+static const struct stream_ops stream_ops = {
+    .interim = h1_interim,
+    .send = h1_send,
+    .is_flushed = h1_is_flushed,
+    .finished = finished,
+    .take_connection = take_connection,
+};
+
+/* --- events --- */
+
+static void read_head(struct h1_client *client)
+{
+    char *buffer = loop_read_buffer(loop_of(client));
+    ssize_t got = connection_read(client->connection, buffer, H1_HEAD_READ_BYTES);
+    if (got == CONNECTION_AGAIN)
+        return;
+    if (got <= 0) { /* an end before a whole head is no request */
+        client_close(client);
+        return;
+    }
+    counter_add(client->worker->counters, COUNTER_CLIENT_BYTES_RECEIVED, (uint64_t)got);
+    struct bytes input = bytes_from(buffer, (size_t)got);
+    if (!client->held) {
+        process_fresh(client, input);
+        return;
+    }
+    spill_append(&client->held->spill, input);
+    process_held(client);
+}
+
+static void drained(struct h1_client *client)
+{
+    const struct h1_upload *upload = &client->exchange->upload;
+    if (upload->complete)
+        go_on(client);
+    else if (upload->upload.error != ERROR_OK || upload->received_bytes - upload->window_bytes > H1_DRAIN_MAX_BYTES)
+        client_linger(client);
+}
+
+static void read_body(struct h1_client *client)
+{
+    struct h1_upload *upload = &client->exchange->upload;
+    char *buffer = loop_read_buffer(loop_of(client));
+    ssize_t got = connection_read(client->connection, buffer, h1_upload_room(upload));
+    if (got == CONNECTION_AGAIN)
+        return;
+    if (got <= 0 && client->state == H1_DRAIN) {
+        client_close(client);
+        return;
+    }
+    if (got <= 0) {
+        h1_give_up(client, ERROR_CLIENT_CLOSED);
+        return;
+    }
+    counter_add(client->worker->counters, COUNTER_CLIENT_BYTES_RECEIVED, (uint64_t)got);
+    struct bytes input = bytes_from(buffer, (size_t)got);
+    size_t used = h1_upload_feed(upload, input);
+    if (used < input.len)
+        hold(client, bytes_from(input.at + used, input.len - used), &(struct h1_scan){0});
+    if (client->state == H1_DRAIN)
+        drained(client);
+    else if (upload->upload.error != ERROR_OK)
+        h1_upload_fail(upload, upload->upload.error);
+    else
+        h1_upload_notify(upload);
+}
+
+static void read_and_discard(struct h1_client *client)
+{
+    ssize_t got = connection_read(client->connection, loop_read_buffer(loop_of(client)), LOOP_READ_BUFFER_BYTES);
+    if (got == CONNECTION_AGAIN)
+        return;
+    client->lingered_bytes += got > 0 ? (uint32_t)got : 0;
+    if (got <= 0 || client->lingered_bytes > H1_LINGER_MAX_BYTES)
+        client_close(client);
+}
+
+static void on_readable(void *owner)
+{
+    struct h1_client *client = owner;
+    h1_enter(client);
+    if (client->state <= H1_HEAD)
+        read_head(client);
+    else if (client->state == H1_LINGER)
+        read_and_discard(client);
+    else
+        read_body(client);
+    h1_leave(client);
+}
+
+static void on_writable(void *owner)
+{
+    struct h1_client *client = owner;
+    h1_enter(client);
+    if (!h1_flush(client)) {
+        h1_give_up(client, ERROR_CLIENT_CLOSED);
+    } else if (!client->out && client->state == H1_FLUSH) {
+        go_on(client);
+    } else if (!client->out && client->state == H1_REQUEST && client->exchange->waits) {
+        client->exchange->waits = false;
+        request_writable(client->exchange->request);
+    }
+    h1_leave(client);
+}
+
+static void on_broken(void *owner)
+{
+    struct h1_client *client = owner;
+    h1_enter(client);
+    h1_give_up(client, ERROR_CLIENT_CLOSED);
+    h1_leave(client);
+}
+
+/* A head that does not come. Empty lines alone are none, and get no answer. */
+static void head_is_late(struct h1_client *client)
+{
+    const struct h1_held *held = client->held;
+    if (spill_bytes(held->spill).len > held->scan.start)
+        refuse_head(client, &held->scan, spill_bytes(held->spill), ERROR_HEADER_TIMEOUT);
+    else
+        client_close(client);
+}
+
+static void on_deadline(struct deadline *deadline)
+{
+    struct h1_client *client = LIST_OWNER(deadline, struct h1_client, deadline);
+    h1_enter(client);
+    switch ((enum h1_state)client->state) {
+    case H1_HEAD:
+        head_is_late(client);
+        break;
+    case H1_REQUEST:
+    case H1_FLUSH:
+        h1_give_up(client, ERROR_CLIENT_STALLED);
+        break;
+    case H1_DRAIN:
+        client_linger(client);
+        break;
+    default:
+        client_close(client);
+        break;
+    }
+    h1_leave(client);
+}
+
+/* --- the beginning, and the end of all --- */
+
+void h1_accept(struct worker *worker, int fd, enum listener_kind kind, const union socket_address *peer)
+{
+    struct h1_clients *clients = clients_of(worker);
+    struct h1_client *client = calloc(1, sizeof(*client));
+    assert(client);
+    client->connection = connection_adopt(worker->loop, fd, &connection_events, client);
+    if (!client->connection) {
+        free(client);
+        return;
+    }
+    client->stream.ops = &stream_ops;
+    client->worker = worker;
+    client->state = H1_FRESH;
+    client->listener = (uint8_t)kind;
+    memcpy(&client->peer, peer, sizeof(client->peer));
+    list_push_back(&clients->clients, &client->link);
+    worker->connections++;
+    if (kind == LISTENER_PUBLIC)
+        atomic_fetch_add_explicit(&public_clients, 1, memory_order_relaxed);
+    counter_add(worker->counters, COUNTER_CLIENT_CONNECTIONS, 1);
+    set_deadline(client, h1_config(client)->header_timeout_ms);
+    connection_want(client->connection, WANT_READ);
+}
+
+void h1_drain(struct worker *worker)
+{
+    if (!worker->clients)
+        return;
+    LIST_FOR_EACH_SAFE(node, &worker->clients->clients)
+    {
+        struct h1_client *client = LIST_OWNER(node, struct h1_client, link);
+        if (client->state > H1_IDLE || client->held || client->out || connection_has_input(client->connection))
+            continue;
+        h1_enter(client);
+        client_close(client);
+        h1_leave(client);
+    }
+}
+
+void h1_cut(struct worker *worker)
+{
+    struct h1_clients *clients = worker->clients;
+    if (!clients)
+        return;
+    while (!list_is_empty(&clients->clients) || !list_is_empty(&clients->resumable)) {
+        struct list *first = list_is_empty(&clients->clients) ? clients->resumable.next : clients->clients.next;
+        struct h1_client *client = LIST_OWNER(first, struct h1_client, link);
+        h1_enter(client);
+        if (client->state == H1_REQUEST)
+            h1_give_up(client, ERROR_SHUTTING_DOWN);
+        else
+            client_close(client);
+        h1_leave(client);
+    }
+    worker->clients = NULL;
+    clients->is_cut = true;
+    if (!mail_is_posted(&clients->resume))
+        clients_free(clients);
+}
