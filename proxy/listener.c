@@ -1,0 +1,146 @@
+/* See listener.h. */
+#include "proxy/listener.h"
+#include "proxy/client/h1.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    ACCEPTS_PER_TURN = 64,       /* then the clients that are there have their turn */
+    ACCEPTS_PER_TURN_SHARED = 8, /* other loops poll the same socket: a burst shall not be all ours */
+    PAUSE_MS = 500,              /* after running out of descriptors */
+};
+
+struct listener {
+    struct worker *worker;
+    int fd;
+    enum listener_kind kind;
+    struct watch *watch; /* NULL while paused */
+    int reserve;         /* given up for the client that finds no descriptor left; -1: in use */
+    struct deadline pause;
+};
+
+static void on_readable(void *context);
+
+static void open_reserve(struct listener *listener)
+{
+    if (listener->reserve < 0)
+        listener->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void on_pause_over(struct deadline *deadline)
+{
+    struct listener *listener = LIST_OWNER(deadline, struct listener, pause);
+    open_reserve(listener);
+    listener->watch = loop_watch(listener->worker->loop, listener->fd, on_readable, listener);
+    if (!listener->watch)
+        loop_set_deadline(listener->worker->loop, &listener->pause, PAUSE_MS, on_pause_over);
+}
+
+static void pause_accepting(struct listener *listener)
+{
+    watch_free(&listener->watch);
+    loop_set_deadline(listener->worker->loop, &listener->pause, PAUSE_MS, on_pause_over);
+}
+
+/* Answers without reading the request: what it says makes no difference. What has come of it is read all the same, since closing a socket with unread
+ * bytes resets it, and the client might never see the answer. */
+static void turn_away(struct listener *listener, int fd)
+{
+    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 21\r\nRetry-After: 1\r\n"
+                                 "Cache-Control: no-store\r\nConnection: close\r\n\r\nToo many connections.";
+    send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    shutdown(fd, SHUT_WR);
+    recv(fd, loop_read_buffer(listener->worker->loop), LOOP_READ_BUFFER_BYTES, MSG_DONTWAIT);
+    close(fd);
+    counter_add(listener->worker->counters, COUNTER_CLIENT_CONNECTIONS_REFUSED, 1);
+}
+
+static void out_of_descriptors(struct listener *listener)
+{
+    log_error("listener", "no descriptor left for a new client: accepting pauses for %d ms (raise the limit of open files)", PAUSE_MS);
+    if (listener->reserve >= 0) {
+        close(listener->reserve);
+        listener->reserve = -1;
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0)
+            turn_away(listener, fd);
+        open_reserve(listener);
+    }
+    pause_accepting(listener);
+}
+
+static bool is_over_limit(const struct listener *listener)
+{
+    return listener->kind == LISTENER_PUBLIC && h1_public_clients() >= listener->worker->config->connections_max;
+}
+
+/* False: nothing more to accept now. */
+static bool accept_one(struct listener *listener)
+{
+    union socket_address peer = {0};
+    socklen_t length = sizeof(peer);
+    int fd = accept4(listener->fd, &peer.any, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+        if (is_over_limit(listener))
+            turn_away(listener, fd);
+        else
+            h1_accept(listener->worker, fd, listener->kind, &peer);
+        return true;
+    }
+    switch (errno) {
+    case EAGAIN: /* another loop was faster */
+        return false;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        out_of_descriptors(listener);
+        return false;
+    default: /* an error of that one connection (accept(2)) */
+        return true;
+    }
+}
+
+static void on_readable(void *context)
+{
+    struct listener *listener = context;
+    int most = listener->worker->config->workers > 1 ? ACCEPTS_PER_TURN_SHARED : ACCEPTS_PER_TURN;
+    for (int i = 0; i < most && accept_one(listener); i++)
+        ;
+}
+
+struct listener *listener_start(struct worker *worker, int fd, enum listener_kind kind)
+{
+    static const int on = 1;
+    struct listener *listener = calloc(1, sizeof(*listener));
+    if (!listener)
+        return NULL;
+    *listener = (struct listener){.worker = worker, .fd = fd, .kind = kind, .reserve = -1};
+    listener->watch = loop_watch(worker->loop, fd, on_readable, listener);
+    if (!listener->watch) {
+        free(listener);
+        return NULL;
+    }
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* accepted sockets inherit it; a Unix socket refuses it */
+    open_reserve(listener);
+    return listener;
+}
+
+void listener_stop(struct listener **listener_ptr)
+{
+    struct listener *listener = *listener_ptr;
+    *listener_ptr = NULL;
+    if (!listener)
+        return;
+    watch_free(&listener->watch);
+    deadline_clear(&listener->pause);
+    if (listener->reserve >= 0)
+        close(listener->reserve);
+    free(listener);
+}
