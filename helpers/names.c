@@ -27,6 +27,7 @@ enum {
     OTHER_FAMILY_MS = 300,
     EVENTS_PER_TURN = 64,
     SERVERS_MAX = 1024,
+    EDNS_BYTES = 1232, /* the largest answer that no path fragments; longer ones come by TCP */
 };
 
 static const struct message_resolver_settings DEFAULTS = {.timeout_ms = 1000, .tries = 2, .question_ms = 5000, .hosts_file = 1};
@@ -84,9 +85,11 @@ static void start_ares(struct names *names)
         .sock_state_cb = watch_socket,
         .sock_state_cb_data = names,
         .lookups = names->settings.hosts_file ? "fb" : "b",
-        .flags = ARES_FLAG_NOSEARCH, /* the system's search domains belong to the system's servers */
+        /* The system's search domains belong to the system's servers. */
+        .flags = ARES_FLAG_EDNS | (*names->servers ? ARES_FLAG_NOSEARCH : 0),
+        .ednspsz = EDNS_BYTES,
     };
-    int given = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS | (*names->servers ? ARES_OPT_FLAGS : 0);
+    int given = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS | ARES_OPT_FLAGS | ARES_OPT_EDNSPSZ;
     names->resolv_conf = resolv_conf_mtime();
     int status = ares_init_options(&names->ares, &options, given);
     if (status == ARES_SUCCESS && *names->servers && ares_set_servers_ports_csv(names->ares, names->servers) != ARES_SUCCESS)
