@@ -10,8 +10,8 @@
 
 enum {
     FIXED_POLLS = 2,
-    CHANNELS_MAX = 1024, /* one a loop of the proxy, for a moment two while it is replaced */
-    LAST_TURNS = 64,     /* what was sent before the end is handled; a sender that never stops does not keep us alive */
+    CHANNELS_MAX = 1024,     /* one a loop of the proxy, for a moment two while it is replaced */
+    LAST_MESSAGES = 1 << 16, /* what was sent before the end is handled; a sender that never stops does not keep us alive */
 };
 
 struct peer {
@@ -108,8 +108,10 @@ static void end_of_turn(const struct helper_engine *engine)
 
 static void __attribute__((noreturn)) finish(struct helper_loop *loop)
 {
-    for (unsigned turn = 0; loop->engine->drains && turn < LAST_TURNS && serve_messages(loop, true) > 0; turn++)
+    for (unsigned served = 1, total = 0; loop->engine->drains && served > 0 && total < LAST_MESSAGES; total += served) {
+        served = serve_messages(loop, true);
         end_of_turn(loop->engine);
+    }
     end_of_turn(loop->engine);
     exit(0);
 }
