@@ -27,6 +27,7 @@ enum {
     OTHER_FAMILY_MS = 300,
     EVENTS_PER_TURN = 64,
     SERVERS_MAX = 1024,
+    TTL_LOCALHOST_S = 3600,
     EDNS_BYTES = 1232, /* the largest answer that no path fragments; longer ones come by TCP */
 };
 
@@ -284,9 +285,36 @@ static void follow_resolv_conf(struct names *names)
     start_ares(names);
 }
 
+/* RFC 6761 §6.3: these names are never asked of a server. */
+static bool is_localhost(struct bytes name)
+{
+    struct bytes last = BYTES("localhost");
+    if (name.len > 0 && name.at[name.len - 1] == '.')
+        name.len--;
+    if (name.len > last.len && name.at[name.len - last.len - 1] == '.')
+        name = bytes_from(name.at + name.len - last.len, last.len);
+    return bytes_equal_nocase(name, last);
+}
+
+static void answer_localhost(struct names *names, void *asker, uint64_t request)
+{
+    struct message_resolved loopback = {
+        .request = request,
+        .status = RESOLVE_OK,
+        .count = 2,
+        .addresses = {{.family = 4, .ttl_s = TTL_LOCALHOST_S, .bytes = {127, 0, 0, 1}},
+                      {.family = 6, .ttl_s = TTL_LOCALHOST_S, .bytes = {[15] = 1}}},
+    };
+    names->answer(asker, &loopback);
+}
+
 void names_ask(struct names *names, struct bytes name, void *asker, uint64_t request, struct monotonic_ms now)
 {
     names->now = now;
+    if (is_localhost(name)) {
+        answer_localhost(names, asker, request);
+        return;
+    }
     if (name.len == 0 || name.len > NAME_MAX_BYTES || memchr(name.at, '\0', name.len)) {
         struct message_resolved nothing = {.request = request, .status = RESOLVE_NOT_FOUND};
         names->answer(asker, &nothing);

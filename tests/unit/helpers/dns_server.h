@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 struct dns_server {
-    int      socket;
-    char     address[64]; /* "127.0.0.1:port" */
+    int socket;
+    char address[64]; /* "127.0.0.1:port" */
     unsigned queries;
 };
 
@@ -21,14 +21,14 @@ enum { DNS_A = 1, DNS_CNAME = 5, DNS_AAAA = 28, DNS_SERVFAIL = 2, DNS_NXDOMAIN =
 
 struct dns_reply {
     unsigned char packet[8192];
-    size_t        len;
-    unsigned      answers;
+    size_t len;
+    unsigned answers;
 };
 
 static inline void dns_server_start(struct dns_server *server)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t          len = sizeof(address);
+    socklen_t len = sizeof(address);
     *server = (struct dns_server){.socket = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
     cr_assert_eq(bind(server->socket, (struct sockaddr *)&address, sizeof(address)), 0);
     cr_assert_eq(getsockname(server->socket, (struct sockaddr *)&address, &len), 0);
@@ -109,10 +109,10 @@ static inline int dns_answer(struct dns_server *server, struct dns_reply *reply,
 
 static inline bool dns_server_serve_one(struct dns_server *server)
 {
-    struct dns_reply   reply = {0};
+    struct dns_reply reply = {0};
     struct sockaddr_in client;
-    socklen_t          client_len = sizeof(client);
-    ssize_t            len = recvfrom(server->socket, reply.packet, 512, 0, (struct sockaddr *)&client, &client_len);
+    socklen_t client_len = sizeof(client);
+    ssize_t len = recvfrom(server->socket, reply.packet, 512, 0, (struct sockaddr *)&client, &client_len);
     if (len < 18)
         return false;
     server->queries++;

@@ -2,7 +2,7 @@
 #ifndef TESTS_FAKE_HELPER_H
 #define TESTS_FAKE_HELPER_H
 
-#include "helpers/channel.h"
+#include "tests/unit/helpers/channels.h"
 
 #include <criterion/criterion.h>
 #include <unistd.h>
@@ -13,25 +13,25 @@ static inline struct channel *make_channel(enum role role, struct channel **end)
     struct channel_fds fds;
     cr_assert_eq(channel_make(&fds), 0);
     int memory = dup(fds.memory);
-    *end = channel_open(fds.memory, fds.bell[1], role, ROLE_PROXY);
+    *end = keep_channel(channel_open(fds.memory, fds.bell[1], role, ROLE_PROXY));
     struct channel *client = channel_open(memory, fds.bell[0], ROLE_PROXY, role);
-    cr_assert(*end && client);
+    cr_assert_not_null(client);
     return client;
 }
 
 /* The next message at the helper, copied, so that a test can look at several. The tail is NUL-terminated. */
 struct taken {
-    bool              is_there;
+    bool is_there;
     enum message_type type;
-    uint64_t          id;
-    char              payload[256], tail[MESSAGE_TAIL_MAX + 1];
-    size_t            tail_len;
+    uint64_t id;
+    char payload[256], tail[MESSAGE_TAIL_MAX + 1];
+    size_t tail_len;
 };
 
 static inline struct taken take(struct channel *end)
 {
     struct message message;
-    struct taken   taken = {0};
+    struct taken taken = {0};
     if (channel_receive(end, &message) != CHANNEL_MESSAGE)
         return taken;
     taken.is_there = true;
@@ -45,7 +45,7 @@ static inline struct taken take(struct channel *end)
 
 /* What was reported as hung. */
 struct reports {
-    unsigned  count, helper, generation;
+    unsigned count, helper, generation;
     enum role role;
 };
 

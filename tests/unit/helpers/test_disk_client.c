@@ -42,6 +42,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
+    drop_channels();
     disk_client_free(&client);
 }
 
@@ -158,7 +159,7 @@ Test(disk_client, requests_of_a_dead_helper_go_to_another)
     for (unsigned i = 0; i < 4; i++)
         start(&requests[i], 0);
     unsigned dead = requests[0].call.id == take(ends[0]).id ? 0 : 1;
-    channel_close(&ends[dead]);
+    drop_channel(&ends[dead]);
     cr_assert_not(disk_client_receive(client, dead, at_ms(1)), "its channel has come to an end");
     cr_assert_eq(done_count, 0, "it may still write: wait for the word that it is dead");
     disk_client_lost(client, dead, 1);
@@ -185,7 +186,7 @@ Test(disk_client, answers_given_before_death_count)
     start(&first, 0);
     start(&second, 0);
     answer(end, take(end).id, FILE_OK, 1);
-    channel_close(&end);
+    drop_channel(&end);
     disk_client_lost(client, 0, 1);
     cr_assert_eq(done_count, 1);
     cr_assert_eq(first.error, ERROR_OK);
@@ -203,7 +204,7 @@ Test(disk_client, requests_wait_for_the_replacement)
     start(&meanwhile, 100);
     disk_client_tick(client, at_ms(500));
     cr_assert_eq(done_count, 0);
-    channel_close(&end);
+    drop_channel(&end);
     end = attach(0, 2);
     cr_assert_eq(take(end).id, before.call.id, "the older one first");
     cr_assert_eq(take(end).id, meanwhile.call.id);
@@ -225,7 +226,7 @@ Test(disk_client, requests_without_a_replacement_end_at_their_deadline)
     cr_assert_eq(done_count, 1);
     cr_assert_eq(request.error, ERROR_HELPER_UNAVAILABLE);
     cr_assert_not(request.destination_lost, "nobody has it");
-    channel_close(&end);
+    drop_channel(&end);
 }
 
 Test(disk_client, a_request_that_kills_every_helper_ends_and_takes_no_others_along)
@@ -236,7 +237,7 @@ Test(disk_client, a_request_that_kills_every_helper_ends_and_takes_no_others_alo
     start(&innocent, 0);
     for (unsigned generation = 1; generation <= CALL_DEATHS_MAX; generation++) {
         cr_assert_eq(take(end).id, deadly.call.id, "in generation %u", generation);
-        channel_close(&end);
+        drop_channel(&end);
         disk_client_lost(client, 0, generation);
         cr_assert_eq(done_count, 0);
         end = attach(0, generation + 1);
@@ -256,7 +257,7 @@ Test(disk_client, helpers_killed_a_thousand_times_before_they_took_anything_fail
     start(&request, 0);
     for (unsigned generation = 1; generation <= 1000; generation++) {
         disk_client_lost(client, 0, generation);
-        channel_close(&end);
+        drop_channel(&end);
         end = attach(0, generation + 1);
         disk_client_tick(client, at_ms(generation));
     }
@@ -281,7 +282,7 @@ Test(disk_client, a_silent_helper_is_reported_once)
     cr_assert_eq(reports.count, 1);
     cr_assert_eq(done_count, 0, "its requests wait for its death");
     disk_client_lost(client, 3, 7);
-    channel_close(&end);
+    drop_channel(&end);
     end = attach(3, 8);
     cr_assert_eq(take(end).id, first.call.id, "and then are sent again");
     disk_client_tick(client, at_ms(DEADLINE_MS + 600));
@@ -325,7 +326,7 @@ Test(disk_client, an_idle_helper_is_not_a_hung_one)
     start(&request, 100 * DEADLINE_MS + 1);
     disk_client_tick(client, at_ms(100 * DEADLINE_MS + 2));
     cr_assert_eq(reports.count, 0);
-    channel_close(&end);
+    drop_channel(&end);
 }
 
 Test(disk_client, a_loop_that_was_held_up_looks_for_answers_first)
@@ -363,7 +364,7 @@ Test(disk_client, a_helper_that_cannot_be_killed_costs_its_destinations)
 Test(disk_client, an_ended_channel_whose_death_is_not_told_is_reported)
 {
     struct channel *end = attach(0, 1);
-    channel_close(&end);
+    drop_channel(&end);
     cr_assert_not(disk_client_receive(client, 0, at_ms(0)));
     disk_client_tick(client, at_ms(DEADLINE_MS - 1));
     cr_assert_eq(reports.count, 0);
@@ -383,14 +384,14 @@ static void expect_report(uint64_t id_change, enum file_status status, uint64_t 
     cr_assert_eq(reports.count, 1);
     cr_assert_eq(done_count, 0, "the request waits for the helper's death");
     disk_client_lost(client, 0, 1);
-    channel_close(&end);
+    drop_channel(&end);
     end = attach(0, 2);
     cr_assert_eq(take(end).id, request.call.id);
-    channel_close(&end);
+    drop_channel(&end);
     disk_client_free(&client);
 }
 
-Test(disk_client, an_answer_that_breaks_a_rule_has_the_helper_killed, .init = NULL, .fini = NULL)
+Test(disk_client_answers, an_answer_that_breaks_a_rule_has_the_helper_killed, .fini = drop_channels)
 {
     expect_report(1, FILE_OK, 0);           /* to a request that was never made */
     expect_report(0, FILE_IO_ERROR + 1, 0); /* unknown status */
@@ -429,7 +430,7 @@ Test(disk_client, a_replacement_alone_tells_that_the_earlier_one_is_gone)
     start(&request, 0);
     new = attach(0, 2);
     cr_assert_eq(take(new).id, request.call.id);
-    channel_close(&old);
+    drop_channel(&old);
 }
 
 static struct file_request follow_up;

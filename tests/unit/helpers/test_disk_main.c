@@ -1,4 +1,5 @@
 #include "base/slab.h"
+#include "helpers/disk_client.h"
 #include "tests/unit/helpers/helper_process.h"
 
 #include <fcntl.h>
@@ -31,6 +32,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
+    drop_channels();
     char path[128];
     snprintf(path, sizeof(path), "%s/page", root);
     unlink(path);
@@ -86,7 +88,7 @@ Test(disk_main, channels_come_and_go)
         cr_assert(wait_for_message(channel, &message));
         if (i % 2)
             cr_assert(ask(channel, i, "page", 64, 0)); /* left behind */
-        channel_close(&channel);
+        drop_channel(&channel);
     }
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/fd/20", helper.pid);
@@ -133,4 +135,81 @@ Test(disk_main, roots_can_be_taken_away)
     while (((const struct message_file_answer *)message.payload)->status == FILE_OK);
     cr_assert_eq(((const struct message_file_answer *)message.payload)->status, FILE_FORBIDDEN);
     cr_assert_eq(end_helper(&helper), 0);
+}
+
+enum { HELPERS = 2, IN_FLIGHT = 20, KILLS = 300 };
+
+static struct disk_client *client;
+static unsigned good_answers, bad_answers;
+
+static void check_answer(struct file_request *request)
+{
+    bool is_good = request->error == ERROR_OK && request->answer.status == FILE_OK && request->answer.bytes_read == 13;
+    good_answers += is_good;
+    bad_answers += !is_good;
+    disk_client_read(client, request, clock_monotonic());
+}
+
+static void never_hung(void *context, enum role role, unsigned number, unsigned generation)
+{
+    (void)context, (void)role, (void)number, (void)generation;
+    cr_assert_fail("nobody hangs here");
+}
+
+/* Replaces helper `number`, as supervisor and boot would do. */
+static void replace(struct helper_process *process, unsigned number, unsigned generation)
+{
+    struct message_roots roots = {.count = 1};
+    if (generation > 1) {
+        let_go(process);
+        cr_assert_eq(waitpid(process->pid, NULL, 0), process->pid);
+        disk_client_lost(client, number, generation - 1);
+    }
+    *process = start_helper(ROLE_DISK, slab_fd(slab));
+    cr_assert_eq(control_send(process->control, MESSAGE_ROOTS, &roots, bytes_from(root, sizeof(root)), NULL, 0), 0);
+    struct channel *channel = connect_loop(process, 0);
+    forget_channel(channel);
+    disk_client_attach(client, number, generation, channel);
+}
+
+/* Lets requests run until `count` more have been answered. */
+static void run_requests(unsigned count)
+{
+    for (unsigned until = good_answers + bad_answers + count; good_answers + bad_answers < until;) {
+        disk_client_flush(client);
+        for (unsigned i = 0; i < HELPERS; i++)
+            disk_client_receive(client, i, clock_monotonic());
+        disk_client_tick(client, clock_monotonic());
+    }
+}
+
+Test(disk_main, helpers_killed_at_any_moment_fail_no_request)
+{
+    struct helper_process processes[HELPERS];
+    unsigned generations[HELPERS];
+    static struct file_request requests[IN_FLIGHT];
+    client = disk_client_new(&(struct helper_hooks){NULL, never_hung}, 10000, 1000);
+    for (unsigned i = 0; i < HELPERS; i++)
+        replace(&processes[i], i, generations[i] = 1);
+    for (unsigned i = 0; i < IN_FLIGHT; i++) {
+        requests[i] = (struct file_request){.root = root, .path = "page", .length = 64, .slab_offset = 64 * i, .done = check_answer};
+        disk_client_read(client, &requests[i], clock_monotonic());
+    }
+    for (unsigned kills = 0; kills < KILLS; kills++) {
+        unsigned victim = kills % HELPERS;
+        run_requests(1 + kills * 7 % 50);
+        kill(processes[victim].pid, SIGKILL);
+        if (kills % 3 == 0)
+            kill(processes[!victim].pid, SIGKILL); /* both at once */
+        if (kills % 5 == 0)
+            disk_client_receive(client, victim, clock_monotonic()); /* its end may be seen before the word of its death */
+        replace(&processes[victim], victim, ++generations[victim]);
+        if (kills % 3 == 0)
+            replace(&processes[!victim], !victim, ++generations[!victim]);
+    }
+    run_requests(1000);
+    cr_assert_eq(bad_answers, 0);
+    disk_client_free(&client);
+    for (unsigned i = 0; i < HELPERS; i++)
+        cr_assert_eq(end_helper(&processes[i]), 0);
 }

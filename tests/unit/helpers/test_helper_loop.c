@@ -1,4 +1,5 @@
 #include "helpers/helper_loop.h"
+#include "tests/unit/helpers/channels.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>
@@ -44,6 +45,7 @@ static struct channel *loops[LOOPS];
 static void connect_all(void)
 {
     seen = mmap(NULL, sizeof(*seen), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(seen, MAP_FAILED);
     cr_assert_eq(control_make(pair), 0);
     for (unsigned i = 0; i < LOOPS; i++) {
         struct channel_fds fds;
@@ -51,11 +53,11 @@ static void connect_all(void)
         cr_assert_eq(channel_make(&fds), 0);
         cr_assert_eq(control_send(pair[0], MESSAGE_CHANNEL, &about, BYTES_NONE, (int[]){fds.memory, fds.bell[1]}, 2), 0);
         close(fds.bell[1]);
-        loops[i] = channel_open(fds.memory, fds.bell[0], ROLE_PROXY, ROLE_RESOLVER);
+        loops[i] = keep_channel(channel_open(fds.memory, fds.bell[0], ROLE_PROXY, ROLE_RESOLVER));
     }
 }
 
-TestSuite(helper_loop, .init = connect_all, .timeout = 20);
+TestSuite(helper_loop, .init = connect_all, .fini = drop_channels, .timeout = 20);
 
 static void send_request(unsigned loop, uint64_t request)
 {
@@ -132,7 +134,7 @@ Test(helper_loop, a_channel_of_the_wrong_kind_is_refused)
     cr_assert_eq(channel_make(&fds), 0);
     cr_assert_eq(control_send(pair[0], MESSAGE_CHANNEL, &about, BYTES_NONE, (int[]){fds.memory, fds.bell[1]}, 2), 0);
     close(fds.bell[1]);
-    struct channel *refused = channel_open(fds.memory, fds.bell[0], ROLE_PROXY, ROLE_RESOLVER);
+    struct channel *refused = keep_channel(channel_open(fds.memory, fds.bell[0], ROLE_PROXY, ROLE_RESOLVER));
     send_request(1, 5);
     cr_assert_eq(run(true, 16), 0);
     cr_assert_eq(seen->count, 1);

@@ -19,6 +19,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
+    drop_channels();
     log_client_free(&client);
 }
 
@@ -69,7 +70,7 @@ Test(log_client, lines_that_a_dead_helper_never_took_go_to_its_successor)
     log_client_write(client, LOG_KIND_ACCESS, BYTES("taken\n"));
     log_client_write(client, LOG_KIND_ACCESS, BYTES("left behind\n"));
     cr_assert(take(end).is_there);
-    channel_close(&end);
+    drop_channel(&end);
     log_client_lost(client, 1);
     cr_assert(log_client_write(client, LOG_KIND_ACCESS, BYTES("meanwhile\n")));
     end = attach(2);

@@ -10,7 +10,7 @@ static void set_up(void)
     helper = start_helper(ROLE_LOG, -1);
 }
 
-TestSuite(log_main, .init = set_up, .timeout = 30);
+TestSuite(log_main, .init = set_up, .fini = drop_channels, .timeout = 30);
 
 static void direct(enum log_kind kind, int fd)
 {
@@ -84,7 +84,7 @@ Test(log_main, lines_of_a_proxy_that_died_are_written)
     direct(LOG_KIND_ACCESS, ends[1]);
     struct channel *channel = connect_loop(&helper, 0);
     cr_assert(write_line(channel, LOG_KIND_ACCESS, BYTES("last words\n")));
-    channel_close(&channel); /* without having rung */
+    drop_channel(&channel); /* without having rung */
     expect_text(ends[0], "last words\n");
     cr_assert_eq(end_helper(&helper), 0);
 }

@@ -224,13 +224,48 @@ Test(names, a_name_that_cannot_be_one_is_not_found_at_once)
     cr_assert_eq(server.queries, 0);
 }
 
+Test(names, localhost_is_this_host_and_no_server_is_asked)
+{
+    static const char *const spellings[] = {"localhost", "LocalHost", "localhost.", "app.localhost"};
+    for (unsigned i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++) {
+        const struct message_resolved *answer = resolve(spellings[i]);
+        cr_assert_eq(answer->status, RESOLVE_OK);
+        cr_assert_eq(answer->count, 2);
+        cr_assert_arr_eq(answer->addresses[0].bytes, "\x7f\0\0\1", 4);
+        cr_assert_arr_eq(answer->addresses[1].bytes, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1", 16);
+    }
+    cr_assert_eq(server.queries, 0);
+    resolve("notlocalhost");
+    cr_assert_gt(server.queries, 0);
+}
+
+/* A name that /etc/hosts gives an IPv4 address, other than localhost. */
+static bool find_in_hosts_file(char address[64], char name[256])
+{
+    char line[1024], family_probe[4];
+    FILE *hosts = fopen("/etc/hosts", "r");
+    bool found = false;
+    while (hosts && !found && fgets(line, sizeof(line), hosts))
+        found =
+            sscanf(line, "%63s %255s", address, name) == 2 && inet_pton(AF_INET, address, family_probe) == 1 && !strstr(name, "localhost");
+    if (hosts)
+        fclose(hosts);
+    return found;
+}
+
 Test(names, the_hosts_file_is_asked_when_told_so)
 {
     struct message_resolver_settings settings = {200, 1, 2000, .hosts_file = 1};
+    char address[64], name[256];
+    unsigned char bytes[4];
+    if (!find_in_hosts_file(address, name))
+        cr_skip_test("/etc/hosts has no other name than localhost");
+    inet_pton(AF_INET, address, bytes);
+    cr_assert_neq(resolve(name)->status, RESOLVE_OK, "the server does not know it");
     names_configure(names, &settings, bytes_from_string(server.address), clock_monotonic());
-    const struct message_resolved *answer = resolve("localhost");
+    const struct message_resolved *answer = resolve(name);
     cr_assert_eq(answer->status, RESOLVE_OK);
-    cr_assert_arr_eq(answer->addresses[0].bytes, "\x7f\0\0\1", 4);
+    cr_assert_arr_eq(answer->addresses[0].bytes, bytes, 4);
 }
 
 Test(names, questions_under_way_fail_when_the_servers_change_and_the_new_ones_are_asked_next)

@@ -43,6 +43,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
+    drop_channels();
     resolver_client_free(&client);
 }
 
@@ -88,7 +89,7 @@ Test(resolver_client, a_silent_helper_fails_the_question_at_its_deadline_and_is_
     cr_assert_eq(first.status, RESOLVE_FAILED);
     cr_assert_eq(reports.count, 1);
     cr_assert_eq(reports.role, ROLE_RESOLVER);
-    channel_close(&end);
+    drop_channel(&end);
     resolver_client_lost(client, 0, 1);
     end = attach(0, 2);
     cr_assert_eq(take(end).id, second.call.id, "the other one is asked again");
@@ -128,7 +129,7 @@ Test(resolver_client, a_cancelled_question_is_never_done)
     resolver_client_cancel(client, &waiting);
     resolver_client_tick(client, at_ms(10 * DEADLINE_MS));
     cr_assert_eq(done_count, 0);
-    channel_close(&end);
+    drop_channel(&end);
 }
 
 Test(resolver_client, a_question_refused_may_be_cancelled_before_the_tick)
@@ -180,7 +181,7 @@ Test(resolver_client, an_answer_that_breaks_a_rule_has_the_helper_killed)
         cr_assert_not(resolver_client_receive(client, 0, at_ms(1)), "row %u", i);
         cr_assert_eq(reports.count, i + 1, "row %u", i);
         resolver_client_cancel(client, &request);
-        channel_close(&end);
+        drop_channel(&end);
     }
     cr_assert_eq(done_count, 0);
 }
@@ -202,5 +203,5 @@ Test(resolver_client, done_may_cancel_a_question_that_fails_in_the_same_tick)
     start(&other, 0);
     resolver_client_tick(client, at_ms(DEADLINE_MS));
     cr_assert_eq(done_count, 1);
-    channel_close(&end);
+    drop_channel(&end);
 }

@@ -14,6 +14,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
+    drop_channels();
     dns_server_stop(&server);
 }
 
@@ -72,7 +73,7 @@ Test(resolver_main, loops_share_a_query_and_one_that_leaves_takes_nobody_along)
     struct channel *one = connect_loop(&helper, 0), *two = connect_loop(&helper, 1);
     ask(one, 1, BYTES("second-try.test"));
     ask(two, 2, BYTES("second-try.test"));
-    channel_close(&one);
+    drop_channel(&one);
     const struct message_resolved *answer = wait_for_answer(two);
     cr_assert_eq(answer->request, 2);
     cr_assert_eq(answer->status, RESOLVE_OK);
