@@ -142,6 +142,20 @@ static int make_memory_file(size_t bytes)
     return fd;
 }
 
+/* Makes this process the one that allocates. False with errno. */
+static bool make_pages(struct slab *slab)
+{
+    slab->pages = calloc(slab->page_count, sizeof *slab->pages);
+    if (slab->pages == NULL)
+        return false;
+    make_classes(slab);
+    for (size_t i = 0; i < slab->page_count; i++)
+        list_push_back(&slab->free_pages, &slab->pages[i].link);
+    slab->free_page_count = slab->page_count;
+    POISON(slab->base, slab->bytes);
+    return true;
+}
+
 struct slab *slab_new(size_t bytes)
 {
     size_t pages = bytes / SLAB_PAGE_BYTES;
@@ -154,21 +168,26 @@ struct slab *slab_new(size_t bytes)
     int fd = make_memory_file(pages * SLAB_PAGE_BYTES);
     if (fd < 0)
         return NULL;
-    struct slab *slab = map_slab(fd, pages * SLAB_PAGE_BYTES);
-    struct page *table = slab != NULL ? calloc(pages, sizeof *table) : NULL;
-    if (table == NULL) {
+    struct slab *slab = slab_adopt(fd);
+    if (slab == NULL) {
         int error = errno;
-        slab_free(&slab);
         close(fd);
         errno = error;
-        return NULL;
     }
-    slab->pages = table;
-    make_classes(slab);
-    for (size_t i = 0; i < pages; i++)
-        list_push_back(&slab->free_pages, &table[i].link);
-    slab->free_page_count = pages;
-    POISON(slab->base, slab->bytes);
+    return slab;
+}
+
+struct slab *slab_adopt(int fd)
+{
+    struct slab *slab = slab_attach(fd);
+    if (slab == NULL)
+        return NULL;
+    slab->is_attached = false;
+    if (!make_pages(slab)) {
+        int error = errno;
+        slab_free(&slab); /* without pages and not attached: leaves the descriptor to the caller */
+        errno = error;
+    }
     return slab;
 }
 

@@ -29,6 +29,9 @@ struct extent {
 /* Creates the memory file (name shown in /proc) and maps it. `bytes` is rounded down to whole pages, at least 16 pages.
  * NULL with errno when the kernel refuses. */
 struct slab *slab_new(size_t bytes);
+/* Takes over the memory file of a slab made by another process that does not allocate from it: all of it is free, and this process allocates.
+ * NULL with errno; then `fd` is still the caller's. */
+struct slab *slab_adopt(int fd);
 /* Maps a slab made by another process; reads and writes only: slab_alloc on it aborts. NULL with errno. */
 struct slab *slab_attach(int fd);
 /* Unmaps and closes. */
