@@ -1,36 +1,38 @@
 # Outrigger. `make help` lists the targets.
-#
-#   SANITIZE=address|thread   a debug build with ASan+UBSan or TSan, in its own build directory
-#   ORIGIN=http://host:port   what `make run` accelerates (default: the demo site)
-#   PREFIX, DESTDIR           where `make install` puts things
-#   FUZZ_SECONDS              how long `make fuzz` tries each parser
 
-CC       ?= gcc
-PREFIX   ?= /usr/local
-SANITIZE ?=
-BUILD    := build$(if $(SANITIZE),-$(SANITIZE))
-PYTHON   := /usr/bin/python3
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+SANITIZE   ?=
+ORIGIN     ?=
+PYTHON     := /usr/bin/python3
+BUILD      := build$(if $(SANITIZE),-$(SANITIZE))
+VERSION    := 0.1.0
 
-SANITIZE_FLAGS := $(if $(filter address,$(SANITIZE)),-fsanitize=address$(comma),)
-comma := ,
-SANITIZE_FLAGS := $(if $(filter address,$(SANITIZE)),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined)$(if $(filter thread,$(SANITIZE)),-fsanitize=thread)
-OPTIMISE := $(if $(SANITIZE),-O1 -fno-omit-frame-pointer,-O2) -g
+# ---- compiler ----------------------------------------------------------------------------------------------------------------------------
 
 include third_party/llhttp.mk
 
-PKGS     := libuv libfyaml libcares jansson
+SANITIZE_FLAGS.address := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+SANITIZE_FLAGS.thread  := -fsanitize=thread
+SANITIZE_FLAGS := $(SANITIZE_FLAGS.$(SANITIZE))
+OPTIMISE := $(if $(SANITIZE),-O1 -fno-omit-frame-pointer,-O2) -g
+
+PKGS      := libuv libfyaml libcares jansson
 CFLAGS   += -std=gnu17 -Wall -Wextra -Werror $(OPTIMISE) $(SANITIZE_FLAGS)
 CPPFLAGS += -I. -D_GNU_SOURCE $(LLHTTP_CFLAGS) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDLIBS   += $(LLHTTP_LIBS) $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
 LDFLAGS  += $(SANITIZE_FLAGS)
 
-LIB_SOURCES  := $(filter-out proxy/main.c,$(wildcard base/*.c cache/*.c cache/*/*.c helpers/*.c proxy/*.c proxy/*/*.c))
-LIB_OBJECTS  := $(LIB_SOURCES:%.c=$(BUILD)/%.o) $(LLHTTP_OBJECTS)
-UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c)
-UNIT_TESTS   := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
+# ---- what is built -----------------------------------------------------------------------------------------------------------------------
 
-.PHONY: all unit stress fuzz lint clean
-all: $(BUILD)/outrigger
+MAINS         := proxy/main.c proxy/admin/ctl_main.c
+LIB_SOURCES   := $(filter-out $(MAINS),$(wildcard base/*.c cache/*.c cache/*/*.c helpers/*.c proxy/*.c proxy/*/*.c))
+LIB_OBJECTS   := $(LIB_SOURCES:%.c=$(BUILD)/%.o) $(LLHTTP_OBJECTS)
+UNIT_TESTS    := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c))
+STRESS_TESTS  := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/thread/*.c))
+
+.PHONY: all
+all: $(BUILD)/outrigger $(BUILD)/outriggerctl
 
 $(BUILD)/liboutrigger.a: $(LIB_OBJECTS)
 	@rm -f $@
@@ -39,24 +41,58 @@ $(BUILD)/liboutrigger.a: $(LIB_OBJECTS)
 $(BUILD)/outrigger: $(BUILD)/proxy/main.o $(BUILD)/liboutrigger.a
 	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
+$(BUILD)/outriggerctl: $(BUILD)/proxy/admin/ctl_main.o $(BUILD)/liboutrigger.a
+	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c $< -o $@
 
-$(BUILD)/unit/%: tests/unit/%.c $(BUILD)/liboutrigger.a
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP $(LDFLAGS) $< $(BUILD)/liboutrigger.a $(LDLIBS) -lcriterion -o $@
-
-$(BUILD)/thread/%: tests/thread/%.c $(BUILD)/liboutrigger.a
+$(BUILD)/unit/%: LDLIBS += -lcriterion
+$(UNIT_TESTS) $(STRESS_TESTS): $(BUILD)/%: tests/%.c $(BUILD)/liboutrigger.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP $(LDFLAGS) $< $(BUILD)/liboutrigger.a $(LDLIBS) -o $@
 
-# The cache under threads: run it with SANITIZE=thread and SANITIZE=address.
-stress: $(BUILD)/thread/stress_cache
-	$<
+# What the binary knows of its build; made anew when any of it changes.
+FACTS = -DOUTRIGGER_VERSION='"$(VERSION)"' -DOUTRIGGER_PREFIX='"$(PREFIX)"' \
+              -DOUTRIGGER_LIBRARIES='"$(foreach p,$(PKGS),$(p) $(shell pkg-config --modversion $(p) 2>/dev/null))"'
+$(BUILD)/proxy/boot/version.o: CPPFLAGS += $(FACTS)
+$(BUILD)/proxy/boot/version.o: $(BUILD)/facts
+$(BUILD)/facts: always
+	@mkdir -p $(@D)
+	@echo "$(VERSION) $(PREFIX)" | cmp -s - $@ || echo "$(VERSION) $(PREFIX)" > $@
+.PHONY: always
+
+# ---- run ---------------------------------------------------------------------------------------------------------------------------------
+
+.PHONY: run
+run:
+	@packaging/install-packages build
+	@$(MAKE) --no-print-directory all
+	@packaging/what-to-try $(ORIGIN)
+	@exec $(BUILD)/outrigger $(if $(ORIGIN),--origin $(ORIGIN),--demo conf/demo) --listen 127.0.0.1:8080
+
+# ---- tests -------------------------------------------------------------------------------------------------------------------------------
+# `unit`, `e2e` and `stress` test one build; `test` all three builds. Under TSan run the tests that threads matter to.
+
+PYTEST := OUTRIGGER=$(CURDIR)/$(BUILD)/outrigger OUTRIGGERCTL=$(CURDIR)/$(BUILD)/outriggerctl SANITIZE=$(SANITIZE) $(PYTHON) -m pytest -q
+
+.PHONY: test unit e2e stress lint
+test:
+	@packaging/install-packages build test
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory unit e2e stress
+	@$(MAKE) --no-print-directory SANITIZE=address unit e2e stress
+	@$(MAKE) --no-print-directory SANITIZE=thread e2e stress
 
 unit: $(UNIT_TESTS)
-	@set -e; for t in $(UNIT_TESTS); do $$t; done
+	@set -e; for t in $^; do $$t; done
+
+e2e: all
+	@$(PYTEST) tests/e2e $(if $(filter thread,$(SANITIZE)),-m threads)
+
+stress: $(STRESS_TESTS)
+	@set -e; for t in $^; do echo $$t; $$t; done
 
 # Parsers of hostile bytes under libFuzzer (clang). What it finds beyond the seeds is kept in the build directory only.
 FUZZ_SECONDS ?= 60
@@ -71,6 +107,7 @@ build-fuzz/run/%: tests/fuzz/%.c $(FUZZ_OBJECTS)
 	@mkdir -p $(@D)
 	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined $< $(FUZZ_OBJECTS) -lpthread -o $@
 
+.PHONY: fuzz
 fuzz: $(FUZZ_TARGETS:%=build-fuzz/run/%)
 	@set -e; for t in $(FUZZ_TARGETS); do \
 	    mkdir -p build-fuzz/corpus/$$t; \
@@ -80,17 +117,47 @@ fuzz: $(FUZZ_TARGETS:%=build-fuzz/run/%)
 	done
 
 # Files as git knows them, those not yet committed included. clang-tidy counts warnings on stderr even when all is well.
-LINT_FILES = $(shell git ls-files --cached --others --exclude-standard)
-LINT_C     = $(filter base/%.c cache/%.c helpers/%.c proxy/%.c,$(wildcard $(LINT_FILES)))
+LINT_FILES = $(wildcard $(shell git ls-files --cached --others --exclude-standard))
+LINT_C     = $(filter-out proxy/boot/version.c,$(filter base/%.c cache/%.c helpers/%.c proxy/%.c,$(LINT_FILES)))
 lint:
+	@packaging/install-packages build test
 	@mkdir -p $(BUILD)
 	$(PYTHON) tests/lint/floors.py
 	@$(PYTHON) tests/lint/files.py $(LINT_FILES)
 	$(PYTHON) -m pytest -q -p no:cacheprovider tests/lint
-	@clang-format --dry-run -Werror $(filter %.c,$(wildcard $(LINT_FILES)))
-	@echo $(LINT_C) | xargs -n 2 -P $$(nproc) sh -c 'clang-tidy --quiet "$$@" -- -std=gnu17 $(CPPFLAGS)' tidy 2>$(BUILD)/tidy.err || { grep -v 'warnings* generated' $(BUILD)/tidy.err; false; }
+	@clang-format --dry-run -Werror $(filter %.c,$(LINT_FILES))
+	@echo $(LINT_C) | xargs -n 2 -P $$(nproc) sh -c 'clang-tidy --quiet "$$@" -- -std=gnu17 $(CPPFLAGS)' tidy 2>$(BUILD)/tidy.err || \
+	    { grep -v 'warnings* generated' $(BUILD)/tidy.err; false; }
+
+# ---- install -----------------------------------------------------------------------------------------------------------------------------
+
+SHARE := $(DESTDIR)$(PREFIX)/share
+
+.PHONY: install clean help
+install: all
+	install -D -m 755 $(BUILD)/outrigger $(DESTDIR)$(PREFIX)/sbin/outrigger
+	install -D -m 755 $(BUILD)/outriggerctl $(DESTDIR)$(PREFIX)/bin/outriggerctl
+	install -d $(SHARE)/outrigger/demo $(SHARE)/man/man1 $(SHARE)/man/man5 $(SHARE)/man/man8
+	install -m 644 conf/demo/* $(SHARE)/outrigger/demo
+	for page in $(wildcard docs/*.[158]); do install -m 644 $$page $(SHARE)/man/man$${page##*.}; done
+	test -e $(DESTDIR)$(SYSCONFDIR)/outrigger/outrigger.yaml || \
+	    install -D -m 644 conf/outrigger.yaml $(DESTDIR)$(SYSCONFDIR)/outrigger/outrigger.yaml
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@PREFIX@|$(PREFIX)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' packaging/outrigger.service.in > \
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system/outrigger.service
 
 clean:
 	rm -rf build build-address build-thread build-fuzz
 
--include $(shell find $(BUILD) build-fuzz -name '*.d' 2>/dev/null)
+help:
+	@echo "make             build/outrigger and build/outriggerctl"
+	@echo "make run         install what is needed, build, serve the demo site on 127.0.0.1:8080;  ORIGIN=http://host:port: that site"
+	@echo "make test        install what is needed, build, run every test, under the sanitizers too"
+	@echo "make unit e2e stress    one kind of test, on one build"
+	@echo "make fuzz        the parsers of hostile bytes under libFuzzer, FUZZ_SECONDS each"
+	@echo "make lint        compiler warnings, floors, style"
+	@echo "make install     PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR)"
+	@echo "make clean"
+	@echo "SANITIZE=address|thread with any of them: a debug build with ASan and UBSan, or TSan, in a directory of its own"
+
+-include $(patsubst %.o,%.d,$(LIB_OBJECTS)) $(MAINS:%.c=$(BUILD)/%.d) $(UNIT_TESTS:=.d) $(STRESS_TESTS:=.d) $(FUZZ_OBJECTS:.o=.d)
