@@ -1,0 +1,145 @@
+#include "proxy/admin/ctl_http.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+    ANSWER_TIMEOUT_S = 30, /* a reload waits for every loop */
+    ANSWER_MAX_BYTES = 64 << 20,
+    FIRST_READ_BYTES = 64 * 1024,
+};
+
+static int open_socket(const char *path, char *error, size_t size)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct timeval timeout = {.tv_sec = ANSWER_TIMEOUT_S};
+    if (strlen(path) >= sizeof address.sun_path) {
+        snprintf(error, size, "%s: longer than the path of a Unix socket can be", path);
+        return -1;
+    }
+    strcpy(address.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) == 0 &&
+        connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+        return fd;
+    const char *advice = errno == ENOENT         ? ": is outrigger running, and is admin.socket set? (--socket PATH names another)"
+                         : errno == ECONNREFUSED ? ": outrigger is not running"
+                         : errno == EACCES       ? ": you may not use this socket"
+                                                 : "";
+    snprintf(error, size, "%s: %s%s", path, strerror(errno), advice);
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+static bool write_all(int fd, const char *text, size_t length)
+{
+    while (length > 0) {
+        ssize_t written = send(fd, text, length, MSG_NOSIGNAL);
+        if (written < 0)
+            return false;
+        text += written;
+        length -= (size_t)written;
+    }
+    return true;
+}
+
+/* Up to the end of the connection; malloc'ed, NUL-terminated. NULL with errno. */
+static char *read_all(int fd, size_t *length)
+{
+    size_t capacity = FIRST_READ_BYTES;
+    char *text = malloc(capacity + 1);
+    *length = 0;
+    while (text) {
+        ssize_t got = read(fd, text + *length, capacity - *length);
+        if (got == 0) {
+            text[*length] = '\0';
+            return text;
+        }
+        if (got < 0 || capacity > ANSWER_MAX_BYTES)
+            break;
+        *length += (size_t)got;
+        if (*length == capacity) {
+            capacity *= 2;
+            char *more = realloc(text, capacity + 1);
+            if (!more)
+                break;
+            text = more;
+        }
+    }
+    free(text);
+    return NULL;
+}
+
+/* The value of Content-Length, −1 when there is none. `head` ends before its empty line. */
+static long announced_length(const char *head)
+{
+    static const char name[] = "Content-Length:";
+    for (const char *line = head; line; line = strstr(line, "\r\n")) {
+        line += line == head ? 0 : 2;
+        if (strncasecmp(line, name, strlen(name)) == 0)
+            return strtol(line + strlen(name), NULL, 10);
+    }
+    return -1;
+}
+
+bool ctl_parse(char *text, size_t length, unsigned *status, char **body)
+{
+    char *end = strstr(text, "\r\n\r\n");
+    if (!end || sscanf(text, "HTTP/1.%*1[01] %3u", status) != 1)
+        return false;
+    *end = '\0';
+    *body = end + 4;
+    long announced = announced_length(text);
+    return announced < 0 || (size_t)announced == length - (size_t)(*body - text);
+}
+
+bool ctl_ask(const char *socket_path, const char *method, const char *target, struct ctl_answer *answer, char *error, size_t size)
+{
+    char *request = NULL, *text = NULL, *body;
+    size_t length;
+    bool done = false;
+    int fd = open_socket(socket_path, error, size);
+    if (fd < 0)
+        return false;
+    int request_length = asprintf(&request, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s\r\n", method, target,
+                                  strcmp(method, "POST") == 0 ? "Content-Length: 0\r\n" : "");
+    if (request_length >= 0 && write_all(fd, request, (size_t)request_length))
+        text = read_all(fd, &length);
+    if (!text) {
+        snprintf(error, size, "%s: %s", socket_path, errno == EAGAIN ? "no answer in time" : strerror(errno));
+    } else if (!ctl_parse(text, length, &answer->status, &body)) {
+        snprintf(error, size, "%s: the answer was cut short, or is not outrigger's", socket_path);
+    } else {
+        answer->body = strdup(body);
+        done = answer->body != NULL;
+    }
+    free(text);
+    if (request_length >= 0)
+        free(request);
+    close(fd);
+    return done;
+}
+
+char *ctl_escape(const char *text)
+{
+    char *escaped = malloc(3 * strlen(text) + 1), *out = escaped;
+    if (!escaped)
+        abort();
+    for (; *text; text++) {
+        if (isalnum((unsigned char)*text) || strchr("-._~", *text))
+            *out++ = *text;
+        else
+            out += sprintf(out, "%%%02X", (unsigned char)*text);
+    }
+    *out = '\0';
+    return escaped;
+}

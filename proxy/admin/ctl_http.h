@@ -1,0 +1,22 @@
+/* One request of outriggerctl over the admin socket. */
+#ifndef ADMIN_CTL_HTTP_H
+#define ADMIN_CTL_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct ctl_answer {
+    unsigned status;
+    char    *body; /* malloc'ed, NUL-terminated */
+};
+
+/* False: `error` (of `size` bytes) says why, in a sentence for the user. */
+bool ctl_ask(const char *socket_path, const char *method, const char *target, struct ctl_answer *answer, char *error, size_t size);
+
+/* `text` with everything but letters, digits and -._~ as %XX; malloc'ed. */
+char *ctl_escape(const char *text);
+
+/* Splits a whole HTTP/1.1 response; the body is `text`'s own memory. False: it is none, or cut short. */
+bool ctl_parse(char *text, size_t length, unsigned *status, char **body);
+
+#endif

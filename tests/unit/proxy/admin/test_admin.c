@@ -1,0 +1,190 @@
+#include "proxy/admin/admin.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+struct fake {
+    bool draining, is_url, found;
+    char purged[256];
+    uint32_t ticket;
+    unsigned done;
+};
+
+static void collect(void *context, struct arena *arena, struct counters *sum, struct gauge **gauges, unsigned *count)
+{
+    (void)context;
+    counter_add(sum, COUNTER_ORIGIN_REQUESTS, 7);
+    *gauges = arena_alloc(arena, sizeof **gauges);
+    (*gauges)[0] = (struct gauge){.name = "cache_objects", .labels = "", .help = "Stored responses.", .value = 5};
+    *count = 1;
+}
+
+static bool purge(void *context, struct bytes url, bool *found)
+{
+    struct fake *fake = context;
+    snprintf(fake->purged, sizeof fake->purged, "%.*s", BYTES_FMT(url));
+    *found = fake->found;
+    return fake->is_url;
+}
+
+static void reload(void *context, uint32_t ticket)
+{
+    ((struct fake *)context)->ticket = ticket;
+}
+
+static bool is_draining(void *context)
+{
+    return ((struct fake *)context)->draining;
+}
+
+static void done(struct admin_request *request)
+{
+    ((struct fake *)request->context)->done++;
+}
+
+static struct fake fake;
+static struct admin *admin;
+static struct arena arena;
+
+static void set_up(void)
+{
+    struct admin_ports ports = {&fake, collect, purge, reload, is_draining};
+    admin = admin_new(&ports);
+    arena_init(&arena);
+    fake = (struct fake){.is_url = true};
+}
+
+static void tear_down(void)
+{
+    admin_free(&admin);
+    arena_free(&arena);
+}
+
+TestSuite(admin, .init = set_up, .fini = tear_down);
+
+static struct admin_request request(enum method method, const char *path, const char *query, bool is_privileged)
+{
+    return (struct admin_request){.method = method,
+                                  .path = bytes_from_string(path),
+                                  .query = query ? bytes_from_string(query) : BYTES_NONE,
+                                  .is_privileged = is_privileged,
+                                  .arena = &arena,
+                                  .done = done,
+                                  .context = &fake};
+}
+
+static void assert_answer(enum method method, const char *path, const char *query, bool is_privileged, unsigned status, const char *body)
+{
+    struct admin_request asked = request(method, path, query, is_privileged);
+    fake.done = 0;
+    admin_start(admin, &asked);
+    cr_assert_eq(fake.done, 1, "%s", path);
+    cr_assert_eq(asked.answer.status, status, "%s: %u", path, asked.answer.status);
+    cr_assert(bytes_equal(asked.answer.body, bytes_from_string(body)), "%s: %.*s", path, BYTES_FMT(asked.answer.body));
+}
+
+static bool contains(struct bytes text, const char *what)
+{
+    return memmem(text.at, text.len, what, strlen(what)) != NULL;
+}
+
+Test(admin, health_turns_when_the_server_drains)
+{
+    assert_answer(METHOD_GET, "/healthz", NULL, false, 200, "ok\n");
+    assert_answer(METHOD_HEAD, "/healthz", NULL, false, 200, "ok\n");
+    fake.draining = true;
+    assert_answer(METHOD_GET, "/healthz", NULL, false, 503, "draining\n");
+}
+
+Test(admin, metrics_and_stats_show_counters_and_gauges)
+{
+    struct admin_request asked = request(METHOD_GET, "/metrics", NULL, false);
+    admin_start(admin, &asked);
+    cr_assert_str_eq(asked.answer.content_type, "text/plain; version=0.0.4; charset=utf-8");
+    cr_assert(contains(asked.answer.body, "\noutrigger_origin_requests_total 7\n"));
+    cr_assert(contains(asked.answer.body, "\noutrigger_cache_objects 5\n"));
+    asked = request(METHOD_GET, "/stats", NULL, false);
+    admin_start(admin, &asked);
+    cr_assert_str_eq(asked.answer.content_type, "application/json");
+    cr_assert(contains(asked.answer.body, "\"cache_objects\":5"));
+}
+
+Test(admin, unknown_paths_and_methods_are_refused)
+{
+    assert_answer(METHOD_GET, "/", NULL, true, 404, "{\"error\":\"here are /healthz, /metrics and /stats\"}\n");
+    assert_answer(METHOD_GET, "/metrics/", NULL, true, 404, "{\"error\":\"here are /healthz, /metrics and /stats\"}\n");
+    assert_answer(METHOD_POST, "/metrics", NULL, true, 405, "{\"error\":\"this is for GET\"}\n");
+    assert_answer(METHOD_GET, "/purge", "url=http://a/", true, 405, "{\"error\":\"this is for POST\"}\n");
+    assert_answer(METHOD_OTHER, "/reload", NULL, true, 405, "{\"error\":\"this is for POST\"}\n");
+}
+
+Test(admin, what_changes_something_is_for_the_unix_socket_only)
+{
+    assert_answer(METHOD_POST, "/purge", "url=http://a/", false, 403, "{\"error\":\"only over the Unix socket (admin.socket)\"}\n");
+    assert_answer(METHOD_POST, "/reload", NULL, false, 403, "{\"error\":\"only over the Unix socket (admin.socket)\"}\n");
+    cr_assert_str_eq(fake.purged, "");
+    cr_assert_eq(fake.ticket, 0);
+}
+
+Test(admin, purge_decodes_its_url)
+{
+    static const struct {
+        const char *query, *url;
+    } cases[] = {
+        {"url=http%3A%2F%2Fa%2Fb%3Fc%3Dd%26e", "http://a/b?c=d&e"},
+        {"x=1&url=http://a/%2500", "http://a/%00"},
+        {"url=http://a/%zz%4", "http://a/%zz%4"},
+        {"url=http://a/+&url=http://b/", "http://a/ "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_answer(METHOD_POST, "/purge", cases[i].query, true, 200, "{\"purged\":false}\n");
+        cr_assert_str_eq(fake.purged, cases[i].url);
+    }
+    fake.found = true;
+    assert_answer(METHOD_POST, "/purge", "url=http://a/", true, 200, "{\"purged\":true}\n");
+}
+
+Test(admin, purge_refuses_what_is_no_url)
+{
+    assert_answer(METHOD_POST, "/purge", NULL, true, 400, "{\"error\":\"say which: /purge?url=http://host/path\"}\n");
+    assert_answer(METHOD_POST, "/purge", "url", true, 400, "{\"error\":\"say which: /purge?url=http://host/path\"}\n");
+    assert_answer(METHOD_POST, "/purge", "curl=http://a/", true, 400, "{\"error\":\"say which: /purge?url=http://host/path\"}\n");
+    fake.is_url = false;
+    assert_answer(METHOD_POST, "/purge", "url=/a", true, 400, "{\"error\":\"not an absolute URL: http://host/path is one\"}\n");
+}
+
+Test(admin, reload_answers_when_the_supervisor_did)
+{
+    struct admin_request first = request(METHOD_POST, "/reload", NULL, true), second = first;
+    admin_start(admin, &first);
+    uint32_t first_ticket = fake.ticket;
+    admin_start(admin, &second);
+    cr_assert_neq(fake.ticket, first_ticket);
+    cr_assert_eq(fake.done, 0);
+    admin_reloaded(admin, fake.ticket, false, BYTES("f.yaml:1:2: error: \"no\"\n"));
+    cr_assert_eq(fake.done, 1);
+    cr_assert(bytes_equal(second.answer.body, BYTES("{\"accepted\":false,\"errors\":\"f.yaml:1:2: error: \\\"no\\\"\\n\"}\n")), "%.*s",
+              BYTES_FMT(second.answer.body));
+    admin_reloaded(admin, first_ticket, true, BYTES_NONE);
+    cr_assert_eq(fake.done, 2);
+    cr_assert(bytes_equal(first.answer.body, BYTES("{\"accepted\":true,\"errors\":\"\"}\n")));
+    admin_reloaded(admin, first_ticket, true, BYTES_NONE);
+    cr_assert_eq(fake.done, 2);
+}
+
+Test(admin, an_asker_that_went_away_is_forgotten)
+{
+    struct admin_request asked = request(METHOD_POST, "/reload", NULL, true);
+    admin_start(admin, &asked);
+    admin_cancel(admin, &asked);
+    admin_reloaded(admin, fake.ticket, true, BYTES_NONE);
+    cr_assert_eq(fake.done, 0);
+}
+
+Test(admin, errors_that_are_no_text_do_not_break_the_answer)
+{
+    struct admin_request asked = request(METHOD_POST, "/reload", NULL, true);
+    admin_start(admin, &asked);
+    admin_reloaded(admin, fake.ticket, false, BYTES("\xff\xfe"));
+    cr_assert(contains(asked.answer.body, "\"accepted\":false"));
+}
