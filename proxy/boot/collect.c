@@ -1,0 +1,168 @@
+/* What /metrics and /stats show: the counters of all loops added up, and the gauges of everybody. */
+#include "proxy/boot/proxy_process.h"
+#include "proxy/boot/version.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { GAUGES_MAX = 64 };
+
+struct gauges {
+    struct gauge *at;
+    unsigned count;
+};
+
+static void add(struct gauges *gauges, const char *name, const char *labels, const char *help, double value)
+{
+    if (gauges->count < GAUGES_MAX)
+        gauges->at[gauges->count++] = (struct gauge){.name = name, .labels = labels, .help = help, .value = value};
+}
+
+static void add_counter(struct gauges *gauges, const char *name, const char *labels, const char *help, double value)
+{
+    add(gauges, name, labels, help, value);
+    gauges->at[gauges->count - 1].is_counter = true;
+}
+
+/* ---- the process ------------------------------------------------------------------------------------------------------------------------ */
+
+static double resident_bytes(void)
+{
+    unsigned long total = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file)
+        return 0;
+    if (fscanf(file, "%lu %lu", &total, &resident) != 2)
+        resident = 0;
+    fclose(file);
+    return (double)resident * (double)sysconf(_SC_PAGESIZE);
+}
+
+static double open_descriptors(void)
+{
+    int count = -3; /* ".", ".." and the directory's own */
+    DIR *directory = opendir("/proc/self/fd");
+    if (!directory)
+        return 0;
+    while (readdir(directory))
+        count++;
+    closedir(directory);
+    return count;
+}
+
+static void add_process(struct gauges *gauges, const struct proxy *proxy, struct arena *arena)
+{
+    struct bytes version = arena_printf(arena, "version=\"%s\"", version_number);
+    add(gauges, "build_info", version.at, "What is running; always 1.", 1);
+    add(gauges, "start_time_seconds", "", "When the proxy process started, in seconds since 1970.", (double)proxy->started.s);
+    add(gauges, "uptime_seconds", "", "Seconds since the proxy process started.", (double)(clock_wall().s - proxy->started.s));
+    add(gauges, "workers", "", "Event-loop threads that serve clients.", proxy->worker_count);
+    add(gauges, "config_generation", "", "Configurations taken so far; 1 before the first reload.", proxy->serial);
+    add(gauges, "draining", "", "1 while no new connections are accepted because the server ends.", proxy->is_draining);
+    add(gauges, "process_resident_memory_bytes", "", "Resident memory of the proxy process, the cache included.", resident_bytes());
+    add(gauges, "process_open_fds", "", "Open descriptors of the proxy process.", open_descriptors());
+}
+
+/* ---- connections ------------------------------------------------------------------------------------------------------------------------ */
+
+static double difference(const struct counters *sum, enum counter opened, enum counter closed)
+{
+    uint64_t more = atomic_load_explicit(&sum->value[opened], memory_order_relaxed);
+    uint64_t less = atomic_load_explicit(&sum->value[closed], memory_order_relaxed);
+    return more > less ? (double)(more - less) : 0;
+}
+
+static void add_connections(struct gauges *gauges, const struct counters *sum)
+{
+    add(gauges, "client_connections", "", "Client connections that are open, those of the admin interface included.",
+        difference(sum, COUNTER_CLIENT_CONNECTIONS, COUNTER_CLIENT_CONNECTIONS_CLOSED));
+    add(gauges, "origin_connections", "", "Connections to origins that are open, in use or kept.",
+        difference(sum, COUNTER_ORIGIN_CONNECTIONS, COUNTER_ORIGIN_CONNECTIONS_CLOSED));
+}
+
+/* ---- cache ------------------------------------------------------------------------------------------------------------------------------ */
+
+static void add_cache(struct gauges *gauges, struct cache *cache)
+{
+    static const char memory[] = "Memory of the cache by kind: what is used, what is free, and what the index takes beside it.";
+    struct cache_stats stats;
+    struct slab_stats *slab = &stats.slab;
+    cache_stats(cache, &stats);
+    add(gauges, "cache_memory_bytes", "kind=\"limit\"", memory, (double)slab->bytes);
+    add(gauges, "cache_memory_bytes", "kind=\"allocated\"", memory, (double)slab->allocated);
+    add(gauges, "cache_memory_bytes", "kind=\"fragmented\"", memory, (double)slab->free_in_pages);
+    add(gauges, "cache_memory_bytes", "kind=\"free\"", memory, (double)slab->free_pages * SLAB_PAGE_BYTES);
+    add(gauges, "cache_memory_bytes", "kind=\"index\"", memory, (double)stats.index_bytes);
+    add(gauges, "cache_objects", "", "Stored responses.", (double)stats.objects);
+    add(gauges, "cache_object_bytes", "", "Bytes of stored responses.", (double)stats.object_bytes);
+    add(gauges, "cache_fills", "", "Responses on their way in.", (double)stats.fills);
+    add_counter(gauges, "cache_evictions_total", "", "Stored responses that made room for others.", (double)stats.evictions);
+    add_counter(gauges, "cache_evicted_bytes_total", "", "Bytes of stored responses that made room for others.",
+                (double)stats.evicted_bytes);
+    add_counter(gauges, "cache_admission_failures_total", "", "Responses not stored because no room could be made.",
+                (double)stats.admission_failures);
+    add_counter(gauges, "cache_purges_total", "", "Purges of a URL.", (double)stats.purges);
+}
+
+/* ---- helpers ---------------------------------------------------------------------------------------------------------------------------- */
+
+enum { OF_DISK = offsetof(struct loop_gauges, disk), OF_RESOLVER = offsetof(struct loop_gauges, resolver) };
+
+static double over_loops(const struct proxy *proxy, size_t gauge)
+{
+    double sum = 0;
+    for (unsigned i = 0; i <= proxy->worker_count; i++)
+        sum += (double)atomic_load_explicit((_Atomic uint64_t *)((char *)&proxy->loops[i].gauges + gauge), memory_order_relaxed);
+    return sum;
+}
+
+/* The workers agree except for a moment; the control loop is told of the helpers as well. */
+static double helpers_alive(const struct proxy *proxy, size_t gauge)
+{
+    return (double)atomic_load_explicit((_Atomic uint64_t *)((char *)&proxy->loops[0].gauges + gauge), memory_order_relaxed);
+}
+
+static void add_helpers(struct gauges *gauges, const struct proxy *proxy)
+{
+    static const struct {
+        const char *name, *help;
+        size_t offset;
+        bool is_counter;
+    } rows[] = {
+        {"helper_queue_depth", "Requests that wait for helpers.", offsetof(struct role_gauges, queue_depth), false},
+        {"helper_requests_total", "Requests to helpers.", offsetof(struct role_gauges, requests), true},
+        {"helper_retries_total", "Requests sent to another helper because the first one died or hung.",
+         offsetof(struct role_gauges, retries), true},
+        {"helper_failures_total", "Requests that no helper answered.", offsetof(struct role_gauges, failures), true},
+        {"helper_timeouts_total", "Requests past their deadline.", offsetof(struct role_gauges, timeouts), true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        void (*append)(struct gauges *, const char *, const char *, const char *, double) = rows[i].is_counter ? add_counter : add;
+        append(gauges, rows[i].name, "role=\"disk\"", rows[i].help, over_loops(proxy, OF_DISK + rows[i].offset));
+        append(gauges, rows[i].name, "role=\"resolver\"", rows[i].help, over_loops(proxy, OF_RESOLVER + rows[i].offset));
+    }
+    size_t alive = offsetof(struct role_gauges, helpers_alive);
+    add(gauges, "helpers", "role=\"disk\"", "Helper processes that answer.", helpers_alive(proxy, OF_DISK + alive));
+    add(gauges, "helpers", "role=\"resolver\"", "Helper processes that answer.", helpers_alive(proxy, OF_RESOLVER + alive));
+    static const char restarts[] = "Helper processes started again since the proxy process started.";
+    add_counter(gauges, "helper_restarts_total", "role=\"disk\"", restarts, proxy->restarts[ROLE_DISK]);
+    add_counter(gauges, "helper_restarts_total", "role=\"resolver\"", restarts, proxy->restarts[ROLE_RESOLVER]);
+    add_counter(gauges, "helper_restarts_total", "role=\"log\"", restarts, proxy->restarts[ROLE_LOG]);
+    add(gauges, "log_backlog_bytes", "", "Log lines on their way to the log helper.",
+        over_loops(proxy, offsetof(struct loop_gauges, log_backlog_bytes)));
+}
+
+void proxy_collect(void *context, struct arena *arena, struct counters *sum, struct gauge **gauges, unsigned *gauge_count)
+{
+    struct proxy *proxy = context;
+    struct gauges collected = {.at = arena_alloc(arena, GAUGES_MAX * sizeof(struct gauge))};
+    for (unsigned i = 0; i <= proxy->worker_count; i++)
+        counters_sum(sum, proxy->loops[i].worker.counters);
+    add_process(&collected, proxy, arena);
+    add_connections(&collected, sum);
+    add_cache(&collected, proxy->cache);
+    add_helpers(&collected, proxy);
+    *gauges = collected.at;
+    *gauge_count = collected.count;
+}

@@ -1,0 +1,41 @@
+/* Listening sockets: bound by the supervisor, kept by it for as long as the configuration names them, whatever happens to the proxy.
+ *
+ * DESIGN. A set belongs to one configuration. The set of the next one takes the sockets that both have in common, so that a reload never closes
+ * a socket on which clients wait; what the old set has alone is closed when the new configuration serves.
+ */
+#ifndef BOOT_LISTENING_H
+#define BOOT_LISTENING_H
+
+#include "proxy/config/config.h"
+#include "proxy/request/request.h"
+
+#include <stdio.h>
+
+enum { LISTENING_TEXT_MAX = 256 };
+
+struct listening {
+    enum listener_kind      kind;
+    char                    text[LISTENING_TEXT_MAX]; /* as configured */
+    struct sockaddr_storage address;
+    socklen_t               length;
+    int                     fd;
+    bool                    is_inherited; /* from the service manager, which also removes the file of a Unix socket */
+};
+
+struct listening_set {
+    struct listening *at;
+    unsigned          count;
+};
+
+/* The sockets that the service manager passed (sd_listen_fds(3)); the environment variables are removed. */
+void listening_inherit(struct listening_set *set);
+
+/* A socket for each address of `config`: from `before`, else from `inherited`, else bound now. False when one cannot be bound: each is told in a line
+ * on `errors` ("listen 127.0.0.1:80: Permission denied"), and `set` is empty. */
+bool listening_open(struct listening_set *set, const struct config *config, const struct listening_set *before,
+                    const struct listening_set *inherited, FILE *errors);
+
+/* Closes and forgets the set, except the sockets that `keep` (may be NULL) has too. Files of Unix sockets that we made are removed. */
+void listening_close(struct listening_set *set, const struct listening_set *keep);
+
+#endif

@@ -1,0 +1,50 @@
+#include "proxy/boot/log_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LOG_FILE_MODE = 0640 };
+
+const char *log_file_path(const struct config *config, enum log_kind kind)
+{
+    return kind == LOG_KIND_ACCESS ? config->access_log : config->error_log;
+}
+
+/* A FIFO that nobody reads fails here (ENXIO) instead of stopping us; later writes may block, the log helper is there for that. */
+static int open_log(const char *path, int standard)
+{
+    if (strcmp(path, "-") == 0)
+        return fcntl(standard, F_DUPFD_CLOEXEC, 0);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, LOG_FILE_MODE);
+    if (fd >= 0)
+        fcntl(fd, F_SETFL, O_APPEND);
+    return fd;
+}
+
+bool log_files_open(struct log_files *files, const struct config *config, FILE *errors)
+{
+    static const int standard[LOG_KIND_COUNT] = {[LOG_KIND_ACCESS] = STDOUT_FILENO, [LOG_KIND_ERROR] = STDERR_FILENO};
+    bool good = true;
+    for (unsigned kind = 0; kind < LOG_KIND_COUNT; kind++) {
+        const char *path = log_file_path(config, kind);
+        files->fd[kind] = path ? open_log(path, standard[kind]) : -1;
+        if (path && files->fd[kind] < 0) {
+            fprintf(errors, "%s %s: %s\n", kind == LOG_KIND_ACCESS ? "access_log" : "error_log", path, strerror(errno));
+            good = false;
+        }
+    }
+    if (!good)
+        log_files_close(files);
+    return good;
+}
+
+void log_files_close(struct log_files *files)
+{
+    for (unsigned kind = 0; kind < LOG_KIND_COUNT; kind++) {
+        if (files->fd[kind] >= 0)
+            close(files->fd[kind]);
+        files->fd[kind] = -1;
+    }
+}

@@ -1,0 +1,21 @@
+/* The log files: opened by the supervisor, which has the right to, written by the log helper. The supervisor's own error lines go to the same file. */
+#ifndef BOOT_LOG_FILES_H
+#define BOOT_LOG_FILES_H
+
+#include "helpers/messages.h"
+#include "proxy/config/config.h"
+
+#include <stdio.h>
+
+struct log_files {
+    int fd[LOG_KIND_COUNT]; /* −1: off */
+};
+
+/* Opens what `config` names; false, each failure a line on `errors` and nothing left open. */
+bool log_files_open(struct log_files *files, const struct config *config, FILE *errors);
+void log_files_close(struct log_files *files);
+
+/* The path of that log in `config`; NULL: off. */
+const char *log_file_path(const struct config *config, enum log_kind kind);
+
+#endif

@@ -1,0 +1,8 @@
+/* Telling the service manager how we are: sd_notify(3)'s protocol, one datagram of lines to $NOTIFY_SOCKET. */
+#ifndef BOOT_NOTIFY_H
+#define BOOT_NOTIFY_H
+
+/* "READY=1\nSTATUS=…". Nothing happens where nobody asked to be told. */
+void notify_manager(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

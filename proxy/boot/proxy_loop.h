@@ -1,0 +1,113 @@
+/* One event loop of the proxy, wired: its worker, its ends of the helpers' channels, its listeners, and the orders that the control loop gives it.
+ *
+ * DESIGN. Loops share the cache and nothing else. What the control loop wants of another loop it writes into an order, which the loop carries out in its
+ * own thread, in the order given. What the control loop wants to show of another loop it reads from its counters and from its gauges, which the loop
+ * publishes a few times a second; neither makes a loop wait.
+ */
+#ifndef BOOT_PROXY_LOOP_H
+#define BOOT_PROXY_LOOP_H
+
+#include "base/ref.h"
+#include "helpers/helper_set.h"
+#include "proxy/listener.h"
+
+#include <pthread.h>
+
+enum { PROXY_LISTENERS_MAX = 256 };
+
+/* A bound socket that several loops accept from; closed when the last of them lets go. */
+struct shared_socket {
+    struct ref         ref;
+    int                fd;
+    enum listener_kind kind;
+    char               text[256]; /* its address as configured: with the kind, what tells it from others */
+};
+
+void shared_socket_unref(struct shared_socket *socket);
+
+/* A configuration on its way to all loops. */
+struct generation {
+    _Atomic unsigned      untaken; /* loops that do not serve by it yet */
+    uint32_t              serial;
+    struct config        *config;  /* a reference */
+    struct shared_socket *sockets[PROXY_LISTENERS_MAX]; /* references */
+    unsigned              socket_count;
+};
+
+enum order_kind {
+    ORDER_CHANNEL,   /* about, channel_fds */
+    ORDER_GONE,      /* about: that helper is dead */
+    ORDER_CONFIGURE, /* generation; the last loop to take it orders the control loop TAKEN */
+    ORDER_DRAIN,
+    ORDER_CUT,
+    /* to the control loop */
+    ORDER_TAKEN, /* generation */
+    ORDER_HUNG,  /* about */
+};
+
+struct order {
+    struct list            link;
+    enum order_kind        kind;
+    struct message_channel about;
+    int                    memory, bell;
+    struct generation     *generation;
+};
+
+/* Published by the loop, read by the control loop: no lock, each figure good by itself. */
+struct loop_gauges {
+    _Atomic uint64_t connections;
+    _Atomic bool     is_draining; /* the order was carried out before `connections` was published */
+    struct role_gauges {
+        _Atomic uint64_t requests, retries, failures, timeouts, queue_depth, helpers_alive;
+    } disk, resolver;
+    _Atomic uint64_t log_backlog_bytes;
+};
+
+struct proxy_loop {
+    struct worker worker; /* the loop's thread only, as everything down to `tick` */
+    struct helper_end {
+        struct proxy_loop *loop;
+        struct watch      *watch; /* NULL: nothing comes from it */
+        enum role          role;
+        unsigned           number;
+    } ends[ROLE_COUNT][HELPERS_MAX];
+    struct listening_loop {
+        struct shared_socket *socket; /* a reference */
+        struct listener      *listener;
+    } listeners[PROXY_LISTENERS_MAX];
+    unsigned            listener_count;
+    struct monotonic_ms next_tick;
+
+    /* shared, immutable after new */
+    struct proxy_loop *control;
+    bool (*take_order)(struct proxy_loop *loop, struct order *order); /* of the control loop: its own kinds. True: taken */
+    void     *context;
+    pthread_t thread;
+
+    /* shared, under lock */
+    pthread_mutex_t lock;
+    struct list     orders;
+
+    struct mail        mail;   /* thread-safe */
+    struct loop_gauges gauges; /* written by the loop, read by any */
+};
+
+struct proxy_loop_settings {
+    unsigned           number;
+    struct cache      *cache;
+    struct config     *config;
+    struct proxy_loop *control; /* NULL: this is it */
+};
+
+/* Aborts when the kernel gives no loop: the supervisor starts us again. */
+void proxy_loop_init(struct proxy_loop *loop, const struct proxy_loop_settings *settings);
+/* Starts its thread. */
+void proxy_loop_start(struct proxy_loop *loop);
+/* Runs it in the calling thread. */
+void proxy_loop_run(struct proxy_loop *loop);
+/* Thread-safe; takes the order, which is malloc'ed. */
+void proxy_loop_order(struct proxy_loop *loop, struct order *order);
+/* Zeroed, from the heap. */
+struct order *order_new(enum order_kind kind);
+
+#endif

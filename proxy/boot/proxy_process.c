@@ -1,0 +1,376 @@
+/* The control loop.
+ *
+ * Phases: wait for the first CONFIG (blocking: there is nothing else to do; channels that come before it wait in a list) → build everything, start the
+ * workers → serve control messages, admin requests and the loops' orders → drained, or killed by the supervisor's TERM, for which nothing needs to be
+ * done: what was logged is in shared memory, where the log helper finds it. */
+#include "proxy/boot/proxy_process.h"
+
+#include "base/log.h"
+#include "helpers/control.h"
+#include "proxy/origin/mime.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { DRAIN_TICK_MS = 50 };
+
+static struct proxy proxy; /* a process has one; static, so that a leak checker sees what it holds */
+
+static void __attribute__((noreturn)) give_up(const char *what)
+{
+    log_error("proxy", "%s", what);
+    exit(EXIT_FAILURE); /* the supervisor starts another */
+}
+
+static void tell_supervisor(enum message_type type, const void *payload)
+{
+    if (control_send(proxy.control, type, payload, BYTES_NONE, NULL, 0) < 0)
+        log_error("proxy", "telling the supervisor %s: %s", message_name(type), strerror(errno));
+}
+
+/* ---- orders to loops -------------------------------------------------------------------------------------------------------------------- */
+
+static void order_all(enum order_kind kind, unsigned loops, const struct message_channel *about, struct generation *generation)
+{
+    for (unsigned i = 0; i < loops; i++) {
+        struct order *order = order_new(kind);
+        order->generation = generation;
+        if (about)
+            order->about = *about;
+        proxy_loop_order(&proxy.loops[i], order);
+    }
+}
+
+/* NULL: not something a loop can take. */
+static struct order *channel_order(struct control_message *received)
+{
+    const struct message_channel *about = received->message.payload;
+    bool is_helper = about->role == ROLE_DISK || about->role == ROLE_RESOLVER || (about->role == ROLE_LOG && about->helper == 0);
+    if (!is_helper || about->helper >= HELPERS_MAX) {
+        log_error("proxy", "a channel of role %u, helper %u is none that we know", about->role, about->helper);
+        close(received->fds[0]);
+        close(received->fds[1]);
+        return NULL;
+    }
+    struct order *order = order_new(ORDER_CHANNEL);
+    order->about = *about;
+    order->memory = received->fds[0];
+    order->bell = received->fds[1];
+    return order;
+}
+
+static void give_channel(struct order *order)
+{
+    if (order->about.loop <= proxy.worker_count) {
+        proxy_loop_order(&proxy.loops[order->about.loop], order);
+        return;
+    }
+    close(order->memory);
+    close(order->bell);
+    free(order);
+}
+
+static void helper_gone(const struct message_helper *gone)
+{
+    struct message_channel about = {.role = gone->role, .helper = gone->helper, .generation = gone->generation};
+    if (gone->role >= ROLE_COUNT || gone->helper >= HELPERS_MAX)
+        return;
+    proxy.restarts[gone->role]++;
+    order_all(ORDER_GONE, proxy.worker_count + 1, &about, NULL);
+}
+
+/* ---- configuration ---------------------------------------------------------------------------------------------------------------------- */
+
+static void keep_socket(struct control_message *received)
+{
+    const struct message_listener *listener = received->message.payload;
+    struct bytes text = received->message.tail;
+    struct shared_socket *socket = calloc(1, sizeof *socket);
+    if (!socket)
+        abort();
+    if (proxy.socket_count == PROXY_LISTENERS_MAX || listener->kind > LISTENER_ADMIN_SOCKET || text.len >= sizeof socket->text)
+        give_up("more listening sockets than there is room for");
+    ref_init(&socket->ref);
+    socket->fd = received->fds[0];
+    socket->kind = listener->kind;
+    memcpy(socket->text, text.at, text.len);
+    proxy.sockets[proxy.socket_count++] = socket;
+}
+
+static struct config *read_config(struct control_message *received)
+{
+    int fd = received->fds[0];
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        give_up("the configuration's memory file cannot be read");
+    size_t size = (size_t)status.st_size;
+    char *text = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : "";
+    char *errors = NULL;
+    size_t errors_size;
+    FILE *stream = open_memstream(&errors, &errors_size);
+    struct config *config = text == MAP_FAILED || !stream ? NULL : config_parse(received->message.tail, bytes_from(text, size), stream);
+    fclose(stream);
+    if (!config)
+        give_up(errors); /* the supervisor has checked it: this cannot be */
+    free(errors);
+    if (size)
+        munmap(text, size);
+    close(fd);
+    return config;
+}
+
+/* Takes the sockets that came before. */
+static struct generation *new_generation(const struct message_config *message, struct config *config)
+{
+    struct generation *generation = calloc(1, sizeof *generation);
+    if (!generation)
+        abort();
+    generation->serial = message->serial;
+    generation->config = config;
+    memcpy(generation->sockets, proxy.sockets, sizeof proxy.sockets);
+    generation->socket_count = proxy.socket_count;
+    proxy.socket_count = 0;
+    atomic_init(&generation->untaken, proxy.worker_count + 1);
+    return generation;
+}
+
+static void serve_by(struct control_message *received, struct config *config)
+{
+    log_set_level(config->log_level);
+    order_all(ORDER_CONFIGURE, proxy.worker_count + 1, NULL, new_generation(received->message.payload, config));
+}
+
+static void generation_taken(struct generation *generation)
+{
+    struct message_config taken = {.serial = generation->serial};
+    bool is_first = proxy.serial == 0;
+    proxy.serial = generation->serial;
+    proxy.drain_ms = generation->config->drain_timeout_ms;
+    config_unref(&generation->config);
+    for (unsigned i = 0; i < generation->socket_count; i++)
+        shared_socket_unref(generation->sockets[i]);
+    free(generation);
+    tell_supervisor(MESSAGE_CONFIG_TAKEN, &taken);
+    if (is_first)
+        tell_supervisor(MESSAGE_READY, &(struct message_empty){0});
+}
+
+static bool take_order(struct proxy_loop *loop, struct order *order)
+{
+    (void)loop;
+    if (order->kind == ORDER_TAKEN) {
+        generation_taken(order->generation);
+        return true;
+    }
+    struct message_helper hung = {.role = order->about.role, .helper = order->about.helper, .generation = order->about.generation};
+    tell_supervisor(MESSAGE_HELPER_HUNG, &hung);
+    return true;
+}
+
+/* ---- the end ---------------------------------------------------------------------------------------------------------------------------- */
+
+static bool has_drained(void)
+{
+    for (unsigned i = 0; i < proxy.worker_count; i++) {
+        struct loop_gauges *gauges = &proxy.loops[i].gauges;
+        if (!atomic_load_explicit(&gauges->is_draining, memory_order_acquire) ||
+            atomic_load_explicit(&gauges->connections, memory_order_relaxed) > 0)
+            return false;
+    }
+    return true;
+}
+
+static void drain_tick(struct deadline *deadline)
+{
+    struct loop *loop = proxy.control_loop->worker.loop;
+    if (has_drained()) {
+        loop_stop(loop);
+        return;
+    }
+    if (monotonic_since(loop_now(loop), proxy.drain_deadline) >= 0) {
+        log_warn("proxy", "timeouts.drain has passed: closing the connections that are left");
+        order_all(ORDER_CUT, proxy.worker_count, NULL, NULL);
+        proxy.drain_deadline = monotonic_add(loop_now(loop), INT32_MAX);
+    }
+    loop_set_deadline(loop, deadline, DRAIN_TICK_MS, drain_tick);
+}
+
+static void begin_drain(void)
+{
+    struct loop *loop = proxy.control_loop->worker.loop;
+    if (proxy.is_draining)
+        return;
+    proxy.is_draining = true;
+    proxy.drain_deadline = monotonic_add(loop_now(loop), proxy.drain_ms);
+    order_all(ORDER_DRAIN, proxy.worker_count, NULL, NULL);
+    loop_set_deadline(loop, &proxy.drain_tick, DRAIN_TICK_MS, drain_tick);
+}
+
+/* ---- control messages ------------------------------------------------------------------------------------------------------------------- */
+
+static void take_message(struct control_message *received)
+{
+    const void *payload = received->message.payload;
+    switch (received->message.type) {
+    case MESSAGE_CHANNEL: {
+        struct order *order = channel_order(received);
+        if (order)
+            give_channel(order);
+        break;
+    }
+    case MESSAGE_HELPER_GONE:
+        helper_gone(payload);
+        break;
+    case MESSAGE_LISTENER:
+        keep_socket(received);
+        break;
+    case MESSAGE_CONFIG:
+        serve_by(received, read_config(received));
+        break;
+    case MESSAGE_DRAIN:
+        begin_drain();
+        break;
+    case MESSAGE_RELOAD_RESULT: {
+        const struct message_reload *result = payload;
+        admin_reloaded(proxy.admin, result->request, result->accepted, received->message.tail);
+        break;
+    }
+    default:
+        break;
+    }
+}
+
+static void control_is_readable(void *context)
+{
+    struct control_message received;
+    enum control_event event;
+    (void)context;
+    while ((event = control_receive(proxy.control, ROLE_PROXY, ROLE_SUPERVISOR, false, &received)) == CONTROL_MESSAGE)
+        take_message(&received);
+    if (event == CONTROL_CLOSED)
+        _exit(EXIT_FAILURE); /* without a supervisor there is nobody to serve for */
+}
+
+/* ---- admin ------------------------------------------------------------------------------------------------------------------------------ */
+
+static void ask_reload(void *context, uint32_t ticket)
+{
+    (void)context;
+    tell_supervisor(MESSAGE_RELOAD_REQUEST, &(struct message_reload){.request = ticket});
+}
+
+static bool is_draining(void *context)
+{
+    (void)context;
+    return proxy.is_draining;
+}
+
+/* "http://host[:port]/path?query"; the fragment is no part of a request. */
+static bool split_url(struct bytes url, struct bytes *scheme, struct bytes *host, struct bytes *path, struct bytes *query)
+{
+    static const char delimiter[] = "://";
+    const char *colon = memmem(url.at, url.len, delimiter, strlen(delimiter));
+    if (!colon)
+        return false;
+    *scheme = bytes_from(url.at, (size_t)(colon - url.at));
+    struct bytes rest = bytes_from(colon + strlen(delimiter), url.len - scheme->len - strlen(delimiter));
+    rest.len = bytes_find(rest, '#');
+    size_t query_at = bytes_find(rest, '?');
+    *query = query_at < rest.len ? bytes_from(rest.at + query_at + 1, rest.len - query_at - 1) : BYTES_NONE;
+    rest.len = query_at;
+    size_t path_at = bytes_find(rest, '/');
+    *host = bytes_from(rest.at, path_at);
+    *path = path_at < rest.len ? bytes_from(rest.at + path_at, rest.len - path_at) : BYTES("/");
+    return host->len > 0 && (bytes_equal_nocase(*scheme, BYTES("http")) || bytes_equal_nocase(*scheme, BYTES("https")));
+}
+
+static bool purge(void *context, struct bytes url, bool *found)
+{
+    struct bytes scheme, host, path, query;
+    struct arena arena;
+    (void)context;
+    if (!split_url(url, &scheme, &host, &path, &query))
+        return false;
+    arena_init(&arena);
+    scheme = scheme.len == strlen("https") ? BYTES("https") : BYTES("http");
+    struct cache_key key = cache_key_build(cache_hash_key(proxy.cache), &arena, scheme, host, path, query);
+    *found = cache_purge(proxy.cache, &key);
+    arena_free(&arena);
+    return true;
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------------------------------- */
+
+static void build(struct config *config)
+{
+    struct hash_key hash_key;
+    struct cache_settings settings = {
+        .slab = proxy.slab, .object_max_bytes = config->cache_object_max_bytes, .variants_max = config->cache_variants_max};
+    struct admin_ports ports = {
+        .collect = proxy_collect, .purge = purge, .reload = ask_reload, .is_draining = is_draining, .context = &proxy};
+    hash_key_random(&hash_key);
+    proxy.started = clock_wall();
+    proxy.cache = cache_new(&settings, &hash_key);
+    proxy.worker_count = config->workers;
+    proxy.loops = calloc(proxy.worker_count + 1, sizeof *proxy.loops);
+    if (!proxy.cache || !proxy.loops)
+        give_up("out of memory");
+    proxy.control_loop = &proxy.loops[proxy.worker_count];
+    for (unsigned i = 0; i <= proxy.worker_count; i++) {
+        bool is_control = i == proxy.worker_count;
+        struct proxy_loop_settings loop_settings = {i, proxy.cache, config, is_control ? NULL : proxy.control_loop};
+        proxy_loop_init(&proxy.loops[i], &loop_settings);
+    }
+    proxy.control_loop->take_order = take_order;
+    proxy.admin = admin_new(&ports);
+    proxy.control_loop->worker.admin = proxy.admin;
+    proxy.control_watch = loop_watch(proxy.control_loop->worker.loop, proxy.control, control_is_readable, NULL);
+}
+
+/* Up to the first CONFIG; the channels that came before it are given to the loops, which exist then. */
+static void begin(void)
+{
+    struct control_message received;
+    struct list channels;
+    list_init(&channels);
+    for (;;) {
+        if (control_receive(proxy.control, ROLE_PROXY, ROLE_SUPERVISOR, true, &received) != CONTROL_MESSAGE)
+            _exit(EXIT_FAILURE);
+        if (received.message.type == MESSAGE_CONFIG)
+            break;
+        if (received.message.type == MESSAGE_LISTENER)
+            keep_socket(&received);
+        if (received.message.type != MESSAGE_CHANNEL)
+            continue;
+        struct order *order = channel_order(&received);
+        if (order)
+            list_push_back(&channels, &order->link);
+    }
+    struct config *config = read_config(&received);
+    build(config);
+    for (struct list *link; (link = list_pop_front(&channels)) != NULL;)
+        give_channel(LIST_OWNER(link, struct order, link));
+    serve_by(&received, config);
+}
+
+void proxy_main(int control, int slab)
+{
+    proxy.control = control;
+    proxy.slab = slab_adopt(slab);
+    if (!proxy.slab)
+        give_up("the slab cannot be mapped");
+    mime_load(MIME_TYPES_PATH);
+    begin();
+    for (unsigned i = 0; i < proxy.worker_count; i++)
+        proxy_loop_start(&proxy.loops[i]);
+    proxy_loop_run(proxy.control_loop);
+    for (unsigned i = 0; i < proxy.worker_count; i++) {
+        loop_stop(proxy.loops[i].worker.loop);
+        pthread_join(proxy.loops[i].thread, NULL);
+    }
+    log_info("proxy", "drained");
+    exit(EXIT_SUCCESS);
+}

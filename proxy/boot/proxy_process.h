@@ -1,0 +1,36 @@
+/* The proxy process: event-loop threads that serve clients, and a control loop that listens to the supervisor and serves the admin interface. */
+#ifndef BOOT_PROXY_PROCESS_H
+#define BOOT_PROXY_PROCESS_H
+
+#include "proxy/admin/admin.h"
+#include "proxy/boot/proxy_loop.h"
+
+struct proxy {
+    int                control; /* socket to the supervisor */
+    struct slab       *slab;
+    struct cache      *cache;
+    struct proxy_loop *loops;   /* the workers, then the control loop */
+    unsigned           worker_count;
+    struct proxy_loop *control_loop;
+    struct watch      *control_watch;
+    struct admin      *admin;
+    uint32_t           serial;  /* of the configuration that serves; 0: none yet */
+    struct wall_seconds started;
+    uint32_t           restarts[ROLE_COUNT]; /* of helpers */
+
+    /* LISTENER messages whose CONFIG has not come yet */
+    struct shared_socket *sockets[PROXY_LISTENERS_MAX];
+    unsigned              socket_count;
+
+    bool                is_draining;
+    int64_t             drain_ms;      /* of the configuration that serves */
+    struct deadline     drain_tick;
+    struct monotonic_ms drain_deadline;
+};
+
+void proxy_main(int control, int slab) __attribute__((noreturn));
+
+/* collect.c: admin_ports.collect; `context` is the proxy. */
+void proxy_collect(void *context, struct arena *arena, struct counters *sum, struct gauge **gauges, unsigned *gauge_count);
+
+#endif

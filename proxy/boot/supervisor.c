@@ -1,0 +1,331 @@
+/* The supervisor's main: command line, signals, messages of the children, the end. */
+#include "proxy/boot/supervisor.h"
+
+#include "base/log.h"
+#include "helpers/control.h"
+#include "proxy/boot/notify.h"
+#include "proxy/boot/pid_file.h"
+#include "proxy/boot/version.h"
+#include "proxy/reload.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+enum {
+    EXIT_USAGE = 2,
+    STOP_MS = 2000,           /* from TERM to KILL */
+    DRAIN_EXTRA_MS = 2000,    /* the proxy itself keeps to timeouts.drain; this is for a proxy that does not */
+    DESCRIPTORS_BESIDE = 256, /* of the proxy, besides one a client: channels, origins, files of its own */
+};
+
+/* ---- what the command line asks for ----------------------------------------------------------------------------------------------------- */
+
+static int show_config(const struct options *options)
+{
+    struct bytes text;
+    struct config *config = reload_read(options, stderr, &text);
+    free((char *)text.at);
+    if (!config)
+        return EXIT_FAILURE;
+    if (options->action == ACTION_PRINT)
+        config_print(config, stdout);
+    else
+        printf("configuration %.*s is valid\n", BYTES_FMT(config->name));
+    config_unref(&config);
+    return EXIT_SUCCESS;
+}
+
+static int send_signal(const struct options *options)
+{
+    pid_t pid = pid_file_read(options->pid_file);
+    if (pid == 0)
+        return EXIT_FAILURE;
+    if (kill(pid, options->signal) == 0)
+        return EXIT_SUCCESS;
+    fprintf(stderr, "outrigger: process %d: %s\n", (int)pid, strerror(errno));
+    return EXIT_FAILURE;
+}
+
+/* ---- before the first child ------------------------------------------------------------------------------------------------------------- */
+
+/* A descriptor of ours must not take the place of a standard stream that was closed. */
+static void open_standard_streams(void)
+{
+    int fd;
+    while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
+        ;
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
+static void raise_limits(const struct config *config)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return;
+    files.rlim_cur = files.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur == RLIM_INFINITY)
+        return;
+    if (files.rlim_cur < (rlim_t)config->connections_max + DESCRIPTORS_BESIDE)
+        log_warn("supervisor", "limits.connections is %u, but this process may open only %llu descriptors: raise LimitNOFILE or ulimit -n",
+                 config->connections_max, (unsigned long long)files.rlim_cur);
+}
+
+static int watch_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (size_t i = 0; i < 6; i++)
+        sigaddset(&signals, (const int[]){SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD}[i]);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void refuse_strangers(struct listening_set *inherited, const struct listening_set *used)
+{
+    for (unsigned i = 0; i < inherited->count; i++) {
+        bool is_used = false;
+        for (unsigned k = 0; k < used->count; k++)
+            is_used |= used->at[k].fd == inherited->at[i].fd;
+        if (!is_used)
+            log_warn("listen", "inherited socket %u (%s) has no address of the configuration: closed", i, inherited->at[i].text);
+    }
+    listening_close(inherited, used);
+}
+
+static bool prepare(struct supervisor *s)
+{
+    struct listening_set inherited;
+    listening_inherit(&inherited);
+    if (!pid_file_create(s->options.pid_file))
+        return false;
+    for (unsigned kind = 0; kind < LOG_KIND_COUNT; kind++)
+        s->logs.fd[kind] = -1;
+    if (!reload_first(s, &inherited)) {
+        pid_file_remove();
+        return false;
+    }
+    refuse_strangers(&inherited, &s->sockets);
+    raise_limits(s->config);
+    s->signals = watch_signals();
+    return true;
+}
+
+/* ---- the end ---------------------------------------------------------------------------------------------------------------------------- */
+
+static void begin_stop(struct supervisor *s)
+{
+    if (s->ending == ENDING_STOP)
+        return;
+    log_info("supervisor", "stopping");
+    notify_manager("STOPPING=1\nSTATUS=Stopping\n");
+    s->ending = ENDING_STOP;
+    s->ending_deadline = monotonic_add(clock_monotonic(), STOP_MS);
+    if (s->proxy.pid > 0)
+        kill(s->proxy.pid, SIGTERM); /* the helpers are dismissed when it is gone: what it logged last is still written */
+    else
+        family_dismiss(s);
+}
+
+static void begin_drain(struct supervisor *s)
+{
+    if (s->ending != ENDING_NOT)
+        return;
+    if (s->proxy.pid == 0) {
+        begin_stop(s);
+        return;
+    }
+    struct message_empty empty = {0};
+    log_info("supervisor", "draining: no new connections, at most %lld ms for what is under way", (long long)s->config->drain_timeout_ms);
+    notify_manager("STOPPING=1\nSTATUS=Finishing what is under way\n");
+    s->ending = ENDING_DRAIN;
+    s->ending_deadline = monotonic_add(clock_monotonic(), s->config->drain_timeout_ms + DRAIN_EXTRA_MS);
+    child_send(&s->proxy, MESSAGE_DRAIN, &empty, BYTES_NONE, NULL, 0);
+    listening_close(&s->retiring, &s->sockets);
+    listening_close(&s->sockets, NULL);
+}
+
+static bool has_ended(const struct supervisor *s)
+{
+    return s->ending != ENDING_NOT && s->proxy.pid == 0 && s->leaver_count == 0;
+}
+
+/* Milliseconds until it is time to be rude; the rudeness when it is. */
+static int end_by_force(struct supervisor *s, struct monotonic_ms now)
+{
+    if (s->ending == ENDING_NOT)
+        return -1;
+    int64_t left = monotonic_since(s->ending_deadline, now);
+    if (left > 0)
+        return (int)left;
+    child_kill(&s->proxy);
+    for (unsigned i = 0; i < s->leaver_count; i++)
+        kill(s->leavers[i].pid, SIGKILL);
+    s->ending_deadline = monotonic_add(now, STOP_MS);
+    return STOP_MS;
+}
+
+/* ---- signals and messages --------------------------------------------------------------------------------------------------------------- */
+
+static void take_signals(struct supervisor *s)
+{
+    struct signalfd_siginfo info;
+    while (read(s->signals, &info, sizeof info) == sizeof info) {
+        switch (info.ssi_signo) {
+        case SIGCHLD:
+            family_reap(s);
+            break;
+        case SIGHUP:
+            log_info("supervisor", "SIGHUP: reading the configuration again");
+            reload_begin(s);
+            break;
+        case SIGUSR1:
+            log_info("supervisor", "SIGUSR1: opening the log files again");
+            reload_reopen_logs(s);
+            break;
+        case SIGQUIT:
+            begin_drain(s);
+            break;
+        default:
+            begin_stop(s);
+        }
+    }
+}
+
+static void helper_hung(struct supervisor *s, const struct message_helper *hung)
+{
+    struct child *helper = family_find(s, hung->role, hung->helper);
+    if (!helper || helper->generation != hung->generation || helper->pid == 0)
+        return;
+    log_warn("supervisor", "%s helper %u (%d) does not answer: killing it", role_name(helper->role), helper->number, (int)helper->pid);
+    child_kill(helper);
+}
+
+static void log_serving(const struct supervisor *s)
+{
+    static const char *const kinds[] = {[LISTENER_PUBLIC] = "", [LISTENER_ADMIN] = " (admin)", [LISTENER_ADMIN_SOCKET] = " (admin)"};
+    for (unsigned i = 0; i < s->sockets.count; i++)
+        log_info("supervisor", "listening on %s%s", s->sockets.at[i].text, kinds[s->sockets.at[i].kind]);
+}
+
+/* Of the messages that wire.c lets through; helpers send none. */
+static void take_message(struct supervisor *s, const struct message *message)
+{
+    switch (message->type) {
+    case MESSAGE_HELPER_HUNG:
+        helper_hung(s, message->payload);
+        break;
+    case MESSAGE_CONFIG_TAKEN:
+        reload_taken(s, ((const struct message_config *)message->payload)->serial);
+        break;
+    case MESSAGE_READY:
+        log_serving(s);
+        break;
+    case MESSAGE_RELOAD_REQUEST:
+        reload_ask(s, ((const struct message_reload *)message->payload)->request);
+        break;
+    default:
+        break;
+    }
+}
+
+static void take_messages(struct supervisor *s, struct child *child)
+{
+    struct control_message received;
+    enum control_event event;
+    while (child->control >= 0 &&
+           (event = control_receive(child->control, ROLE_SUPERVISOR, child->role, false, &received)) != CONTROL_AGAIN) {
+        if (event == CONTROL_MESSAGE) {
+            take_message(s, &received.message);
+            continue;
+        }
+        close(child->control); /* it died, or broke a rule and must */
+        child->control = -1;
+        child_kill(child);
+    }
+}
+
+static void run(struct supervisor *s)
+{
+    while (!has_ended(s)) {
+        struct pollfd polled[CHILDREN_MAX + 2] = {{s->signals, POLLIN, 0}, {s->proxy.pid > 0 ? s->proxy.control : -1, POLLIN, 0}};
+        unsigned helpers = s->helper_count;
+        struct monotonic_ms now = clock_monotonic();
+        int wait = family_tick(s, now), force = end_by_force(s, now);
+        if (force >= 0 && (wait < 0 || force < wait))
+            wait = force;
+        for (unsigned i = 0; i < helpers; i++)
+            polled[2 + i] = (struct pollfd){s->helpers[i].pid > 0 ? s->helpers[i].control : -1, POLLIN, 0};
+        if (poll(polled, 2 + helpers, wait) <= 0)
+            continue;
+        if (polled[1].revents)
+            take_messages(s, &s->proxy);
+        for (unsigned i = 0; i < helpers && i < s->helper_count; i++)
+            if (polled[2 + i].revents)
+                take_messages(s, &s->helpers[i]);
+        if (polled[0].revents)
+            take_signals(s);
+    }
+}
+
+static void clean_up(struct supervisor *s)
+{
+    listening_close(&s->retiring, &s->sockets);
+    listening_close(&s->sockets, NULL);
+    log_info("supervisor", "stopped");
+    log_set_thread_sink(NULL, NULL);
+    log_files_close(&s->logs);
+    config_unref(&s->started);
+    config_unref(&s->config);
+    free((char *)s->text.at);
+    free(s->roots);
+    close(s->signals);
+    pid_file_remove();
+}
+
+static int serve(struct supervisor *s)
+{
+    open_standard_streams();
+    log_init("supervisor", LOG_LEVEL_INFO);
+    if (!prepare(s))
+        return EXIT_FAILURE;
+    if (!family_start(s)) {
+        clean_up(s);
+        return EXIT_FAILURE;
+    }
+    run(s);
+    clean_up(s);
+    return EXIT_SUCCESS;
+}
+
+int supervisor_main(int argc, char **argv)
+{
+    static struct supervisor supervisor;
+    char error[OPTIONS_ERROR_BYTES];
+    if (!options_parse(&supervisor.options, argc, argv, error)) {
+        fprintf(stderr, "outrigger: %s; outrigger -h lists the options\n", error);
+        return EXIT_USAGE;
+    }
+    switch (supervisor.options.action) {
+    case ACTION_HELP:
+        fputs(options_help, stdout);
+        return EXIT_SUCCESS;
+    case ACTION_VERSION:
+        printf("outrigger %s\nbuilt with %s\n", version_number, version_build);
+        return EXIT_SUCCESS;
+    case ACTION_TEST:
+    case ACTION_PRINT:
+        return show_config(&supervisor.options);
+    case ACTION_SIGNAL:
+        return send_signal(&supervisor.options);
+    default:
+        return serve(&supervisor);
+    }
+}

@@ -1,0 +1,97 @@
+/* The supervisor: reads the configuration, binds, starts the processes of DESIGN §2, replaces those that end, and tells them what changes.
+ *
+ * DESIGN. One thread, one poll over a signalfd and the control sockets of the children. It knows no request and touches no client's byte, so that hardly
+ * anything can go wrong in it; it never waits for a child, except for control_send's second. What lasts lives here: listening sockets, log files, the
+ * checked configuration, the generation of each helper.
+ *
+ *   supervisor.c  command line, signals, messages, the end
+ *   family.c      the children: start, channels, death, restart
+ *   reload.c      a new configuration: check, take over, tell
+ */
+#ifndef BOOT_SUPERVISOR_H
+#define BOOT_SUPERVISOR_H
+
+#include "base/slab.h"
+#include "helpers/helper_set.h"
+#include "proxy/boot/backoff.h"
+#include "proxy/boot/listening.h"
+#include "proxy/boot/log_files.h"
+#include "proxy/boot/options.h"
+
+int supervisor_main(int argc, char **argv);
+
+struct child {
+    enum role           role;
+    unsigned            number; /* within the role */
+    unsigned            generation, restarts;
+    pid_t               pid;    /* 0: not running */
+    int                 control; /* −1: closed */
+    struct monotonic_ms started;
+    bool                is_due; /* to be started at `due` */
+    struct monotonic_ms due;
+    struct backoff      backoff;
+};
+
+/* A process that was told to go (its control socket is closed) and is killed when it is still there at the deadline. */
+struct leaver {
+    pid_t               pid;
+    struct monotonic_ms deadline;
+};
+
+enum {
+    CHILDREN_MAX = 2 * HELPERS_MAX + 1, /* disk helpers, resolver helpers, the log helper */
+    LEAVERS_MAX = 4 * CHILDREN_MAX,
+    ASKERS_MAX = 16,
+};
+
+enum ending { ENDING_NOT, ENDING_DRAIN, ENDING_STOP };
+
+struct supervisor {
+    struct options options;
+    int            signals; /* signalfd */
+
+    /* configuration */
+    struct config       *config;     /* the last good one */
+    struct config       *started;    /* the one that the running processes were started with: what a reload cannot change is as it says */
+    struct bytes         text;       /* of `config`; malloc'ed */
+    char                *roots;      /* each with its NUL: of `config` and of the one before, whose requests may still be under way */
+    size_t               roots_len;
+    uint32_t             serial;     /* of `config`; grows with each reload */
+    uint32_t             taken;      /* the last that the proxy said it serves */
+    struct listening_set sockets;    /* of `config` */
+    struct listening_set retiring;   /* of the one before, until `config` is taken */
+    struct log_files     logs;
+    uint32_t             askers[ASKERS_MAX]; /* tickets of RELOAD_REQUESTs that wait for `config` to be taken, or for a reload after it */
+    unsigned             asker_count;
+    bool                 reload_again; /* asked while one was under way */
+
+    /* processes */
+    struct slab  *slab;
+    struct child  proxy, helpers[CHILDREN_MAX];
+    unsigned      helper_count;
+    unsigned      loops; /* of the proxy: its workers and its control loop */
+    struct leaver leavers[LEAVERS_MAX];
+    unsigned      leaver_count;
+
+    enum ending         ending;
+    struct monotonic_ms ending_deadline; /* everybody is killed then */
+};
+
+/* family.c */
+
+/* Starts everybody with s->config. False (logged): not even the slab could be made. */
+bool family_start(struct supervisor *s);
+/* Takes the exit statuses of the dead and does what their deaths ask for. */
+void family_reap(struct supervisor *s);
+/* Starts what is due and kills what should be gone; returns milliseconds until the next such moment, −1: none. */
+int  family_tick(struct supervisor *s, struct monotonic_ms now);
+/* Asks the helpers to leave. The proxy is gone. */
+void family_dismiss(struct supervisor *s);
+/* To a running child; one that does not take its messages is killed. */
+void child_send(struct child *child, enum message_type type, const void *payload, struct bytes tail, const int *fds, unsigned fd_count);
+void child_kill(struct child *child);
+/* LOG_FILE to the log helper, ROOTS and RESOLVER_SETTINGS to theirs. */
+void family_send_settings(struct supervisor *s);
+struct child *family_find(struct supervisor *s, enum role role, unsigned number);
+
+#endif

@@ -1,0 +1,283 @@
+#include "proxy/reload.h"
+
+#include "base/log.h"
+#include "proxy/boot/notify.h"
+#include "proxy/boot/version.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* ---- reading ---------------------------------------------------------------------------------------------------------------------------- */
+
+struct config *reload_read(const struct options *options, FILE *errors, struct bytes *text)
+{
+    *text = BYTES_NONE;
+    if (options->file)
+        return config_load(options->file, errors, text);
+    char *demo = realpath(options->demo ? options->demo : version_demo_root, NULL);
+    if (!demo && options->origin_count == 0) {
+        fprintf(errors, "the demo site %s: %s; choose a site with --origin URL or -c FILE\n",
+                options->demo ? options->demo : version_demo_root, strerror(errno));
+        return NULL;
+    }
+    struct arena arena;
+    arena_init(&arena);
+    struct bytes made = config_synthesise(&arena, options->origins, options->origin_count, options->listens, options->listen_count, demo);
+    *text = bytes_from(strndup(made.at, made.len), made.len);
+    arena_free(&arena);
+    free(demo);
+    return config_parse(BYTES("command line"), *text, errors);
+}
+
+/* Line by line, for a line of the log is a line. */
+static void log_lines(enum log_level level, const char *text)
+{
+    while (*text) {
+        size_t len = strcspn(text, "\n");
+        log_write(level, "config", "%.*s", (int)len, text);
+        text += len + (text[len] == '\n');
+    }
+}
+
+/* ---- what a reload cannot change --------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    size_t offset, size;
+} start_only[] = {
+#define START_ONLY(name, field)                                                                                                            \
+    {                                                                                                                                      \
+        name, offsetof(struct config, field), sizeof(((struct config *)0)->field)                                                          \
+    }
+    START_ONLY("workers", workers),
+    START_ONLY("cache.memory", cache_memory_bytes),
+    START_ONLY("cache.object_max", cache_object_max_bytes),
+    START_ONLY("cache.variants", cache_variants_max),
+    START_ONLY("helpers.disk", disk_helpers),
+    START_ONLY("helpers.resolver", resolver_helpers),
+    START_ONLY("helpers.deadline", helper_deadline_ms),
+#undef START_ONLY
+};
+
+static void warn_of_restart(const struct config *running, const struct config *wanted)
+{
+    static const char warning[] = "%s changed: it keeps its old value until the server is restarted";
+    for (size_t i = 0; i < sizeof start_only / sizeof *start_only; i++)
+        if (memcmp((const char *)running + start_only[i].offset, (const char *)wanted + start_only[i].offset, start_only[i].size) != 0)
+            log_warn("config", warning, start_only[i].name);
+    const char *before = running->user ? running->user : "", *after = wanted->user ? wanted->user : "";
+    if (strcmp(before, after) != 0)
+        log_warn("config", warning, "user");
+}
+
+/* ---- taking over ------------------------------------------------------------------------------------------------------------------------ */
+
+static void log_to_file(void *context, struct bytes line)
+{
+    struct supervisor *s = context;
+    /* Nowhere to report that the log itself cannot be written. */
+    ssize_t ignored = write(s->logs.fd[LOG_KIND_ERROR], line.at, line.len);
+    (void)ignored;
+}
+
+static void use_logs(struct supervisor *s, const struct log_files *logs)
+{
+    log_files_close(&s->logs);
+    s->logs = *logs;
+    log_set_level(s->config->log_level);
+    log_set_thread_sink(s->logs.fd[LOG_KIND_ERROR] >= 0 ? log_to_file : NULL, s);
+}
+
+static size_t add_roots(char *out, const struct config *config, const char *known, size_t known_len)
+{
+    size_t len = 0;
+    for (unsigned site = 0; site < config->site_count; site++) {
+        for (unsigned i = 0; i < config->sites[site].origin_count; i++) {
+            const struct config_origin *origin = &config->sites[site].origins[i];
+            if (origin->kind != ORIGIN_KIND_FILES || memmem(known, known_len, origin->root, strlen(origin->root) + 1))
+                continue;
+            if (out)
+                strcpy(out + len, origin->root);
+            len += strlen(origin->root) + 1;
+        }
+    }
+    return len;
+}
+
+/* The directories of the new configuration, and of the old one for requests under way. */
+static void set_roots(struct supervisor *s, const struct config *before)
+{
+    size_t new_len = add_roots(NULL, s->config, "", 0), old_len = before ? add_roots(NULL, before, "", 0) : 0;
+    free(s->roots);
+    s->roots = calloc(1, new_len + old_len + 1);
+    if (!s->roots)
+        abort();
+    s->roots_len = add_roots(s->roots, s->config, "", 0);
+    if (before)
+        s->roots_len += add_roots(s->roots + s->roots_len, before, s->roots, s->roots_len);
+    if (s->roots_len > MESSAGE_TAIL_MAX) { /* rather the new ones alone than none */
+        log_warn("config", "more directories of files: origins than fit into a message (%d bytes): some cannot be served",
+                 MESSAGE_TAIL_MAX);
+        s->roots_len = MESSAGE_TAIL_MAX;
+        while (s->roots_len > 0 && s->roots[s->roots_len - 1] != '\0')
+            s->roots_len--;
+    }
+}
+
+/* Everything that can fail is done before anything is changed. */
+static bool take_over(struct supervisor *s, const struct listening_set *inherited, FILE *errors)
+{
+    struct listening_set sockets;
+    struct log_files logs;
+    struct bytes text;
+    struct config *config = reload_read(&s->options, errors, &text);
+    if (config && log_files_open(&logs, config, errors)) {
+        if (listening_open(&sockets, config, &s->sockets, inherited, errors)) {
+            struct config *before = s->config;
+            s->config = config;
+            s->serial++;
+            free((char *)s->text.at);
+            s->text = text;
+            s->retiring = s->sockets;
+            s->sockets = sockets;
+            use_logs(s, &logs);
+            set_roots(s, before);
+            if (before)
+                config_unref(&before);
+            return true;
+        }
+        log_files_close(&logs);
+    }
+    free((char *)text.at);
+    if (config)
+        config_unref(&config);
+    return false;
+}
+
+bool reload_first(struct supervisor *s, const struct listening_set *inherited)
+{
+    return take_over(s, inherited, stderr);
+}
+
+/* ---- telling the proxy ------------------------------------------------------------------------------------------------------------------- */
+
+void reload_send_config(struct supervisor *s)
+{
+    for (unsigned i = 0; i < s->sockets.count; i++) {
+        const struct listening *listening = &s->sockets.at[i];
+        struct message_listener listener = {.index = i, .kind = listening->kind};
+        child_send(&s->proxy, MESSAGE_LISTENER, &listener, bytes_from_string(listening->text), &listening->fd, 1);
+    }
+    int fd = memfd_create("outrigger config", MFD_CLOEXEC);
+    if (fd < 0 || write(fd, s->text.at, s->text.len) != (ssize_t)s->text.len) {
+        log_error("supervisor", "the configuration's memory file: %s", strerror(errno));
+        child_kill(&s->proxy);
+    } else {
+        struct message_config config = {.serial = s->serial, .listeners = s->sockets.count};
+        child_send(&s->proxy, MESSAGE_CONFIG, &config, s->config->name, &fd, 1);
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+static void answer_askers(struct supervisor *s, bool accepted, const char *errors)
+{
+    size_t len = strlen(errors);
+    for (unsigned i = 0; i < s->asker_count; i++) {
+        struct message_reload result = {.request = s->askers[i], .accepted = accepted};
+        child_send(&s->proxy, MESSAGE_RELOAD_RESULT, &result, bytes_from(errors, len < MESSAGE_TAIL_MAX ? len : MESSAGE_TAIL_MAX), NULL, 0);
+    }
+    s->asker_count = 0;
+}
+
+/* ---- the reload ------------------------------------------------------------------------------------------------------------------------- */
+
+static void notify_reloading(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    notify_manager("RELOADING=1\nMONOTONIC_USEC=%llu\n", (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
+}
+
+void reload_begin(struct supervisor *s)
+{
+    static const struct listening_set none = {0};
+    if (s->ending != ENDING_NOT) {
+        answer_askers(s, false, "the server is shutting down\n");
+        return;
+    }
+    if (s->proxy.pid > 0 && s->taken != s->serial) {
+        s->reload_again = true;
+        return;
+    }
+    char *errors = NULL;
+    size_t size;
+    FILE *stream = open_memstream(&errors, &size);
+    if (!stream)
+        abort();
+    notify_reloading();
+    listening_close(&s->retiring, &s->sockets);
+    bool accepted = take_over(s, &none, stream);
+    fclose(stream);
+    log_lines(accepted ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR, errors);
+    if (accepted) {
+        warn_of_restart(s->started, s->config);
+        family_send_settings(s);
+        reload_send_config(s);
+    } else {
+        log_error("config", "the new configuration is refused; the old one keeps serving");
+        answer_askers(s, false, errors);
+        notify_manager("READY=1\nSTATUS=Serving; the last reload was refused\n");
+    }
+    free(errors);
+}
+
+void reload_ask(struct supervisor *s, uint32_t ticket)
+{
+    if (s->asker_count == ASKERS_MAX) {
+        struct message_reload result = {.request = ticket};
+        child_send(&s->proxy, MESSAGE_RELOAD_RESULT, &result, BYTES("too many reloads are waiting\n"), NULL, 0);
+        return;
+    }
+    s->askers[s->asker_count++] = ticket;
+    reload_begin(s);
+}
+
+void reload_taken(struct supervisor *s, uint32_t serial)
+{
+    s->taken = serial;
+    if (serial != s->serial)
+        return;
+    listening_close(&s->retiring, &s->sockets);
+    if (s->reload_again) {
+        s->reload_again = false;
+        reload_begin(s);
+        return;
+    }
+    answer_askers(s, true, "");
+    if (s->serial > 1)
+        log_info("config", "configuration %u serves", s->serial);
+    notify_manager("READY=1\nSTATUS=Serving\nMAINPID=%d\n", (int)getpid());
+}
+
+void reload_reopen_logs(struct supervisor *s)
+{
+    struct log_files logs;
+    char *errors = NULL;
+    size_t size;
+    FILE *stream = open_memstream(&errors, &size);
+    if (!stream)
+        abort();
+    bool opened = log_files_open(&logs, s->config, stream);
+    fclose(stream);
+    log_lines(LOG_LEVEL_ERROR, errors);
+    free(errors);
+    if (!opened)
+        return;
+    use_logs(s, &logs);
+    family_send_settings(s);
+}

@@ -1,0 +1,24 @@
+/* A new configuration, without a connection dropped: checked whole before anything changes, sockets bound before the old ones go, the old ones closed
+ * when the proxy says that it serves by the new one. An invalid one is refused, and the old one keeps serving. */
+#ifndef PROXY_RELOAD_H
+#define PROXY_RELOAD_H
+
+#include "proxy/boot/supervisor.h"
+
+/* The first configuration: loads, binds, opens the logs. False: the errors are on stderr. */
+bool reload_first(struct supervisor *s, const struct listening_set *inherited);
+/* Reads the configuration of s->options again. Errors go to the log and to the askers. */
+void reload_begin(struct supervisor *s);
+/* Somebody asks for a reload over the admin socket. */
+void reload_ask(struct supervisor *s, uint32_t ticket);
+/* The proxy serves by configuration `serial`. */
+void reload_taken(struct supervisor *s, uint32_t serial);
+/* Sends s->config and its listening sockets to the proxy. */
+void reload_send_config(struct supervisor *s);
+/* The same log files, opened anew. */
+void reload_reopen_logs(struct supervisor *s);
+
+/* The configuration that the options ask for; *text (malloc'ed) is what it was made of. NULL: errors are on `errors`. */
+struct config *reload_read(const struct options *options, FILE *errors, struct bytes *text);
+
+#endif
