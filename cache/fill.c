@@ -288,12 +288,11 @@ void fill_finish(struct fill **fill_pointer)
         return;
     }
     struct object *object = fill_close_body(fill);
-    bool storing = !fill->is_private;
-    bool stored = storing && place_object(fill, object);
-    if (storing && !stored) {
+    enum cache_detail detail = fill->is_private ? DETAIL_NONE : place_object(fill, object);
+    if (detail != DETAIL_NONE) {
         pthread_mutex_lock(&fill->lock);
         fill->is_private = true;
-        fill->detail = DETAIL_PURGED;
+        fill->detail = detail;
         pthread_mutex_unlock(&fill->lock);
     }
     object_unref(fill->cache, &object);
