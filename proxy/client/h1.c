@@ -199,6 +199,8 @@ static unsigned wants_of(const struct h1_client *client)
                ((client->out || exchange->waits) && !client->gone ? WANT_WRITE : WANT_NOTHING);
     case H1_FLUSH:
         return WANT_WRITE;
+    case H1_IDLE: /* with input held it is about to be resumed, and an end of file must not overtake that */
+        return (client->held ? WANT_NOTHING : WANT_READ) | (client->out ? WANT_WRITE : WANT_NOTHING);
     default:
         return WANT_READ | (client->out ? WANT_WRITE : WANT_NOTHING);
     }

@@ -45,8 +45,8 @@ static enum error scan_line(struct h1_scan *scan, struct bytes line, const struc
 {
     if (!scan->has_request_line)
         return scan_request_line(scan, line, config);
-    /* obs-fold (RFC 9112 §5.2), or white space before the first field (§2.2) */
-    return line.at[0] == ' ' || line.at[0] == '\t' ? ERROR_BAD_FIELD : ERROR_OK;
+    /* obs-fold (RFC 9112 §5.2), white space before the first field (§2.2), or a field without a name */
+    return line.at[0] == ' ' || line.at[0] == '\t' || line.at[0] == ':' ? ERROR_BAD_FIELD : ERROR_OK;
 }
 
 /* `end`: how far the line that begins at scan->line is known to reach. */
