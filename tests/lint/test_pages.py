@@ -1,0 +1,17 @@
+"""The reference page is the table of settings."""
+import pathlib
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def test_the_reference_page_is_not_older_than_the_table_of_settings():
+    written = subprocess.run([ROOT / "packaging" / "settings-man"], capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "docs" / "outrigger.yaml.5").read_text() == written, "run: packaging/settings-man > docs/outrigger.yaml.5"
+
+
+def test_every_setting_has_its_entry():
+    rows = (ROOT / "proxy" / "config" / "settings.tbl").read_text().count("\nSETTING(") + (
+        ROOT / "proxy" / "config" / "settings.tbl"
+    ).read_text().count("\nSECTION(")
+    assert (ROOT / "docs" / "outrigger.yaml.5").read_text().count("\n.It ") == rows
