@@ -66,7 +66,7 @@ def test_a_forbidden_include_is_caught_where_it_stands(tmp_path, file, include):
     ("base/hash.c", "<xxhash.h>"),
     ("cache/fill.c", '"cache/policy/storable.h"'),
     ("cache/policy/reuse.c", '"cache/policy/freshness.h"'),
-    ("helpers/resolver_main.c", "<ares.h>"),
+    ("helpers/names.c", "<ares.h>"),
     ("proxy/config/parse.c", "<libfyaml.h>"),
     ("proxy/net/loop.c", "<uv.h>"),
     ("proxy/net/tls_context.c", "<openssl/ssl.h>"),
