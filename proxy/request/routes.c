@@ -70,19 +70,21 @@ struct routes *routes_new(struct worker *worker, struct config *config)
 {
     struct routes *routes = calloc(1, sizeof *routes);
     unsigned hosts = 0;
-    for (unsigned s = 0; s < config->site_count; s++)
+    /* The admin interface's loop serves no site: origins there would only ask for names in vain. */
+    unsigned sites = worker->admin == NULL ? config->site_count : 0;
+    for (unsigned s = 0; s < sites; s++)
         hosts += config->sites[s].host_count;
     unsigned slots = 8;
     while (slots < hosts * 2)
         slots *= 2;
     routes->references = 1;
     routes->config = config_ref(config);
-    routes->site_count = config->site_count;
-    routes->sites = calloc(config->site_count + 1, sizeof *routes->sites);
+    routes->site_count = sites;
+    routes->sites = calloc(sites + 1, sizeof *routes->sites);
     routes->exact = calloc(slots, sizeof *routes->exact);
     routes->exact_mask = slots - 1;
     routes->wildcards = calloc(hosts + 1, sizeof *routes->wildcards);
-    for (unsigned s = 0; s < config->site_count; s++) {
+    for (unsigned s = 0; s < sites; s++) {
         site_init(&routes->sites[s], worker, config, &config->sites[s]);
         site_add_hosts(routes, &routes->sites[s]);
     }
