@@ -81,18 +81,20 @@ static bool chunk_is_free(const void *owner)
     return ((uintptr_t)owner & 1) != 0;
 }
 
+/* The largest n-th of a page at most 1/16 above `units`; where there is none, the next one at all. */
+static unsigned next_part_of_page(unsigned units)
+{
+    unsigned chunks = UNITS_PER_PAGE / (units + 1);
+    while (UNITS_PER_PAGE / (chunks - 1) <= units + units / 16)
+        chunks--;
+    return UNITS_PER_PAGE / chunks;
+}
+
 static void make_classes(struct slab *slab)
 {
     unsigned units = 0;
     while (units < CHUNK_UNITS_MAX) {
-        if (units < FINE_UNITS_MAX) {
-            units++;
-        } else {
-            unsigned wanted = units + units / 16; /* as many chunks as chunks of that size would be, and no larger than that many can be */
-            units = UNITS_PER_PAGE / (UNITS_PER_PAGE / wanted);
-            if (units > CHUNK_UNITS_MAX)
-                units = CHUNK_UNITS_MAX;
-        }
+        units = units < FINE_UNITS_MAX ? units + 1 : next_part_of_page(units);
         assert(slab->class_count < CLASSES_MAX);
         struct size_class *class = &slab->classes[slab->class_count++];
         class->bytes = units * SLAB_UNIT_BYTES;

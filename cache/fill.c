@@ -71,6 +71,7 @@ void fill_unref(struct fill **fill_pointer)
     pthread_mutex_destroy(&fill->lock);
     arena_free(&fill->arena);
     free(fill);
+    cache_memory_freed(cache); /* what it held on to can be evicted now */
 }
 
 void fill_discard(struct fill **fill)

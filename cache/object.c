@@ -137,8 +137,9 @@ void object_unref(struct cache *cache, struct object **object_pointer)
     *object_pointer = NULL;
     if (object == NULL)
         return;
-    if (ref_drop(&object->refs))
-        free_object(cache, object);
+    if (!ref_drop(&object->refs))
+        return;
+    free_object(cache, object);
     cache_memory_freed(cache);
 }
 

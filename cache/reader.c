@@ -171,6 +171,9 @@ void reader_consume(struct reader *reader, size_t bytes)
 void reader_close(struct reader *reader)
 {
     detach(reader);
-    object_unref(reader->cache, &reader->object);
+    if (reader->object != NULL) {
+        object_unref(reader->cache, &reader->object);
+        cache_memory_freed(reader->cache); /* it may be evicted now */
+    }
     reader->is_open = false;
 }

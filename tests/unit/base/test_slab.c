@@ -1,0 +1,184 @@
+#include "base/slab.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PAGES = 16, BYTES_ALL = PAGES * SLAB_PAGE_BYTES };
+
+static struct slab *slab;
+
+static void setup(void)
+{
+    slab = slab_new(BYTES_ALL);
+    cr_assert_not_null(slab);
+}
+
+static void teardown(void)
+{
+    slab_free(&slab);
+    cr_assert_null(slab);
+}
+
+TestSuite(slab, .init = setup, .fini = teardown);
+
+static struct slab_stats stats_now(void)
+{
+    struct slab_stats stats;
+    slab_stats(slab, &stats);
+    cr_assert_eq(stats.bytes, stats.allocated + stats.free_in_pages + stats.free_pages * SLAB_PAGE_BYTES, "used + free = size");
+    return stats;
+}
+
+Test(slab, size_is_rounded_down_to_pages_and_has_a_minimum)
+{
+    struct slab *small = slab_new(1), *odd = slab_new(20 * SLAB_PAGE_BYTES + 1000);
+    cr_assert_eq(slab_bytes(small), 16 * SLAB_PAGE_BYTES);
+    cr_assert_eq(slab_bytes(odd), 20 * SLAB_PAGE_BYTES);
+    slab_free(&small);
+    slab_free(&odd);
+}
+
+Test(slab, memory_file_cannot_grow_or_shrink)
+{
+    cr_assert_neq(ftruncate(slab_fd(slab), BYTES_ALL * 2), 0);
+    cr_assert_neq(ftruncate(slab_fd(slab), BYTES_ALL / 2), 0);
+}
+
+Test(slab, extent_is_large_enough_and_little_larger)
+{
+    for (size_t bytes = 1; bytes <= SLAB_CHUNK_MAX_BYTES; bytes += 37) {
+        struct extent extent = slab_alloc(slab, bytes, NULL);
+        cr_assert_geq(extent.capacity, bytes);
+        size_t units = (bytes + SLAB_UNIT_BYTES - 1) / SLAB_UNIT_BYTES; /* extents start at units: no more than this fit on a page */
+        size_t most = SLAB_PAGE_BYTES / (units * SLAB_UNIT_BYTES), fit = SLAB_PAGE_BYTES / extent.capacity;
+        cr_assert(extent.capacity <= bytes + bytes / 16 + SLAB_UNIT_BYTES || fit == most, "%zu got %u", bytes, extent.capacity);
+        slab_release(slab, extent);
+    }
+    struct extent page = slab_alloc(slab, SLAB_CHUNK_MAX_BYTES + 1, NULL);
+    cr_assert_eq(page.capacity, SLAB_PAGE_BYTES);
+    slab_release(slab, page);
+    cr_assert_eq(stats_now().free_pages, PAGES);
+}
+
+Test(slab, extents_never_overlap)
+{
+    static const size_t sizes[] = {1, 64, 65, 500, 1000, 1024, 1025, 3000, 5000, 9000, 16384, 16385, 65536};
+    static unsigned char owner[BYTES_ALL / SLAB_UNIT_BYTES];
+    struct extent taken[4096];
+    unsigned count = 0, at = 0;
+    for (struct extent extent; count < 4096 && !extent_is_none(extent = slab_alloc(slab, sizes[at++ % 13], NULL));) {
+        for (uint32_t i = 0; i < extent.capacity / SLAB_UNIT_BYTES; i++)
+            cr_assert_eq(owner[extent.unit + i]++, 0);
+        memset(slab_at(slab, extent), (int)count, extent.capacity);
+        taken[count++] = extent;
+    }
+    cr_assert_gt(count, 20);
+    for (unsigned i = 0; i < count; i++) {
+        cr_assert_eq(*(unsigned char *)slab_at(slab, taken[i]), (unsigned char)i);
+        cr_assert_eq((unsigned char)slab_at(slab, taken[i])[taken[i].capacity - 1], (unsigned char)i);
+        slab_release(slab, taken[i]);
+    }
+    cr_assert_eq(stats_now().allocated, 0);
+}
+
+Test(slab, full_slab_gives_nothing_until_something_is_released)
+{
+    struct extent pages[PAGES];
+    for (unsigned i = 0; i < PAGES; i++)
+        pages[i] = slab_alloc(slab, SLAB_PAGE_BYTES, NULL);
+    cr_assert_eq(stats_now().free_pages, 0);
+    cr_assert(extent_is_none(slab_alloc(slab, SLAB_PAGE_BYTES, NULL)));
+    cr_assert(extent_is_none(slab_alloc(slab, 1, NULL)));
+    slab_release(slab, pages[5]);
+    struct extent again = slab_alloc(slab, 1, NULL);
+    cr_assert_eq(extent_offset(again), extent_offset(pages[5]));
+}
+
+Test(slab, page_is_free_again_when_its_last_chunk_goes)
+{
+    struct extent a = slab_alloc(slab, 5000, NULL), b = slab_alloc(slab, 5000, NULL);
+    cr_assert_eq(stats_now().free_pages, PAGES - 1);
+    cr_assert_eq(a.unit / (SLAB_PAGE_BYTES / SLAB_UNIT_BYTES), b.unit / (SLAB_PAGE_BYTES / SLAB_UNIT_BYTES), "chunks share a page");
+    slab_release(slab, a);
+    cr_assert_eq(stats_now().free_pages, PAGES - 1);
+    slab_release(slab, b);
+    cr_assert_eq(stats_now().free_pages, PAGES);
+}
+
+Test(slab, accounting_is_exact)
+{
+    struct extent a = slab_alloc(slab, 1000, NULL), b = slab_alloc(slab, 20000, NULL);
+    struct slab_stats stats = stats_now();
+    cr_assert_eq(stats.bytes, BYTES_ALL);
+    cr_assert_eq(stats.allocated, a.capacity + SLAB_PAGE_BYTES);
+    cr_assert_eq(stats.free_in_pages, SLAB_PAGE_BYTES - a.capacity);
+    cr_assert_eq(stats.free_pages, PAGES - 2);
+    slab_release(slab, a);
+    slab_release(slab, b);
+}
+
+static size_t owners_of_a_page(void **owners, size_t capacity)
+{
+    return slab_page_owners(slab, owners, capacity);
+}
+
+Test(slab, page_owners_are_those_of_the_emptiest_page)
+{
+    uint64_t objects[40];
+    for (unsigned i = 0; i < 4; i++)
+        slab_alloc(slab, 16000, &objects[i]);
+    struct extent lone = slab_alloc(slab, 100, &objects[30]);
+    slab_alloc(slab, 100, &objects[31]);
+    void *owners[8];
+    cr_assert_eq(owners_of_a_page(owners, 8), 2);
+    cr_assert_eq(owners[0], &objects[30]);
+    cr_assert_eq(owners[1], &objects[31]);
+    slab_set_owner(slab, lone, &objects[32]);
+    cr_assert_eq(owners_of_a_page(owners, 1), 1);
+    cr_assert_eq(owners[0], &objects[32]);
+}
+
+Test(slab, without_divided_pages_nobody_stands_in_the_way)
+{
+    void *owners[8];
+    cr_assert_eq(owners_of_a_page(owners, 8), 0);
+    slab_alloc(slab, SLAB_PAGE_BYTES, NULL);
+    cr_assert_eq(owners_of_a_page(owners, 8), 0);
+}
+
+Test(slab, attached_slab_shares_the_bytes)
+{
+    struct extent extent = slab_alloc(slab, 100, NULL);
+    struct slab *other = slab_attach(dup(slab_fd(slab)));
+    cr_assert_eq(slab_bytes(other), BYTES_ALL);
+    strcpy(slab_at(slab, extent), "seen");
+    cr_assert_str_eq(slab_at(other, extent), "seen");
+    slab_free(&other);
+    cr_assert_str_eq(slab_at(slab, extent), "seen");
+}
+
+Test(slab, attaching_what_is_no_slab_fails)
+{
+    int pipes[2];
+    cr_assert_eq(pipe(pipes), 0);
+    cr_assert_null(slab_attach(pipes[0]));
+    cr_assert_null(slab_attach(-1));
+}
+
+Test(slab, allocating_from_an_attached_slab_aborts, .signal = SIGABRT)
+{
+    struct slab *other = slab_attach(dup(slab_fd(slab)));
+    slab_alloc(other, 100, NULL);
+}
+
+Test(slab, releasing_twice_aborts, .signal = SIGABRT)
+{
+    struct extent extent = slab_alloc(slab, 100, NULL);
+    slab_alloc(slab, 100, NULL);
+    slab_release(slab, extent);
+    slab_release(slab, extent);
+}

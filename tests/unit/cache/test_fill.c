@@ -1,0 +1,533 @@
+/* Fills: what is kept of a head, how a body is laid out, windows, memory, the end. */
+#include "cache_rig.h"
+
+static struct rig rig;
+
+static void setup(void)
+{
+    rig = rig_new(4 * RIG_MIB, 1 * RIG_MIB, 4);
+}
+
+static void teardown(void)
+{
+    rig_free(&rig);
+}
+
+TestSuite(fill, .init = setup, .fini = teardown);
+
+static void close_all(struct ask *ask)
+{
+    if (ask->lookup.fill != NULL)
+        fill_fail(&ask->lookup.fill, ERROR_ORIGIN_CLOSED);
+    reader_close(&ask->reader);
+}
+
+static struct bytes head_of(const char *fields, int64_t length, struct ask *ask)
+{
+    ask_get(&rig, ask, "/head");
+    cr_assert_eq(answer_head(&rig, ask, 200, fields, length), ERROR_OK);
+    cr_assert_eq(ask_head(ask), READER_HEAD_READY);
+    return ask->view.head;
+}
+
+Test(fill, head_is_ready_to_send)
+{
+    struct ask ask;
+    struct bytes head = head_of("Date: Tue, 14 Nov 2023 22:13:20 GMT\r\nX-A: 1\r\n" FRESH "X-A: 2\r\n", 3, &ask);
+    cr_assert(bytes_equal(
+        head, BYTES("HTTP/1.1 200 Reason\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\nX-A: 1\r\nCache-Control: max-age=60\r\nX-A: 2\r\n")));
+    cr_assert(bytes_ends_with(head, ask.view.fields));
+    cr_assert(bytes_starts_with(ask.view.fields, BYTES("Date:")));
+    close_all(&ask);
+}
+
+Test(fill, hop_by_hop_framing_and_age_are_left_out)
+{
+    struct ask ask;
+    head_of("Connection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nTransfer-Encoding: chunked\r\nAge: 7\r\nTE: trailers\r\nX-Keep: "
+            "1\r\n" FRESH,
+            3, &ask);
+    cr_assert(view_has(&ask, "X-Keep: 1\r\n"));
+    static const char *const out[] = {"Connection", "X-Hop", "Keep-Alive", "Transfer-Encoding", "Age", "TE:", "Content-Length"};
+    for (unsigned i = 0; i < sizeof out / sizeof *out; i++)
+        cr_assert_not(view_has(&ask, out[i]), "%s", out[i]);
+    cr_assert_geq(ask.view.meta->corrected_initial_age_s, 7, "Age counts all the same");
+    close_all(&ask);
+}
+
+Test(fill, content_length_is_told_by_the_view_and_not_the_head)
+{
+    struct ask ask;
+    head_of("Content-Length: 3\r\n" FRESH, 3, &ask);
+    cr_assert_not(view_has(&ask, "Content-Length"));
+    cr_assert(ask.view.length_known);
+    cr_assert_eq(ask.view.length, 3);
+    close_all(&ask);
+}
+
+Test(fill, answer_to_head_keeps_its_content_length)
+{
+    struct ask ask;
+    cr_assert_eq(ask_with(&rig, &ask, METHOD_HEAD, "/a", "", false), LOOKUP_PASS);
+    cr_assert_eq(ask.lookup.detail, DETAIL_HEAD_MISS);
+    answer_head(&rig, &ask, 200, "Content-Length: 300\r\n" FRESH, 300);
+    fill_finish(&ask.lookup.fill);
+    cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+    cr_assert(view_has(&ask, "Content-Length: 300\r\n"));
+    cr_assert_eq(read_all(&ask), 0);
+    reader_close(&ask.reader);
+    cr_assert_eq(rig_stats(&rig).objects, 0, "it has no body to store");
+}
+
+Test(fill, missing_date_is_added)
+{
+    struct ask ask;
+    head_of(FRESH, 0, &ask);
+    cr_assert(view_has(&ask, "Date: Tue, 14 Nov 2023 22:13:20 GMT\r\n"));
+    close_all(&ask);
+}
+
+Test(fill, head_too_large_for_a_page_is_refused)
+{
+    static char fields[SLAB_PAGE_BYTES + 100] = "X-Long: ";
+    memset(fields + 8, 'x', SLAB_PAGE_BYTES);
+    strcpy(fields + 8 + SLAB_PAGE_BYTES, "\r\n");
+    struct ask ask;
+    ask_get(&rig, &ask, "/a");
+    cr_assert_eq(answer_head(&rig, &ask, 200, fields, 0), ERROR_ORIGIN_HEADER_TOO_LARGE);
+    close_all(&ask);
+}
+
+Test(fill, head_of_more_than_a_chunk_is_kept)
+{
+    static char fields[40100] = FRESH "X-Long: ";
+    size_t start = strlen(fields);
+    memset(fields + start, 'x', 40000);
+    strcpy(fields + start + 40000, "\r\n");
+    store(&rig, "/a", "", fields, 50000);
+    struct ask ask;
+    cr_assert_eq(ask_get(&rig, &ask, "/a"), LOOKUP_HIT);
+    cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+    cr_assert_gt(ask.view.head.len, 40000);
+    cr_assert_eq(read_all(&ask), 50000);
+    reader_close(&ask.reader);
+}
+
+Test(fill, bodies_of_all_sizes_come_back)
+{
+    static const uint64_t sizes[] = {0, 1, 100, 16000, 16383, 16384, 16385, 65535, 65536, 65537, 131072, 200000, 300001};
+    for (unsigned known = 0; known < 2; known++) {
+        for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            struct ask ask, again;
+            const char *path = arena_string(&rig.arena, arena_printf(&rig.arena, "/%u/%u", known, i));
+            ask_get(&rig, &ask, path);
+            cr_assert_eq(answer_head(&rig, &ask, 200, FRESH, known ? (int64_t)sizes[i] : LENGTH_UNKNOWN), ERROR_OK);
+            cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+            cr_assert_eq(ask.view.length_known, known);
+            for (uint64_t at = 0; at < sizes[i]; at += 7001)
+                answer_body(&ask, at, sizes[i] - at < 7001 ? sizes[i] - at : 7001);
+            fill_finish(&ask.lookup.fill);
+            cr_assert_eq(read_all(&ask), sizes[i]);
+            reader_close(&ask.reader);
+            cr_assert_eq(ask_get(&rig, &again, path), LOOKUP_HIT);
+            cr_assert_eq(ask_head(&again), READER_HEAD_READY);
+            cr_assert(again.view.length_known, "known at the end");
+            cr_assert_eq(again.view.length, sizes[i]);
+            cr_assert_eq(read_all(&again), sizes[i]);
+            reader_close(&again.reader);
+        }
+    }
+}
+
+Test(fill, small_body_lies_in_one_chunk_with_its_head)
+{
+    store(&rig, "/a", "", FRESH, 2000);
+    struct cache_stats stats = rig_stats(&rig);
+    cr_assert_lt(stats.object_bytes, 2000 + 400);
+    cr_assert_eq(stats.object_bytes, stats.slab.allocated);
+}
+
+static uint64_t bytes_of_unknown_length(uint64_t length, bool has_reader)
+{
+    struct ask ask;
+    struct cache_key key = rig_key(&rig, "/a");
+    cache_purge(rig.cache, &key);
+    ask_get(&rig, &ask, "/a");
+    answer_head(&rig, &ask, 200, FRESH, LENGTH_UNKNOWN);
+    answer_body(&ask, 0, length);
+    cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+    struct iovec iov;
+    int count = 1;
+    cr_assert_eq(reader_peek(&ask.reader, &iov, &count, 10), READER_DATA, "a reader is looking at it");
+    if (!has_reader)
+        reader_close(&ask.reader);
+    fill_finish(&ask.lookup.fill);
+    if (has_reader) {
+        cr_assert_eq(*(char *)iov.iov_base, body_byte(0));
+        cr_assert_eq(read_all(&ask), length);
+    }
+    reader_close(&ask.reader);
+    struct cache_stats stats = rig_stats(&rig);
+    cr_assert_eq(stats.object_bytes, stats.slab.allocated);
+    return stats.slab.allocated;
+}
+
+Test(fill, small_body_of_unknown_length_is_trimmed_to_one_chunk)
+{
+    cr_assert_lt(bytes_of_unknown_length(2000, false), 2000 + 400);
+    cr_assert_lt(bytes_of_unknown_length(2000, true), 2000 + 400);
+}
+
+Test(fill, tail_of_unknown_length_is_trimmed)
+{
+    cr_assert_lt(bytes_of_unknown_length(65536 + 65536 + 1000, false), 65536 + 65536 + 1000 + 600);
+    cr_assert_lt(bytes_of_unknown_length(65536 + 65536 + 1000, true), 65536 + 65536 + 1000 + 600);
+    cr_assert_lt(bytes_of_unknown_length(32768 + 1000, false), 32768 + 1000 + 600);
+}
+
+Test(fill, room_reserved_for_nothing_is_given_back)
+{
+    struct ask ask;
+    struct fill_space space;
+    ask_get(&rig, &ask, "/a");
+    answer_head(&rig, &ask, 200, FRESH, LENGTH_UNKNOWN);
+    answer_body(&ask, 0, 65536);
+    cr_assert_eq(fill_reserve(ask.lookup.fill, &space), FILL_ROOM);
+    fill_commit(ask.lookup.fill, 0);
+    fill_finish(&ask.lookup.fill);
+    reader_close(&ask.reader);
+    cr_assert_lt(rig_stats(&rig).slab.allocated, 65536 + 600);
+}
+
+Test(fill, reserved_room_stays_until_committed)
+{
+    struct ask ask;
+    struct fill_space a, b;
+    ask_get(&rig, &ask, "/a");
+    answer_head(&rig, &ask, 200, FRESH, 100000);
+    cr_assert_eq(fill_reserve(ask.lookup.fill, &a), FILL_ROOM);
+    cr_assert_eq(fill_reserve(ask.lookup.fill, &b), FILL_ROOM);
+    cr_assert_eq(a.at, b.at);
+    cr_assert_eq(a.capacity, 65536);
+    struct extent extent = {(uint32_t)(a.slab_offset / SLAB_UNIT_BYTES), 1};
+    cr_assert_eq(slab_at(rig.slab, extent) + a.slab_offset % SLAB_UNIT_BYTES, a.at, "the offset names the same place");
+    fill_commit(ask.lookup.fill, 0);
+    close_all(&ask);
+}
+
+Test(fill, truncated_body_is_not_stored_and_its_readers_see_it)
+{
+    struct ask ask, again;
+    ask_get(&rig, &ask, "/a");
+    answer_head(&rig, &ask, 200, FRESH, 1000);
+    cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+    answer_body(&ask, 0, 999);
+    fill_finish(&ask.lookup.fill);
+    enum reader_state state;
+    cr_assert_eq(read_body(&ask, UINT64_MAX, &state), 999);
+    cr_assert_eq(state, READER_FAILED);
+    reader_close(&ask.reader);
+    cr_assert_eq(ask_get(&rig, &again, "/a"), LOOKUP_FILL);
+    close_all(&again);
+}
+
+Test(fill, failure_before_the_head_is_every_readers_error)
+{
+    struct ask first, second;
+    ask_get(&rig, &first, "/a");
+    ask_get(&rig, &second, "/a");
+    cr_assert_eq(ask_head(&second), READER_HEAD_WAIT);
+    fill_fail(&first.lookup.fill, ERROR_ORIGIN_FIRST_BYTE_TIMEOUT);
+    cr_assert_eq(second.reader_waker.count, 1);
+    cr_assert_eq(ask_head(&first), READER_HEAD_FAILED);
+    cr_assert_eq(ask_head(&second), READER_HEAD_FAILED);
+    cr_assert_eq(second.error, ERROR_ORIGIN_FIRST_BYTE_TIMEOUT);
+    reader_close(&first.reader);
+    reader_close(&second.reader);
+}
+
+Test(fill, failure_after_the_head_is_an_error_to_who_had_not_asked_for_it_yet)
+{
+    struct ask first, second;
+    ask_get(&rig, &first, "/a");
+    ask_get(&rig, &second, "/a");
+    answer_head(&rig, &first, 200, FRESH, 1000);
+    cr_assert_eq(ask_head(&first), READER_HEAD_READY);
+    fill_fail(&first.lookup.fill, ERROR_ORIGIN_READ_TIMEOUT);
+    cr_assert_eq(ask_head(&second), READER_HEAD_FAILED);
+    enum reader_state state;
+    read_body(&first, 1, &state);
+    cr_assert_eq(state, READER_FAILED);
+    reader_close(&first.reader);
+    reader_close(&second.reader);
+}
+
+/* ---- private fills and their window ---- */
+
+Test(fill, private_fill_holds_no_more_than_its_window)
+{
+    static struct ask ask; /* its wakers must not move */
+    ask_with(&rig, &ask, METHOD_POST, "/a", "", false);
+    answer_head(&rig, &ask, 200, "", LENGTH_UNKNOWN);
+    cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+    cr_assert_eq(answer_body(&ask, 0, 10 * RIG_MIB), FILL_WINDOW_BYTES);
+    uint64_t most = rig_stats(&rig).slab.allocated, written = FILL_WINDOW_BYTES;
+    cr_assert_leq(most, FILL_WINDOW_BYTES + 1024);
+    enum reader_state state;
+    while (written < 3 * RIG_MIB) {
+        ask.fill_waker.count = 0;
+        cr_assert_eq(read_body(&ask, 30000, &state), 30000);
+        cr_assert_eq(ask.fill_waker.count, 0, "not for a few bytes");
+        cr_assert_eq(read_body(&ask, 50000, &state), 50000);
+        cr_assert_eq(ask.fill_waker.count, 1, "once there is room");
+        written += answer_body(&ask, written, 10 * RIG_MIB);
+        cr_assert_leq(rig_stats(&rig).slab.allocated, FILL_WINDOW_BYTES + BODY_SMALL_BYTES + 1024);
+    }
+    fill_finish(&ask.lookup.fill);
+    read_all(&ask);
+    reader_close(&ask.reader);
+}
+
+Test(fill, small_private_response_takes_one_chunk)
+{
+    struct ask ask;
+    ask_with(&rig, &ask, METHOD_POST, "/a", "", false);
+    answer_head(&rig, &ask, 200, "", 500);
+    cr_assert_lt(rig_stats(&rig).slab.allocated, 1000);
+    close_all(&ask);
+}
+
+Test(fill, private_fill_without_readers_is_unwanted)
+{
+    static struct ask ask;
+    ask_with(&rig, &ask, METHOD_POST, "/a", "", false);
+    cr_assert(fill_is_wanted(ask.lookup.fill));
+    reader_close(&ask.reader);
+    cr_assert_not(fill_is_wanted(ask.lookup.fill));
+    cr_assert_eq(ask.fill_waker.count, 1);
+    fill_fail(&ask.lookup.fill, ERROR_CLIENT_CLOSED);
+}
+
+Test(fill, stored_fill_without_readers_is_wanted)
+{
+    static struct ask ask;
+    ask_get(&rig, &ask, "/a");
+    reader_close(&ask.reader);
+    cr_assert(fill_is_wanted(ask.lookup.fill));
+    cr_assert_eq(ask.fill_waker.count, 0);
+    answer(&rig, &ask, FRESH, 10);
+    cr_assert_eq(ask_get(&rig, &ask, "/a"), LOOKUP_HIT);
+    reader_close(&ask.reader);
+}
+
+Test(fill, waker_is_not_called_after_close)
+{
+    static struct ask first, second;
+    ask_get(&rig, &first, "/a");
+    ask_get(&rig, &second, "/a");
+    ask_head(&second);
+    reader_close(&second.reader);
+    answer(&rig, &first, FRESH, 10);
+    cr_assert_eq(second.reader_waker.count, 0);
+    reader_close(&first.reader);
+}
+
+Test(fill, too_large_by_its_length_is_private_from_the_head_on)
+{
+    struct ask first, second;
+    ask_get(&rig, &first, "/a");
+    ask_get(&rig, &second, "/a");
+    answer_head(&rig, &first, 200, FRESH, RIG_MIB + 1);
+    cr_assert_eq(fill_disposition(first.lookup.fill), FILL_PRIVATE);
+    cr_assert_eq(ask_head(&first), READER_HEAD_READY);
+    cr_assert_eq(first.view.detail, DETAIL_TOO_LARGE);
+    cr_assert_eq(ask_head(&second), READER_HEAD_RELEASED);
+    cr_assert_eq(second.view.detail, DETAIL_TOO_LARGE);
+    close_all(&first);
+    close_all(&second);
+}
+
+Test(fill, as_large_as_allowed_is_stored)
+{
+    struct ask ask;
+    ask_get(&rig, &ask, "/a");
+    answer_head(&rig, &ask, 200, FRESH, LENGTH_UNKNOWN);
+    cr_assert_eq(answer_body(&ask, 0, RIG_MIB), RIG_MIB);
+    cr_assert_eq(fill_disposition(ask.lookup.fill), FILL_STORING);
+    fill_finish(&ask.lookup.fill);
+    reader_close(&ask.reader);
+    cr_assert_eq(ask_get(&rig, &ask, "/a"), LOOKUP_HIT);
+    reader_close(&ask.reader);
+}
+
+Test(fill, outgrown_fill_becomes_private_without_breaking_its_readers)
+{
+    static struct ask first, second, late, last;
+    enum reader_state state;
+    ask_get(&rig, &first, "/a");
+    ask_get(&rig, &second, "/a");
+    answer_head(&rig, &first, 200, FRESH, LENGTH_UNKNOWN);
+    cr_assert_eq(ask_head(&first), READER_HEAD_READY);
+    cr_assert_eq(ask_head(&second), READER_HEAD_READY);
+    cr_assert_eq(answer_body(&first, 0, RIG_MIB), RIG_MIB);
+    cr_assert_eq(ask_get(&rig, &late, "/a"), LOOKUP_JOIN);
+    cr_assert_eq(read_body(&second, RIG_MIB, &state), RIG_MIB);
+    cr_assert_eq(read_body(&first, RIG_MIB / 2, &state), RIG_MIB / 2);
+    uint64_t written = RIG_MIB + answer_body(&first, RIG_MIB, 1);
+    cr_assert_eq(fill_disposition(first.lookup.fill), FILL_PRIVATE);
+    cr_assert_eq(answer_body(&first, written, RIG_MIB), 0, "the slowest reader is more than a window behind");
+    cr_assert_eq(ask_get(&rig, &last, "/a"), LOOKUP_FILL, "unlisted");
+    close_all(&last);
+    cr_assert_eq(ask_head(&late), READER_HEAD_READY);
+    cr_assert_not(late.view.is_stored);
+    cr_assert_eq(late.view.detail, DETAIL_TOO_LARGE);
+    while (written < 2 * RIG_MIB) {
+        read_body(&first, 100000, &state);
+        read_body(&second, 100000, &state);
+        read_body(&late, 150000, &state);
+        written += answer_body(&first, written, 2 * RIG_MIB - written);
+    }
+    fill_finish(&first.lookup.fill);
+    read_all(&first);
+    read_all(&second);
+    read_all(&late);
+    close_all(&first);
+    close_all(&second);
+    close_all(&late);
+}
+
+Test(fill, range_ahead_does_not_hold_the_window)
+{
+    static struct ask ask;
+    ask_with(&rig, &ask, METHOD_POST, "/a", "", false);
+    answer_head(&rig, &ask, 200, "", 3 * RIG_MIB);
+    cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+    reader_set_range(&ask.reader, 2 * RIG_MIB, 2 * RIG_MIB + 10);
+    cr_assert_geq(answer_body(&ask, 0, 2 * RIG_MIB + 10), 2 * RIG_MIB + 10);
+    cr_assert_eq(read_all(&ask), 10);
+    close_all(&ask);
+}
+
+/* ---- space that a helper may still write to ---- */
+
+Test(fill, lost_space_in_a_body_is_replaced_and_never_used_again)
+{
+    struct rig own = rig_new(RIG_MIB, RIG_MIB, 4);
+    struct ask ask;
+    struct fill_space space;
+    ask_get(&own, &ask, "/a");
+    answer_head(&own, &ask, 200, FRESH, 200000);
+    answer_body(&ask, 0, 70000);
+    cr_assert_eq(fill_reserve(ask.lookup.fill, &space), FILL_ROOM);
+    fill_lose_space(ask.lookup.fill);
+    cr_assert_eq(answer_body(&ask, 70000, 130000), 130000);
+    memset(space.at, 'X', space.capacity); /* it writes after all */
+    fill_finish(&ask.lookup.fill);
+    cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+    cr_assert_eq(read_all(&ask), 200000);
+    reader_close(&ask.reader);
+    rig_free_but(&own, SLAB_PAGE_BYTES);
+}
+
+Test(fill, lost_space_in_a_record_is_replaced_under_its_readers)
+{
+    struct rig own = rig_new(RIG_MIB, RIG_MIB, 4);
+    struct ask ask;
+    struct fill_space space;
+    ask_get(&own, &ask, "/a");
+    answer_head(&own, &ask, 200, FRESH, 2000);
+    cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+    uint64_t record = rig_stats(&own).slab.allocated;
+    answer_body(&ask, 0, 500);
+    cr_assert_eq(fill_reserve(ask.lookup.fill, &space), FILL_ROOM);
+    fill_lose_space(ask.lookup.fill);
+    cr_assert_eq(answer_body(&ask, 500, 1500), 1500);
+    memset(space.at, 'X', space.capacity);
+    fill_finish(&ask.lookup.fill);
+    cr_assert(view_has(&ask, FRESH), "a head that was shown stays");
+    cr_assert_eq(read_all(&ask), 2000);
+    reader_close(&ask.reader);
+    rig_free_but(&own, record);
+}
+
+Test(fill, failing_after_lost_space_keeps_it_out_of_use)
+{
+    struct rig own = rig_new(RIG_MIB, RIG_MIB, 4);
+    struct ask ask;
+    struct fill_space space;
+    ask_get(&own, &ask, "/a");
+    answer_head(&own, &ask, 200, FRESH, 200000);
+    cr_assert_eq(fill_reserve(ask.lookup.fill, &space), FILL_ROOM);
+    fill_lose_space(ask.lookup.fill);
+    close_all(&ask);
+    rig_free_but(&own, SLAB_PAGE_BYTES);
+}
+
+/* ---- memory is exhausted: everything is in use ---- */
+
+Test(fill, without_memory_a_stored_fill_becomes_private_and_waits_to_be_woken)
+{
+    static struct ask hold, ask;
+    enum reader_state state;
+    struct rig small = rig_new(RIG_MIB, RIG_MIB, 4);
+    cr_assert_eq(ask_with(&small, &hold, METHOD_GET, "/hold", "", false), LOOKUP_FILL);
+    answer(&small, &hold, FRESH, 800 * 1024);
+    cr_assert_eq(ask_head(&hold), READER_HEAD_READY);
+
+    ask_with(&small, &ask, METHOD_GET, "/a", "", false);
+    cr_assert_eq(answer_head(&small, &ask, 200, FRESH, 600 * 1024), ERROR_OK);
+    cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+    uint64_t written = answer_body(&ask, 0, 600 * 1024);
+    cr_assert_lt(written, 300 * 1024);
+    cr_assert_eq(fill_disposition(ask.lookup.fill), FILL_PRIVATE);
+    ask_head(&ask);
+    cr_assert_eq(ask.view.detail, DETAIL_NO_MEMORY);
+    cr_assert_gt(rig_stats(&small).admission_failures, 0);
+
+    ask.fill_waker.count = 0;
+    read_body(&ask, written, &state); /* its own reader frees what it needs */
+    cr_assert_gt(ask.fill_waker.count, 0);
+    uint64_t more = answer_body(&ask, written, 600 * 1024 - written);
+    cr_assert_gt(more, 0);
+    written += more;
+
+    cr_assert_lt(written, 600 * 1024);
+    ask.fill_waker.count = 0;
+    cr_assert_eq(answer_body(&ask, written, 1), 0);
+    cr_assert_eq(ask.fill_waker.count, 0, "its own attempts do not wake it");
+    cr_assert_eq(read_body(&hold, UINT64_MAX, &state), 800 * 1024);
+    reader_close(&hold.reader); /* now it can be evicted */
+    cr_assert_gt(ask.fill_waker.count, 0, "woken by memory that others gave up");
+    while (written < 600 * 1024) {
+        read_body(&ask, UINT64_MAX, &state);
+        more = answer_body(&ask, written, 600 * 1024 - written);
+        cr_assert_gt(more, 0);
+        written += more;
+    }
+    fill_finish(&ask.lookup.fill);
+    read_all(&ask);
+    reader_close(&ask.reader);
+    rig_free(&small);
+}
+
+Test(fill, without_memory_for_a_head_it_says_overloaded)
+{
+    struct ask hold, ask;
+    struct rig small = rig_new(RIG_MIB, RIG_MIB, 4);
+    ask_with(&small, &hold, METHOD_GET, "/hold", "", false);
+    answer(&small, &hold, FRESH, 15 * SLAB_PAGE_BYTES);
+    struct extent last = slab_alloc(small.slab, SLAB_PAGE_BYTES, NULL); /* the page of its head has room for many */
+    while (!extent_is_none(last))
+        last = slab_alloc(small.slab, 64, NULL);
+    while (!extent_is_none(last = slab_alloc(small.slab, 1024, NULL))) {
+    }
+    ask_with(&small, &ask, METHOD_GET, "/a", "", false);
+    enum error error = answer_head(&small, &ask, 200, FRESH, 100);
+    cr_assert_eq(error, ERROR_OVERLOADED);
+    fill_fail(&ask.lookup.fill, error);
+    cr_assert_eq(ask_head(&ask), READER_HEAD_FAILED);
+    reader_close(&ask.reader);
+    reader_close(&hold.reader);
+    cache_purge(small.cache, &hold.lookup.key);
+    rig_free_but(&small, rig_stats(&small).slab.allocated);
+}
