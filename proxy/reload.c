@@ -225,6 +225,7 @@ void reload_begin(struct supervisor *s)
     fclose(stream);
     log_lines(accepted ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR, errors);
     if (accepted) {
+        s->is_reloading = true;
         warn_of_restart(s->started, s->config);
         family_send_settings(s);
         reload_send_config(s);
@@ -259,8 +260,9 @@ void reload_taken(struct supervisor *s, uint32_t serial)
         return;
     }
     answer_askers(s, true, "");
-    if (s->serial > 1)
-        log_info("config", "configuration %u serves", s->serial);
+    if (s->is_reloading)
+        log_info("config", "the new configuration serves");
+    s->is_reloading = false;
     notify_manager("READY=1\nSTATUS=Serving\nMAINPID=%d\n", (int)getpid());
 }
 

@@ -1,5 +1,5 @@
-/* How long to wait before a process that ended is started again: at once the first time, then longer and longer up to a second; one that lived for a
- * while begins anew. */
+/* How long to wait before a process that ended is started again: at once when it lived for a second, and the first time; else longer and longer up to a
+ * second. One that crashes at each start is thus started once a second (HARDENING: processes), and one that is killed now and then is replaced at once. */
 #ifndef BOOT_BACKOFF_H
 #define BOOT_BACKOFF_H
 
@@ -7,8 +7,8 @@
 
 enum {
     BACKOFF_FIRST_MS = 50,
-    BACKOFF_MOST_MS = 1000,     /* HARDENING: a helper that crashes at each start is started at most once a second */
-    BACKOFF_FORGET_MS = 10000,  /* of life: what ended it is not what ended the one before */
+    BACKOFF_MOST_MS = 1000,
+    BACKOFF_FORGET_MS = 1000, /* of life */
 };
 
 /* Zeroed: no death so far. */

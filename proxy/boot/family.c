@@ -206,7 +206,7 @@ void family_dismiss(struct supervisor *s)
 static void describe(char *out, size_t size, int status)
 {
     if (WIFSIGNALED(status))
-        snprintf(out, size, "killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+        snprintf(out, size, "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
     else
         snprintf(out, size, "exited with status %d", WEXITSTATUS(status));
 }

@@ -154,7 +154,8 @@ static void begin_drain(struct supervisor *s)
 
 static bool has_ended(const struct supervisor *s)
 {
-    return s->ending != ENDING_NOT && s->proxy.pid == 0 && s->leaver_count == 0;
+    /* What survives KILL hangs in the kernel: it dies when it can, without us. */
+    return s->ending != ENDING_NOT && s->proxy.pid == 0 && (s->leaver_count == 0 || s->forced > 1);
 }
 
 /* Milliseconds until it is time to be rude; the rudeness when it is. */
@@ -165,6 +166,7 @@ static int end_by_force(struct supervisor *s, struct monotonic_ms now)
     int64_t left = monotonic_since(s->ending_deadline, now);
     if (left > 0)
         return (int)left;
+    s->forced++;
     child_kill(&s->proxy);
     for (unsigned i = 0; i < s->leaver_count; i++)
         kill(s->leavers[i].pid, SIGKILL);
@@ -255,12 +257,12 @@ static void take_messages(struct supervisor *s, struct child *child)
 static void run(struct supervisor *s)
 {
     while (!has_ended(s)) {
-        struct pollfd polled[CHILDREN_MAX + 2] = {{s->signals, POLLIN, 0}, {s->proxy.pid > 0 ? s->proxy.control : -1, POLLIN, 0}};
-        unsigned helpers = s->helper_count;
         struct monotonic_ms now = clock_monotonic();
         int wait = family_tick(s, now), force = end_by_force(s, now);
         if (force >= 0 && (wait < 0 || force < wait))
             wait = force;
+        unsigned helpers = s->helper_count;
+        struct pollfd polled[CHILDREN_MAX + 2] = {{s->signals, POLLIN, 0}, {s->proxy.pid > 0 ? s->proxy.control : -1, POLLIN, 0}};
         for (unsigned i = 0; i < helpers; i++)
             polled[2 + i] = (struct pollfd){s->helpers[i].pid > 0 ? s->helpers[i].control : -1, POLLIN, 0};
         if (poll(polled, 2 + helpers, wait) <= 0)

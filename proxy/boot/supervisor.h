@@ -63,6 +63,7 @@ struct supervisor {
     struct log_files     logs;
     uint32_t             askers[ASKERS_MAX]; /* tickets of RELOAD_REQUESTs that wait for `config` to be taken, or for a reload after it */
     unsigned             asker_count;
+    bool                 is_reloading; /* `config` came by a reload and is not taken yet */
     bool                 reload_again; /* asked while one was under way */
 
     /* processes */
@@ -75,6 +76,7 @@ struct supervisor {
 
     enum ending         ending;
     struct monotonic_ms ending_deadline; /* everybody is killed then */
+    unsigned            forced;          /* how often that was done */
 };
 
 /* family.c */
