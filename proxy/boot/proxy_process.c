@@ -187,6 +187,7 @@ static void drain_tick(struct deadline *deadline)
 {
     struct loop *loop = proxy.control_loop->worker.loop;
     if (has_drained()) {
+        log_info("proxy", "drained");
         loop_stop(loop);
         return;
     }
@@ -371,6 +372,5 @@ void proxy_main(int control, int slab)
         loop_stop(proxy.loops[i].worker.loop);
         pthread_join(proxy.loops[i].thread, NULL);
     }
-    log_info("proxy", "drained");
     exit(EXIT_SUCCESS);
 }
