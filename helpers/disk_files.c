@@ -11,6 +11,9 @@
  */
 #include "helpers/disk_files.h"
 
+#include "base/clock.h"
+#include "base/log.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -21,6 +24,8 @@
 
 enum {
     TARGET_MAX = 8192,
+    READ_RETRIES = 3,                  /* of a file that changes while it is read */
+    COMPLAINT_MS = 1000,               /* at most one line in that time */
     OPEN_RETRIES = 8,                  /* openat2 answers EAGAIN when a rename crossed its way */
     SEQUENTIAL_MIN_BYTES = 256 * 1024, /* larger files get the kernel's larger read-ahead window */
 };
@@ -40,6 +45,7 @@ struct disk_files {
     size_t roots_len;
     uint64_t requests;
     struct open_file open[OPEN_FILES_MAX];
+    struct monotonic_ms complained;
     struct {
         int fd;
         uint64_t offset, length;
@@ -293,13 +299,11 @@ static enum file_status read_piece(struct disk_files *files, struct open_file *f
     return FILE_OK;
 }
 
-static void answer_request(struct disk_files *files, const struct message_file_read *request, struct bytes target, const char *root,
-                           const char *path, struct message_file_answer *answer)
+static void answer_once(struct disk_files *files, const struct message_file_read *request, struct bytes target, const char *root,
+                        const char *path, struct message_file_answer *answer)
 {
     struct open_file *file = NULL;
-    answer->status = is_hidden(path) ? FILE_MISSING : is_allowed_root(files, root) ? FILE_OK : FILE_FORBIDDEN;
-    if (answer->status == FILE_OK)
-        answer->status = find_file(files, request, target, root, path, &file);
+    answer->status = find_file(files, request, target, root, path, &file);
     if (answer->status != FILE_OK)
         return;
     file->used = ++files->requests;
@@ -307,8 +311,33 @@ static void answer_request(struct disk_files *files, const struct message_file_r
     answer->size = file->found.st_size;
     answer->mtime_ns = mtime_ns(&file->found);
     answer->status = read_piece(files, file, request, &answer->bytes_read);
-    if (answer->status != FILE_OK)
+    if (answer->status != FILE_OK) {
+        int error = errno;
         forget(files, file);
+        errno = error;
+    }
+}
+
+/* The status alone does not tell an operator which file, and why. `errno` is of the call that failed. */
+static void complain(struct disk_files *files, const char *root, const char *path)
+{
+    int error = errno;
+    struct monotonic_ms now = clock_monotonic();
+    if (monotonic_since(now, files->complained) < COMPLAINT_MS)
+        return;
+    files->complained = now;
+    log_error("disk", "%s/%s: %s", root, path, strerror(error));
+}
+
+static void answer_request(struct disk_files *files, const struct message_file_read *request, struct bytes target, const char *root,
+                           const char *path, struct message_file_answer *answer)
+{
+    answer->status = is_hidden(path) ? FILE_MISSING : is_allowed_root(files, root) ? FILE_CHANGED : FILE_FORBIDDEN;
+    /* A new reading takes the file as it is now: one that just changed is read again. A later piece is bound to what was read before. */
+    for (int i = 0; answer->status == FILE_CHANGED && i < (request->inode != 0 ? 1 : READ_RETRIES); i++)
+        answer_once(files, request, target, root, path, answer);
+    if (answer->status == FILE_IO_ERROR)
+        complain(files, root, path);
 }
 
 bool disk_files_read(struct disk_files *files, const struct message_file_read *request, struct bytes target,

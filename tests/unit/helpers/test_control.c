@@ -99,7 +99,7 @@ static void send_raw(int socket, const void *at, size_t len, unsigned fd_count)
             (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int) * fd_count)};
         memset(CMSG_DATA(CMSG_FIRSTHDR(&packet)), 0, sizeof(int) * fd_count); /* stdin, several times */
     }
-    cr_assert_eq(sendmsg(socket, &packet, 0), len);
+    cr_assert_eq(sendmsg(socket, &packet, 0), (ssize_t)len);
 }
 
 static void expect_refusal(const void *at, size_t len, unsigned fd_count, enum role self, const char *why)
