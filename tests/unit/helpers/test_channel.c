@@ -1,8 +1,10 @@
+#include "base/clock.h"
 #include "helpers/channel.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -270,6 +272,12 @@ Test(channel, what_a_dead_peer_never_took_is_sent_again_through_another)
     free_pair(&new);
 }
 
+static void spin_for(uint64_t rounds)
+{
+    for (volatile uint64_t spin = rounds; spin > 0; spin--)
+        continue;
+}
+
 /* Answers each question with its number as the status, until the channel ends. */
 static void __attribute__((noreturn)) echo(struct channel *channel)
 {
@@ -281,6 +289,7 @@ static void __attribute__((noreturn)) echo(struct channel *channel)
             struct message_resolved answer = {.request = ((const struct message_resolve *)message.payload)->request};
             if (!channel_send(channel, MESSAGE_RESOLVED, &answer, BYTES_NONE))
                 _exit(2);
+            spin_for(200); /* the next question may come before the ring is found empty, and while it is */
         }
         channel_flush(channel);
         if (event == CHANNEL_BROKEN)
@@ -291,10 +300,14 @@ static void __attribute__((noreturn)) echo(struct channel *channel)
     }
 }
 
+static char *raw; /* the shared memory of the last channel */
+
 static pid_t start_echo(struct channel **proxy)
 {
     struct channel_fds fds;
     cr_assert_eq(channel_make(&fds), 0);
+    raw = mmap(NULL, CHANNEL_RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fds.memory, 0);
+    cr_assert_neq(raw, MAP_FAILED);
     pid_t child = fork();
     if (child == 0) {
         close(fds.bell[0]);
@@ -335,6 +348,31 @@ Test(channel, no_wake_up_is_lost_between_two_processes)
     channel_close(&proxy);
     cr_assert_eq(waitpid(child, &status, 0), child);
     cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+Test(channel, no_wake_up_is_lost_when_a_message_meets_the_falling_asleep, .timeout = 60)
+{
+    struct channel *proxy;
+    struct message message;
+    pid_t child = start_echo(&proxy);
+    const volatile uint32_t *helper_sleeps = (volatile uint32_t *)(raw + TO_HELPER + SLEEPING);
+    int64_t delay = 0;
+    for (uint64_t i = 0; i < 100000; i++) {
+        /* Sent later when the helper was found awake, earlier when it slept: the moment keeps close to its falling asleep. */
+        spin_for(delay);
+        delay = *helper_sleeps ? delay - (delay > 0) : delay + 1;
+        send_name(proxy, i, BYTES("name.example"));
+        channel_flush(proxy);
+        struct monotonic_ms start = clock_monotonic();
+        for (unsigned looks = 1; channel_receive_awake(proxy, &message) != CHANNEL_MESSAGE; looks++) {
+            if (looks % 1024 == 0) {
+                cr_assert_lt(monotonic_since(clock_monotonic(), start), 5000, "a wake-up was lost");
+                sched_yield();
+            }
+        }
+    }
+    channel_close(&proxy);
+    cr_assert_eq(waitpid(child, NULL, 0), child);
 }
 
 Test(channel, a_peer_killed_in_mid_stream_leaves_whole_messages_only)
