@@ -211,7 +211,10 @@ static void looked_up(struct files_fetch *files)
     switch (answer->status) {
     case FILE_OK:
         files->file = *answer;
-        serve(files);
+        if (files->phase == FILES_LOOKUP)
+            serve(files);
+        else /* a file is no directory */
+            say_plainly(files, 404, BYTES("Not Found"));
         break;
     case FILE_IS_DIRECTORY:
         if (asked_for_directory)
@@ -245,6 +248,8 @@ static void piece_read(struct files_fetch *files)
         return;
     }
     fill_commit(fetch->fill, 0);
+    if (answer->status != FILE_IO_ERROR)
+        fetch->fault = "the file changed while it was read";
     fetch_fail(fetch, answer->status == FILE_IO_ERROR ? ERROR_DISK : ERROR_ORIGIN_TRUNCATED);
 }
 
