@@ -42,7 +42,7 @@ static inline char flood_byte(size_t at)
     return (char)('a' + at * 7 % 26 + at / 4096 % 3);
 }
 
-static bool script_expect(struct script *script, const struct op *op)
+static inline bool script_expect(struct script *script, const struct op *op)
 {
     char *got = malloc(op->len);
     size_t used = 0;
@@ -56,7 +56,7 @@ static bool script_expect(struct script *script, const struct op *op)
     return same;
 }
 
-static bool script_send(struct script *script, const char *text, size_t len)
+static inline bool script_send(struct script *script, const char *text, size_t len)
 {
     for (size_t used = 0; used < len;) {
         ssize_t count = send(script->fd, text + used, len - used, MSG_NOSIGNAL);
@@ -67,7 +67,7 @@ static bool script_send(struct script *script, const char *text, size_t len)
     return true;
 }
 
-static bool script_flood(struct script *script, size_t bytes)
+static inline bool script_flood(struct script *script, size_t bytes)
 {
     char piece[4096];
     for (size_t at = 0; at < bytes;) {
@@ -81,7 +81,7 @@ static bool script_flood(struct script *script, size_t bytes)
     return true;
 }
 
-static bool script_step(struct script *script, const struct op *op)
+static inline bool script_step(struct script *script, const struct op *op)
 {
     static const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
     char byte;
@@ -113,7 +113,7 @@ static bool script_step(struct script *script, const struct op *op)
     return false;
 }
 
-static void *script_run(void *context)
+static inline void *script_run(void *context)
 {
     struct script *script = context;
     const struct op *op = script->ops;
@@ -124,7 +124,7 @@ static void *script_run(void *context)
     return NULL;
 }
 
-static void script_listen(struct script *script)
+static inline void script_listen(struct script *script)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof(address);
@@ -135,13 +135,13 @@ static void script_listen(struct script *script)
     script->port = ntohs(address.sin_port);
 }
 
-static void script_start(struct script *script, const struct op *ops)
+static inline void script_start(struct script *script, const struct op *ops)
 {
     script->ops = ops;
     cr_assert_eq(pthread_create(&script->thread, NULL, script_run, script), 0);
 }
 
-static void script_finish(struct script *script)
+static inline void script_finish(struct script *script)
 {
     pthread_join(script->thread, NULL);
     cr_assert_str_empty(script->fault);
@@ -182,14 +182,14 @@ struct exchange {
     char unread[64];
 };
 
-static void bench_timeout(struct deadline *deadline)
+static inline void bench_timeout(struct deadline *deadline)
 {
     (void)deadline;
     cr_assert_fail("nothing happened for too long");
 }
 
 /* `site`: more of the site, in YAML's flow style, each with its comma; `%u` is the port. */
-static void bench_start(const char *origins, uint16_t port, const char *more)
+static inline void bench_start(const char *origins, uint16_t port, const char *more)
 {
     char urls[512], yaml[1024];
     snprintf(urls, sizeof(urls), origins, port, port, port);
@@ -209,7 +209,7 @@ static void bench_start(const char *origins, uint16_t port, const char *more)
 }
 
 /* Whatever went on has to be over: nothing may be left behind. */
-static void bench_stop(void)
+static inline void bench_stop(void)
 {
     struct origin_stats stats;
     if (bench.origin) {
@@ -231,12 +231,12 @@ static void bench_stop(void)
     arena_free(&bench.arena);
 }
 
-static uint64_t bench_count(enum counter counter)
+static inline uint64_t bench_count(enum counter counter)
 {
     return atomic_load(&bench.counters->value[counter]);
 }
 
-static void exchange_drain(struct exchange *exchange)
+static inline void exchange_drain(struct exchange *exchange)
 {
     struct iovec iov[8];
     for (;;) {
@@ -266,7 +266,7 @@ static void exchange_drain(struct exchange *exchange)
     }
 }
 
-static void exchange_step(struct exchange *exchange)
+static inline void exchange_step(struct exchange *exchange)
 {
     struct response_view view;
     if (!exchange->head_ready && !exchange->read_over) {
@@ -288,12 +288,12 @@ static void exchange_step(struct exchange *exchange)
         exchange_drain(exchange);
 }
 
-static void exchange_mail(struct mail *mail)
+static inline void exchange_mail(struct mail *mail)
 {
     exchange_step(LIST_OWNER(mail, struct exchange, mail));
 }
 
-static void exchange_interim(void *context, unsigned status, const struct headers *fields)
+static inline void exchange_interim(void *context, unsigned status, const struct headers *fields)
 {
     struct exchange *exchange = context;
     (void)fields;
@@ -301,14 +301,14 @@ static void exchange_interim(void *context, unsigned status, const struct header
     exchange->interim_status = status;
 }
 
-static void exchange_upgraded(void *context, const struct fetch_upgrade *upgrade)
+static inline void exchange_upgraded(void *context, const struct fetch_upgrade *upgrade)
 {
     struct exchange *exchange = context;
     exchange->upgraded = upgrade->connection;
     snprintf(exchange->unread, sizeof(exchange->unread), "%.*s", BYTES_FMT(upgrade->unread));
 }
 
-static void exchange_ended(void *context, enum error error, struct bytes origin)
+static inline void exchange_ended(void *context, enum error error, struct bytes origin)
 {
     struct exchange *exchange = context;
     exchange->fetch = NULL;
@@ -318,7 +318,7 @@ static void exchange_ended(void *context, enum error error, struct bytes origin)
 }
 
 /* `fields`: lines with their CRLF. */
-static struct exchange *exchange_start(const char *method, const char *path, const char *fields, struct upload *upload)
+static inline struct exchange *exchange_start(const char *method, const char *path, const char *fields, struct upload *upload)
 {
     struct exchange *exchange = calloc(1, sizeof(*exchange));
     const struct fetch_events events = {exchange, exchange_interim, exchange_upgraded, exchange_ended};
@@ -366,14 +366,14 @@ static struct exchange *exchange_start(const char *method, const char *path, con
 static bool (*bench_until)(void *context);
 static void *bench_context;
 
-static void bench_look(void *context)
+static inline void bench_look(void *context)
 {
     (void)context;
     if (bench_until && bench_until(bench_context))
         loop_stop(bench.loop);
 }
 
-static void bench_run_until(bool (*until)(void *), void *context)
+static inline void bench_run_until(bool (*until)(void *), void *context)
 {
     static bool hooked;
     if (!hooked)
@@ -387,23 +387,23 @@ static void bench_run_until(bool (*until)(void *), void *context)
     deadline_clear(&bench.watchdog);
 }
 
-static bool exchange_is_over(void *context)
+static inline bool exchange_is_over(void *context)
 {
     struct exchange *exchange = context;
     return exchange->ended && exchange->read_over;
 }
 
-static bool exchange_has_head(void *context)
+static inline bool exchange_has_head(void *context)
 {
     return ((struct exchange *)context)->head_ready;
 }
 
-static void exchange_finish(struct exchange *exchange)
+static inline void exchange_finish(struct exchange *exchange)
 {
     bench_run_until(exchange_is_over, exchange);
 }
 
-static void exchange_free(struct exchange *exchange)
+static inline void exchange_free(struct exchange *exchange)
 {
     reader_close(&exchange->reader);
     cr_assert_not(mail_is_posted(&exchange->mail));
@@ -411,7 +411,7 @@ static void exchange_free(struct exchange *exchange)
     free(exchange);
 }
 
-static void expect_body(const struct exchange *exchange, const char *body)
+static inline void expect_body(const struct exchange *exchange, const char *body)
 {
     cr_assert_eq(exchange->error, ERROR_OK, "%s", error_text(exchange->error));
     cr_assert_not(exchange->truncated);
@@ -419,7 +419,7 @@ static void expect_body(const struct exchange *exchange, const char *body)
     cr_assert(memcmp(exchange->body ? exchange->body : "", body, exchange->body_len) == 0);
 }
 
-static void expect_flood(const struct exchange *exchange, size_t bytes)
+static inline void expect_flood(const struct exchange *exchange, size_t bytes)
 {
     cr_assert_eq(exchange->body_len, bytes);
     for (size_t i = 0; i < bytes; i++)
