@@ -229,7 +229,7 @@ static ssize_t send_response(struct h1_client *client, const struct response_hea
 {
     struct h1_exchange *exchange = client->exchange;
     size_t taken = 0;
-    assert(exchange->head_sent != (head != NULL));
+    assert(exchange->head_sent != (head != NULL) && !exchange->last_sent);
     for (;;) {
         struct plan plan;
         make_plan(&plan, client, head, &offer, last);

@@ -81,7 +81,7 @@ static inline void turn_until_at(bool (*is_done)(void), int line)
     wire_is_done = is_done;
     wire_until = monotonic_add(clock_monotonic(), PATIENCE_MS);
     loop_run(loop);
-    cr_assert(!wire_timed_out, "waited in vain in line %d; got so far:\n%.2000s\nlog:\n%.2000s", line, wire.got, fake_log);
+    cr_assert(!wire_timed_out, "waited in vain in line %d by %zu; got so far:\n%.2000s\nlog:\n%.2000s", line, wire.piece, wire.got, fake_log);
 }
 #define turn_until(is_done) turn_until_at(is_done, __LINE__)
 
