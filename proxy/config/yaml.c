@@ -88,10 +88,43 @@ static bool text_is_clean(struct report *report)
     return false;
 }
 
+/* libfyaml 0.7 takes time squared for empty lines in a block scalar: a megabyte of them would take a quarter of an hour. */
+static bool has_short_gaps(struct report *report)
+{
+    size_t gap = 0;
+
+    for (size_t i = 0; i < report->text.len; i++) {
+        char c = report->text.at[i];
+        gap = c == '\n' ? gap + 1 : c == ' ' || c == '\t' || c == '\r' ? gap : 0;
+        if (gap > YAML_EMPTY_LINES_MAX) {
+            report_error(report, (struct place){i, 0}, "more than %d empty lines in a row", YAML_EMPTY_LINES_MAX);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool scalar_is_null(struct bytes text, enum fy_scalar_style style)
 {
     return style == FYSS_PLAIN && (text.len == 0 || bytes_equal(text, BYTES("~")) || bytes_equal(text, BYTES("null")) ||
                                    bytes_equal(text, BYTES("Null")) || bytes_equal(text, BYTES("NULL")));
+}
+
+static bool refuse(struct builder *builder, struct place place, const char *what, const char *hint)
+{
+    report_error(builder->report, place, "%s", what);
+    report_hint(builder->report, "%s", hint);
+    return false;
+}
+
+/* libfyaml 0.7 loses memory when it unescapes more than four quotes in a row in a single-quoted scalar. */
+static bool has_run_of_quotes(struct bytes source)
+{
+    size_t run = 0;
+
+    for (size_t i = 1; i + 1 < source.len && run < 8; i++)
+        run = source.at[i] == '\'' ? run + 1 : 0;
+    return run == 8;
 }
 
 static struct yaml_node *node_new(struct builder *builder, enum yaml_kind kind, struct place place)
@@ -116,9 +149,13 @@ static struct yaml_node *scalar_new(struct builder *builder, struct fy_event *ev
     bool quoted = style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED;
     /* A quoted scalar's marks are inside its quotes. */
     size_t from = start->input_pos - (quoted && start->input_pos > 0), to = end->input_pos + quoted, length = 0;
-    const char *text = fy_token_get_text(token, &length);
 
     struct yaml_node *node = node_new(builder, YAML_SCALAR, (struct place){from, to > from ? to - from : 0});
+    if (style == FYSS_SINGLE_QUOTED && has_run_of_quotes(bytes_from(builder->report->text.at + from, to - from))) {
+        refuse(builder, node->place, "so many quotes in a row are not supported", "write the value in double quotes");
+        return node;
+    }
+    const char *text = fy_token_get_text(token, &length);
     node->text = arena_copy(builder->report->arena, bytes_from(text ? text : "", text ? length : 0));
     if (scalar_is_null(node->text, style))
         node->kind = YAML_NULL;
@@ -126,13 +163,6 @@ static struct yaml_node *scalar_new(struct builder *builder, struct fy_event *ev
     if (find_unclean(node->text) < node->text.len)
         report_error(builder->report, node->place, "this text holds a control character");
     return node;
-}
-
-static bool refuse(struct builder *builder, struct place place, const char *what, const char *hint)
-{
-    report_error(builder->report, place, "%s", what);
-    report_hint(builder->report, "%s", hint);
-    return false;
 }
 
 /* Hangs the node under the innermost open collection. */
@@ -295,7 +325,7 @@ struct yaml_node *yaml_parse(struct report *report)
     struct builder builder = {.report = report};
     struct fy_diag_cfg diag_cfg;
 
-    if (!text_is_clean(report))
+    if (!text_is_clean(report) || !has_short_gaps(report))
         return NULL;
     fy_diag_cfg_default(&diag_cfg);
     diag_cfg.fp = NULL;

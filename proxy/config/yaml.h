@@ -20,8 +20,8 @@ struct yaml_node {
     unsigned count;
 };
 
-/* The settings need 4. */
-enum { YAML_DEPTH_MAX = 16 };
+/* The settings need a depth of 4. */
+enum { YAML_DEPTH_MAX = 16, YAML_EMPTY_LINES_MAX = 256 };
 
 #define YAML_FOR_EACH(child, parent) for (const struct yaml_node *child = (parent)->first; child; child = child->next)
 

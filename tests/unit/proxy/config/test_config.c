@@ -11,8 +11,8 @@
 /* Everything written to `errors` is in *findings (malloc'ed). */
 static struct config *parse(struct bytes text, char **findings)
 {
-    size_t         length;
-    FILE          *errors = open_memstream(findings, &length);
+    size_t length;
+    FILE *errors = open_memstream(findings, &length);
     struct config *config = config_parse(BYTES("t.yaml"), text, errors);
 
     fclose(errors);
@@ -21,7 +21,7 @@ static struct config *parse(struct bytes text, char **findings)
 
 static struct config *parse_good(const char *text)
 {
-    char          *findings;
+    char *findings;
     struct config *config = parse(bytes_from_string(text), &findings);
 
     cr_assert(config, "refused:\n%s\n%s", text, findings);
@@ -32,16 +32,16 @@ static struct config *parse_good(const char *text)
 
 static char *print(const struct config *config)
 {
-    char  *text;
+    char *text;
     size_t length;
-    FILE  *out = open_memstream(&text, &length);
+    FILE *out = open_memstream(&text, &length);
 
     config_print(config, out);
     fclose(out);
     return text;
 }
 
-#define assert_text(actual, expected) \
+#define assert_text(actual, expected)                                                                                                      \
     cr_assert(bytes_equal(actual, bytes_from_string(expected)), "is \"%.*s\", not \"%s\"", BYTES_FMT(actual), expected)
 
 Test(config, defaults_are_those_of_the_reference)
@@ -82,10 +82,10 @@ Test(config, defaults_are_those_of_the_reference)
 
 Test(config, defaults_of_a_site)
 {
-    struct config            *config = parse_good(SITE);
+    struct config *config = parse_good(SITE);
     const struct config_site *site = config->sites;
-    struct sockaddr_in        local = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct sockaddr_in        other = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x0a000001)};
+    struct sockaddr_in local = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in other = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x0a000001)};
 
     cr_assert_eq(config->site_count, 1);
     cr_assert_eq(site->host_count, 1);
@@ -144,7 +144,7 @@ static const char everything[] = "workers: 3\n"
 
 Test(config, every_setting_reaches_its_field)
 {
-    struct config            *config = parse_good(everything);
+    struct config *config = parse_good(everything);
     const struct config_site *site = config->sites;
 
     cr_assert_eq(config->workers, 3);
@@ -231,9 +231,9 @@ Test(config, an_effective_configuration_parses_back_to_itself)
 
     for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         struct config *first = parse_good(texts[i]);
-        char          *once = print(first);
+        char *once = print(first);
         struct config *second = parse_good(once);
-        char          *twice = print(second);
+        char *twice = print(second);
         cr_assert_str_eq(once, twice);
         cr_assert_eq(first->workers, second->workers);
         cr_assert_eq(first->cache_object_max_bytes, second->cache_object_max_bytes);
@@ -276,10 +276,11 @@ static const struct {
                                   "    cache.memory: 1GiB\n"
                                   "    ^~~~~~~~~~~~\n"
                                   "    hint: write \"cache: {memory: …}\"\n"},
-    {"cache:\n  memory: 256\n" SITE, "t.yaml:2:11: error: cache.memory: \"256\" has no unit\n"
-                                     "      memory: 256\n"
-                                     "              ^~~\n"
-                                     "    hint: write \"256MiB\"; units are B, KiB, MiB, GiB, TiB (powers of 1024) and KB, MB, GB, TB (powers of 1000)\n"},
+    {"cache:\n  memory: 256\n" SITE,
+     "t.yaml:2:11: error: cache.memory: \"256\" has no unit\n"
+     "      memory: 256\n"
+     "              ^~~\n"
+     "    hint: write \"256MiB\"; units are B, KiB, MiB, GiB, TiB (powers of 1024) and KB, MB, GB, TB (powers of 1000)\n"},
     {"timeouts: {header: 10}\n" SITE, "t.yaml:1:20: error: timeouts.header: \"10\" has no unit\n"
                                       "    timeouts: {header: 10}\n"
                                       "                       ^~\n"
@@ -375,13 +376,14 @@ static const struct {
      "t.yaml:4:14: error: host \"a\" is already on line 2; a host belongs to one site\n"
      "    - hosts: [b, A]\n"
      "                 ^\n"},
-    {"sites:\n- hosts: a\n  origin: http://x/app\n",
-     "t.yaml:3:11: error: origin: \"http://x/app\" has a path; an origin is a host and a port, and the path of each request is passed on as it is\n"
-     "      origin: http://x/app\n"
-     "              ^~~~~~~~~~~~\n"},
-    {"sites:\n- hosts: a\n  origin: https://x\n", "t.yaml:3:11: error: origin: \"https://x\" uses https, which is not supported by this version\n"
-                                                  "      origin: https://x\n"
-                                                  "              ^~~~~~~~~\n"},
+    {"sites:\n- hosts: a\n  origin: http://x/app\n", "t.yaml:3:11: error: origin: \"http://x/app\" has a path; an origin is a host and a "
+                                                     "port, and the path of each request is passed on as it is\n"
+                                                     "      origin: http://x/app\n"
+                                                     "              ^~~~~~~~~~~~\n"},
+    {"sites:\n- hosts: a\n  origin: https://x\n",
+     "t.yaml:3:11: error: origin: \"https://x\" uses https, which is not supported by this version\n"
+     "      origin: https://x\n"
+     "              ^~~~~~~~~\n"},
     {"sites:\n- hosts: a\n  origin: 127.0.0.1:3000\n",
      "t.yaml:3:11: error: origin: \"127.0.0.1:3000\" is not an origin: write \"http://host:port\" or \"files:/directory\"\n"
      "      origin: 127.0.0.1:3000\n"
@@ -412,8 +414,8 @@ static const struct {
                                  "    ^\n"
                                  "    hint: indent with spaces\n"},
     {"workers: 1\nlisten: [1\n", "t.yaml:2:9: error: flow sequence without a closing bracket\n"
-                                  "    listen: [1\n"
-                                  "            ^\n"},
+                                 "    listen: [1\n"
+                                 "            ^\n"},
     {"[[[[[[[[[[[[[[[[[[[[", "t.yaml:1:17: error: nested too deep\n"
                              "    [[[[[[[[[[[[[[[[[[[[\n"
                              "                    ^\n"
@@ -421,6 +423,10 @@ static const struct {
     {"user: \"\\e[31m\"\n" SITE, "t.yaml:1:7: error: this text holds a control character\n"
                                  "    user: \"\\e[31m\"\n"
                                  "          ^~~~~~~~\n"},
+    {"user: 'a''''''''''b'\n" SITE, "t.yaml:1:7: error: so many quotes in a row are not supported\n"
+                                    "    user: 'a''''''''''b'\n"
+                                    "          ^~~~~~~~~~~~~~\n"
+                                    "    hint: write the value in double quotes\n"},
     {"# \xc3\xa9\n\xc3\xa9: \xff\n", "t.yaml:2:4: error: not UTF-8: byte 0xff\n"
                                      "    \xc3\xa9: ?\n"
                                      "       ^\n"
@@ -433,7 +439,7 @@ static const struct {
 Test(config, each_mistake_is_located_and_explained)
 {
     for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        char          *findings;
+        char *findings;
         struct config *config = parse(bytes_from_string(wrong[i].text), &findings);
         cr_expect_null(config, "accepted: %s", wrong[i].text);
         cr_expect_str_eq(findings, wrong[i].findings, "%s\nis said to be\n%s\ninstead of\n%s", wrong[i].text, findings, wrong[i].findings);
@@ -444,11 +450,11 @@ Test(config, each_mistake_is_located_and_explained)
 
 Test(config, all_mistakes_are_reported_at_once_in_the_order_of_the_text)
 {
-    char          *findings;
-    struct config *config = parse(BYTES("workers: x\nlisten: [8080, 8080]\nsites:\n- {hosts: a, origin: ftp://x}\n- {hosts: a, origin: http://x}\n"),
-                                  &findings);
-    const char    *places[] = {"t.yaml:1:10:", "t.yaml:2:16:", "t.yaml:4:22:", "t.yaml:5:11:"};
-    const char    *at = findings;
+    char *findings;
+    struct config *config = parse(
+        BYTES("workers: x\nlisten: [8080, 8080]\nsites:\n- {hosts: a, origin: ftp://x}\n- {hosts: a, origin: http://x}\n"), &findings);
+    const char *places[] = {"t.yaml:1:10:", "t.yaml:2:16:", "t.yaml:4:22:", "t.yaml:5:11:"};
+    const char *at = findings;
 
     cr_assert_null(config);
     for (unsigned i = 0; i < 4; i++) {
@@ -460,7 +466,7 @@ Test(config, all_mistakes_are_reported_at_once_in_the_order_of_the_text)
 
 Test(config, a_warning_does_not_refuse)
 {
-    char          *findings;
+    char *findings;
     struct config *config = parse(BYTES("cache: {memory: 8MiB, object_max: 4MiB}\n" SITE), &findings);
 
     cr_assert(config);
@@ -474,8 +480,8 @@ Test(config, a_warning_does_not_refuse)
 
 Test(config, a_flood_of_mistakes_is_cut)
 {
-    size_t         size = 500 * 1024;
-    char          *text = malloc(size), *findings;
+    size_t size = 500 * 1024;
+    char *text = malloc(size), *findings;
     struct config *config;
 
     for (size_t i = 0; i < size; i++)
@@ -490,8 +496,8 @@ Test(config, a_flood_of_mistakes_is_cut)
 
 Test(config, an_oversized_text_is_refused)
 {
-    size_t         size = 1024 * 1024 + 1;
-    char          *text = malloc(size), *findings;
+    size_t size = 1024 * 1024 + 1;
+    char *text = malloc(size), *findings;
     struct config *config;
 
     memset(text, '#', size);
@@ -504,7 +510,7 @@ Test(config, an_oversized_text_is_refused)
 
 Test(config, nul_bytes_are_refused)
 {
-    char          *findings;
+    char *findings;
     struct config *config = parse(BYTES(SITE "workers: 1\0\n"), &findings);
 
     cr_assert_null(config);
@@ -517,10 +523,10 @@ Test(config, nul_bytes_are_refused)
 
 Test(config, a_file_that_cannot_be_read_is_an_error_like_the_others)
 {
-    char          *findings;
-    size_t         length;
-    FILE          *errors = open_memstream(&findings, &length);
-    struct bytes   text = BYTES("x");
+    char *findings;
+    size_t length;
+    FILE *errors = open_memstream(&findings, &length);
+    struct bytes text = BYTES("x");
     struct config *config = config_load("/nonexistent/outrigger.yaml", errors, &text);
 
     fclose(errors);
@@ -532,9 +538,9 @@ Test(config, a_file_that_cannot_be_read_is_an_error_like_the_others)
 
 Test(config, a_file_is_loaded_and_its_text_handed_back)
 {
-    char           path[] = "/tmp/test_config_XXXXXX";
-    int            fd = mkstemp(path);
-    struct bytes   text;
+    char path[] = "/tmp/test_config_XXXXXX";
+    int fd = mkstemp(path);
+    struct bytes text;
     struct config *config;
 
     cr_assert_eq(write(fd, SITE, strlen(SITE)), (ssize_t)strlen(SITE));
@@ -550,10 +556,10 @@ Test(config, a_file_is_loaded_and_its_text_handed_back)
 
 Test(config, a_command_line_becomes_a_configuration)
 {
-    const char    *origins[] = {"http://127.0.0.1:3000", "http://[::1]:3000"}, *listens[] = {":8080", "[::1]:8080"};
-    struct arena   arena;
+    const char *origins[] = {"http://127.0.0.1:3000", "http://[::1]:3000"}, *listens[] = {":8080", "[::1]:8080"};
+    struct arena arena;
     struct config *config;
-    char          *findings;
+    char *findings;
 
     arena_init(&arena);
     config = parse(config_synthesise(&arena, origins, 2, listens, 2, NULL), &findings);
