@@ -1,6 +1,8 @@
 /* See h1_target.h. */
 #include "proxy/client/h1_target.h"
 
+enum { HOST_MAX_BYTES = 255 }; /* RFC 1035 §2.3.4 */
+
 static bool is_alphanumeric(char c)
 {
     char lower = byte_lower(c);
@@ -46,6 +48,8 @@ static enum error split_absolute(struct request_head *head)
             end++;
         head->authority = bytes_from(rest.at, end);
         split_query(head, bytes_after(rest, end));
+        if (end == rest.len && head->method == METHOD_OPTIONS)
+            head->path = BYTES("*"); /* RFC 9112 §3.2.4 */
         return h1_authority_is_valid(head->authority) ? ERROR_OK : ERROR_BAD_TARGET;
     }
     return ERROR_BAD_TARGET;
@@ -92,7 +96,7 @@ bool h1_authority_is_valid(struct bytes authority)
         while (i < authority.len && (is_alphanumeric(authority.at[i]) || bytes_find(BYTES("-._~"), authority.at[i]) < 4))
             i++;
     }
-    if (i == 0)
+    if (i == 0 || i > HOST_MAX_BYTES)
         return false;
     return i == authority.len || (authority.at[i] == ':' && is_port(bytes_after(authority, i + 1)));
 }
