@@ -200,9 +200,9 @@ static unsigned wants_of(const struct h1_client *client)
     case H1_FLUSH:
         return WANT_WRITE;
     case H1_IDLE: /* with input held it is about to be resumed, and an end of file must not overtake that */
-        return (client->held ? WANT_NOTHING : WANT_READ) | (client->out ? WANT_WRITE : WANT_NOTHING);
+        return (client->held || client->ended ? WANT_NOTHING : WANT_READ) | (client->out ? WANT_WRITE : WANT_NOTHING);
     default:
-        return WANT_READ | (client->out ? WANT_WRITE : WANT_NOTHING);
+        return (client->ended ? WANT_NOTHING : WANT_READ) | (client->out ? WANT_WRITE : WANT_NOTHING);
     }
 }
 
@@ -441,6 +441,10 @@ static void read_head(struct h1_client *client)
     ssize_t got = connection_read(client->connection, buffer, H1_HEAD_READ_BYTES);
     if (got == CONNECTION_AGAIN)
         return;
+    if (got == CONNECTION_EOF && client->out) {
+        client->ended = true;
+        return;
+    }
     if (got <= 0) { /* an end before a whole head is no request */
         client_close(client);
         return;
@@ -521,6 +525,8 @@ static void on_writable(void *owner)
     h1_enter(client);
     if (!h1_flush(client)) {
         h1_give_up(client, ERROR_CLIENT_CLOSED);
+    } else if (!client->out && client->ended) {
+        client_close(client);
     } else if (!client->out && client->state == H1_FLUSH) {
         go_on(client);
     } else if (!client->out && client->state == H1_REQUEST && client->exchange->waits) {

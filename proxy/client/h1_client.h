@@ -65,6 +65,7 @@ struct h1_client {
     bool    lingers; /* when it closes: more may be coming */
     bool    gone;   /* writing failed */
     bool    moved;  /* something was written since the deadline was set */
+    bool    ended;  /* the client's FIN came while answers waited in `out`: closes when they are written */
     uint32_t lingered_bytes;
 };
 
