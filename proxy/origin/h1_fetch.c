@@ -1,7 +1,8 @@
 /* A fetch from an http:// origin: HTTP/1.1 over a kept or a new connection (RFC 9112).
  *
  * Phases: H1_RESOLVING → H1_CONNECTING → H1_HEAD_DUE (the request goes out and the answer is awaited, both at once) → H1_BODY_DUE → over.
- *         A kept connection skips the first two; one that turns out dead goes back to them, once.
+ *         A kept connection skips the first two; one that turns out dead goes back to them, once. An upload may go on into H1_BODY_DUE: an
+ *         origin may begin to answer before it has read everything.
  * The body's bytes are read straight into the fill's room; chunks are decoded in place there. What came with the head is copied. While the fill has no room
  * nothing is read: the origin waits as long as the slowest client.
  */
@@ -141,10 +142,21 @@ static void bad_response(struct h1_fetch *h1)
     fetch_fail(h1->fetch, ERROR_ORIGIN_BAD_RESPONSE);
 }
 
+/* The head of the request, or its upload as long as there is one. */
+static bool waits_to_send(const struct h1_fetch *h1)
+{
+    return h1->sending == H1_SEND_BLOCKED && (h1->phase == H1_HEAD_DUE || h1->fetch->upload);
+}
+
+static void want_events(struct h1_fetch *h1)
+{
+    connection_want(h1->upstream->connection, (h1->paused ? WANT_NOTHING : WANT_READ) | (waits_to_send(h1) ? WANT_WRITE : WANT_NOTHING));
+}
+
 static void pause_reading(struct h1_fetch *h1)
 {
     h1->paused = true;
-    connection_want(h1->upstream->connection, WANT_NOTHING);
+    want_events(h1);
     deadline_clear(&h1->fetch->deadline);
 }
 
@@ -203,7 +215,7 @@ static void take_body(struct h1_fetch *h1, struct bytes body)
 {
     bool goes_on = h1->response.framing == H1_CHUNKED ? take_chunked(h1, body) : take_plain(h1, body);
     if (goes_on) {
-        connection_want(h1->upstream->connection, WANT_READ);
+        want_events(h1);
         set_deadline(h1, h1->fetch->origin->site->between_bytes_timeout_ms);
     }
 }
@@ -213,8 +225,10 @@ static void deliver_final_head(struct h1_fetch *h1, struct bytes rest)
     struct fetch *fetch = h1->fetch;
     struct h1_response *response = &h1->response;
     histogram_add(&counters_of(h1)->origin_first_byte, now_us() - h1->sent_us);
-    /* Answered before the body was sent: no more of it is, and `sending` keeps the connection from being used again. */
-    leave_upload(fetch);
+    /* Answered before the body was sent: `sending` keeps the connection from being used again. RFC 9112 §9.5: an error stops the body; any other answer
+     * may depend on the rest of it. */
+    if (response->status >= 400)
+        leave_upload(fetch);
     health_succeed(&fetch->backend->health);
     h1->phase = H1_BODY_DUE;
     h1->left = response->framing == H1_LENGTH ? response->length : 0;
@@ -439,17 +453,34 @@ static void upload_ready(void *context)
     fetch_unhold(fetch);
 }
 
+/* How the sending goes, while the body of the response comes already: either direction keeps the exchange alive. */
+static void sent_behind_head(struct h1_fetch *h1, bool has_moved)
+{
+    struct fetch *fetch = h1->fetch;
+    if (h1->sending == H1_UPLOAD_FAILED) {
+        fetch_fail(fetch, fetch->upload->error ? fetch->upload->error : ERROR_CLIENT_CLOSED);
+        return;
+    }
+    if (h1->sending == H1_SENT || h1->sending == H1_SEND_BROKEN) /* an origin may stop reading and answer nevertheless */
+        leave_upload(fetch);
+    if (has_moved && !h1->paused)
+        set_deadline(h1, fetch->origin->site->between_bytes_timeout_ms);
+}
+
 static void send_request(struct h1_fetch *h1)
 {
     struct fetch *fetch = h1->fetch;
-    struct connection *connection = h1->upstream->connection;
     const struct config_site *site = fetch->origin->site;
     uint64_t sent_before = h1->request.sent_bytes;
     h1->in_send = true;
-    h1->sending = h1_request_send(&h1->request, connection, fetch->upload);
+    h1->sending = h1_request_send(&h1->request, h1->upstream->connection, fetch->upload);
     h1->in_send = false;
     counter_add(counters_of(h1), COUNTER_ORIGIN_BYTES_SENT, h1->request.sent_bytes - sent_before);
-    connection_want(connection, h1->sending == H1_SEND_BLOCKED ? WANT_READ | WANT_WRITE : WANT_READ);
+    want_events(h1);
+    if (h1->phase == H1_BODY_DUE) {
+        sent_behind_head(h1, h1->request.sent_bytes > sent_before);
+        return;
+    }
     switch (h1->sending) {
     case H1_SENT:
         leave_upload(fetch);
