@@ -1,5 +1,7 @@
 """Fixtures: one accelerator, origin or name server a test, ended with it."""
+import itertools
 import os
+import re
 import sys
 
 import pytest
@@ -55,3 +57,31 @@ def make_outrigger(tmp_path):
 def outrigger(make_outrigger, origin):
     """One in front of `origin`, with the defaults."""
     return make_outrigger(origin=origin.url)
+
+
+@pytest.fixture(scope="module")
+def back():
+    """The origin of `proxy`: one for the whole module."""
+    origin = Origin()
+    yield origin
+    origin.stop()
+
+
+@pytest.fixture(scope="module")
+def proxy(back, tmp_path_factory):
+    """One accelerator with the defaults, in front of `back`, for the whole module: for tests that keep to paths of their own."""
+    outrigger = Outrigger(tmp_path_factory.mktemp("outrigger"), origin=back.url)
+    process = outrigger.children("proxy")
+    yield outrigger
+    survivors = outrigger.children("proxy")
+    outrigger.stop()
+    assert survivors == process, outrigger.output_text() + outrigger.errors()
+
+
+numbers = itertools.count(1)
+
+
+@pytest.fixture
+def path(request):
+    """A path that no other test uses."""
+    return f"/{next(numbers)}-{re.sub('[^a-z0-9]+', '-', request.node.originalname.lower())}"

@@ -1,5 +1,6 @@
 """A client on a bare socket: sends exactly the bytes it is given, and reads responses by the book (RFC 9112 §6)."""
 import socket
+import struct
 
 
 class Response:
@@ -44,6 +45,11 @@ class Connection:
         self.close()
 
     def close(self):
+        self.socket.close()
+
+    def reset(self):
+        """Ends the connection so that the peer learns of it at once (RST), in both directions."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
     def send(self, data):

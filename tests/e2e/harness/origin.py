@@ -17,6 +17,9 @@ class Request:
         values = [v for n, v in self.fields if n.lower() == name.lower()]
         return ", ".join(values) if values else default
 
+    def names(self):
+        return {n.lower() for n, _ in self.fields}
+
     def send(self, data):
         self.connection.send(data)
 
