@@ -143,6 +143,7 @@ static struct extent tail_extent(const struct fill *fill, size_t *used)
 {
     const struct object *object = fill->object;
     struct extent none = {0, 0};
+    *used = 0;
     if (object->body == NULL) {
         *used = record_front_bytes(object_record(fill->cache, object)) + fill->written;
         return object->record;

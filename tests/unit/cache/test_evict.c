@@ -1,0 +1,162 @@
+/* Eviction: who goes, who stays, and that every byte is accounted for. */
+#include "cache_rig.h"
+
+static struct rig rig;
+
+static void setup(void)
+{
+    rig = rig_new(RIG_MIB, RIG_MIB, 4);
+}
+
+static void teardown(void)
+{
+    rig_free(&rig);
+}
+
+TestSuite(evict, .init = setup, .fini = teardown);
+
+static const char *path_of(const char *prefix, unsigned number)
+{
+    return arena_string(&rig.arena, arena_printf(&rig.arena, "/%s/%u", prefix, number));
+}
+
+static bool is_stored(const char *path)
+{
+    struct ask ask;
+    bool hit = ask_get(&rig, &ask, path) == LOOKUP_HIT;
+    if (!hit)
+        fill_fail(&ask.lookup.fill, ERROR_ORIGIN_CLOSED);
+    reader_close(&ask.reader);
+    return hit;
+}
+
+static void check_accounts(void)
+{
+    struct cache_stats stats = rig_stats(&rig);
+    cr_assert_eq(stats.slab.bytes, stats.slab.allocated + stats.slab.free_in_pages + stats.slab.free_pages * SLAB_PAGE_BYTES);
+    cr_assert_eq(stats.object_bytes, stats.slab.allocated, "nothing is under way: all that is allocated can be found");
+    cr_assert_eq(stats.objects, cells_in_use(&rig.cache->objects));
+}
+
+Test(evict, full_cache_makes_room_for_what_comes)
+{
+    for (unsigned i = 0; i < 300; i++) {
+        store(&rig, path_of("a", i), "", FRESH, 100 + i * 997 % 60000);
+        check_accounts();
+    }
+    struct cache_stats stats = rig_stats(&rig);
+    cr_assert_gt(stats.evictions, 200);
+    cr_assert_gt(stats.evicted_bytes, 4 * RIG_MIB);
+    cr_assert_eq(stats.admission_failures, 0);
+    cr_assert_eq(stats.objects + stats.evictions, 300);
+    cr_assert(is_stored(path_of("a", 299)));
+    cr_assert_not(is_stored(path_of("a", 0)));
+}
+
+Test(evict, what_is_asked_for_often_survives_a_flood_of_one_hit_wonders)
+{
+    for (unsigned i = 0; i < 10; i++)
+        store(&rig, path_of("hot", i), "", FRESH, 10000);
+    for (unsigned i = 0; i < 400; i++) {
+        store(&rig, path_of("once", i), "", FRESH, 10000);
+        for (unsigned j = 0; j < 10 && i % 20 == 0; j++)
+            cr_assert(is_stored(path_of("hot", j)), "%u after %u", j, i);
+    }
+}
+
+Test(evict, what_comes_back_soon_is_kept_longer)
+{
+    store(&rig, "/ghost", "", FRESH, 10000);
+    cr_assert_gt(evict_one(rig.cache), 0);
+    cr_assert_not(is_stored("/ghost"));
+    store(&rig, "/ghost", "", FRESH, 10000); /* remembered: it enters main */
+    for (unsigned i = 0; i < 120; i++)
+        store(&rig, path_of("once", i), "", FRESH, 10000);
+    cr_assert_gt(rig_stats(&rig).evictions, 20);
+    cr_assert(is_stored("/ghost"));
+}
+
+Test(evict, one_in_use_is_passed_over)
+{
+    struct ask ask;
+    store(&rig, "/used", "", FRESH, 1000);
+    store(&rig, "/other", "", FRESH, 1000);
+    cr_assert_eq(ask_get(&rig, &ask, "/used"), LOOKUP_HIT);
+    cr_assert_gt(evict_one(rig.cache), 0);
+    cr_assert_eq(evict_one(rig.cache), 0);
+    cr_assert(is_stored("/used"));
+    reader_close(&ask.reader);
+    cr_assert_gt(evict_one(rig.cache), 0);
+    cr_assert_eq(rig_stats(&rig).objects, 0);
+}
+
+Test(evict, main_queue_in_use_does_not_protect_the_small_one)
+{
+    enum { USED = 8 };
+    static struct ask used[USED];
+    for (unsigned i = 0; i < USED; i++) {
+        store(&rig, path_of("used", i), "", FRESH, 60000);
+        cr_assert_eq(ask_get(&rig, &used[i], path_of("used", i)), LOOKUP_HIT);
+    }
+    cr_assert_eq(evict_one(rig.cache), 0);
+    store(&rig, "/small", "", FRESH, 1000);
+    cr_assert_gt(evict_one(rig.cache), 0);
+    for (unsigned i = 0; i < USED; i++)
+        reader_close(&used[i].reader);
+    check_accounts();
+}
+
+Test(evict, change_of_the_usual_size_starves_nobody)
+{
+    static const uint64_t sizes[] = {300, 12000, 700, 60000, 1500, 400, 16000, 100};
+    for (unsigned round = 0; round < 8; round++) {
+        for (unsigned i = 0; i < 1500 && i * sizes[round] < 3 * RIG_MIB; i++) {
+            const char *path = path_of("size", round * 10000 + i);
+            store(&rig, path, "", FRESH, sizes[round]);
+            cr_assert(is_stored(path));
+        }
+        check_accounts();
+    }
+    cr_assert_eq(rig_stats(&rig).admission_failures, 0);
+}
+
+Test(evict, memory_outside_the_slab_is_limited)
+{
+    for (unsigned i = 0; i < 5000; i++)
+        store(&rig, path_of("tiny", i), "", FRESH, 1);
+    cr_assert_gt(rig_stats(&rig).evictions, 1000);
+    cr_assert_leq(cache_overhead_bytes(rig.cache), RIG_MIB / OVERHEAD_DIVISOR + CELL_BYTES);
+    check_accounts();
+}
+
+Test(evict, frequency_is_written_below_its_maximum_only)
+{
+    store(&rig, "/a", "", FRESH, 10);
+    for (unsigned i = 0; i < 10; i++)
+        is_stored("/a");
+    struct cache_key key = rig_key(&rig, "/a");
+    struct object_name name = {.hash = key.hash.low, .key = key.encoded};
+    struct object *object = shard_find(rig.cache, shard_of(rig.cache, name.hash), &name);
+    cr_assert_eq(object->frequency, OBJECT_FREQUENCY_MAX);
+}
+
+Test(evict, statistics_count_what_is_there)
+{
+    struct cache_stats before = rig_stats(&rig), stats;
+    cr_assert_eq(before.objects + before.object_bytes + before.fills + before.evictions + before.purges, 0);
+    struct ask ask;
+    store(&rig, "/a", "", FRESH, 100000);
+    ask_get(&rig, &ask, "/b");
+    stats = rig_stats(&rig);
+    cr_assert_eq(stats.objects, 1);
+    cr_assert_eq(stats.fills, 1);
+    cr_assert_geq(stats.object_bytes, 100000);
+    cr_assert_eq(stats.index_bytes - before.index_bytes,
+                 CELL_BYTES /* header */ + CELL_BYTES /* spare bucket */ + sizeof(struct body) + 4 * sizeof(struct extent));
+    fill_fail(&ask.lookup.fill, ERROR_ORIGIN_CLOSED);
+    reader_close(&ask.reader);
+    evict_one(rig.cache);
+    stats = rig_stats(&rig);
+    cr_assert_eq(stats.objects + stats.object_bytes + stats.fills, 0);
+    cr_assert_eq(stats.index_bytes - before.index_bytes, CELL_BYTES, "the spare bucket stays");
+}
