@@ -27,6 +27,8 @@ struct config *reload_read(const struct options *options, FILE *errors, struct b
     struct arena arena;
     arena_init(&arena);
     struct bytes made = config_synthesise(&arena, options->origins, options->origin_count, options->listens, options->listen_count, demo);
+    if (access("/run/outrigger", W_OK) == 0) /* where outriggerctl looks */
+        made = arena_printf(&arena, "%.*sadmin: {socket: /run/outrigger/admin.sock}\n", BYTES_FMT(made));
     *text = bytes_from(strndup(made.at, made.len), made.len);
     arena_free(&arena);
     free(demo);

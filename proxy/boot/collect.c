@@ -73,12 +73,26 @@ static double difference(const struct counters *sum, enum counter opened, enum c
     return more > less ? (double)(more - less) : 0;
 }
 
-static void add_connections(struct gauges *gauges, const struct counters *sum)
+static double over_loops(const struct proxy *proxy, size_t gauge)
 {
+    double sum = 0;
+    for (unsigned i = 0; i <= proxy->worker_count; i++)
+        sum += (double)atomic_load_explicit((_Atomic uint64_t *)((char *)&proxy->loops[i].gauges + gauge), memory_order_relaxed);
+    return sum;
+}
+
+static void add_connections(struct gauges *gauges, const struct proxy *proxy, const struct counters *sum)
+{
+    static const char of_origins[] = "Connections to origins, by whether a request uses them or they are kept for the next.";
+    static const char addresses[] = "Addresses of origins, counted by each worker, by whether they are skipped after a failure.";
+    double all = over_loops(proxy, offsetof(struct loop_gauges, origin_addresses));
+    double down = over_loops(proxy, offsetof(struct loop_gauges, origin_addresses_down));
     add(gauges, "client_connections", "", "Client connections that are open, those of the admin interface included.",
         difference(sum, COUNTER_CLIENT_CONNECTIONS, COUNTER_CLIENT_CONNECTIONS_CLOSED));
-    add(gauges, "origin_connections", "", "Connections to origins that are open, in use or kept.",
-        difference(sum, COUNTER_ORIGIN_CONNECTIONS, COUNTER_ORIGIN_CONNECTIONS_CLOSED));
+    add(gauges, "origin_connections", "state=\"busy\"", of_origins, over_loops(proxy, offsetof(struct loop_gauges, origin_busy)));
+    add(gauges, "origin_connections", "state=\"idle\"", of_origins, over_loops(proxy, offsetof(struct loop_gauges, origin_idle)));
+    add(gauges, "origin_addresses", "state=\"up\"", addresses, all > down ? all - down : 0);
+    add(gauges, "origin_addresses", "state=\"down\"", addresses, down);
 }
 
 /* ---- cache ------------------------------------------------------------------------------------------------------------------------------ */
@@ -108,14 +122,6 @@ static void add_cache(struct gauges *gauges, struct cache *cache)
 /* ---- helpers ---------------------------------------------------------------------------------------------------------------------------- */
 
 enum { OF_DISK = offsetof(struct loop_gauges, disk), OF_RESOLVER = offsetof(struct loop_gauges, resolver) };
-
-static double over_loops(const struct proxy *proxy, size_t gauge)
-{
-    double sum = 0;
-    for (unsigned i = 0; i <= proxy->worker_count; i++)
-        sum += (double)atomic_load_explicit((_Atomic uint64_t *)((char *)&proxy->loops[i].gauges + gauge), memory_order_relaxed);
-    return sum;
-}
 
 /* The workers agree except for a moment; the control loop is told of the helpers as well. */
 static double helpers_alive(const struct proxy *proxy, size_t gauge)
@@ -160,7 +166,7 @@ void proxy_collect(void *context, struct arena *arena, struct counters *sum, str
     for (unsigned i = 0; i <= proxy->worker_count; i++)
         counters_sum(sum, proxy->loops[i].worker.counters);
     add_process(&collected, proxy, arena);
-    add_connections(&collected, sum);
+    add_connections(&collected, proxy, sum);
     add_cache(&collected, proxy->cache);
     add_helpers(&collected, proxy);
     *gauges = collected.at;

@@ -17,8 +17,9 @@
 #include <unistd.h>
 
 enum {
-    SEND_TRIES = 5,  /* of a second each: a process that just starts on a loaded machine may take that long to read */
-    LEAVE_MS = 1000, /* for a dismissed helper to write what it still has */
+    SERVERS_MAX_BYTES = 1024, /* of RESOLVER_SETTINGS, see messages.tbl */
+    SEND_TRIES = 5,           /* of a second each: a process that just starts on a loaded machine may take that long to read */
+    LEAVE_MS = 1000,          /* for a dismissed helper to write what it still has */
 };
 
 /* ---- sending ---------------------------------------------------------------------------------------------------------------------------- */
@@ -59,6 +60,8 @@ static void send_settings(struct supervisor *s, struct child *helper)
         struct message_resolver_settings settings = {
             .timeout_ms = deadline / 4, .tries = 2, .question_ms = deadline / 4 * 3, .hosts_file = 1};
         struct bytes servers = s->config->resolver_servers;
+        if (servers.len > SERVERS_MAX_BYTES) /* more than anybody asks in turn */
+            servers.len = (size_t)((const char *)memrchr(servers.at, ',', SERVERS_MAX_BYTES) - servers.at);
         child_send(helper, MESSAGE_RESOLVER_SETTINGS, &settings, servers.at ? servers : BYTES(""), NULL, 0);
     } else if (helper->role == ROLE_LOG) {
         for (uint32_t kind = 0; kind < LOG_KIND_COUNT; kind++) {

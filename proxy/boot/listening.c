@@ -174,6 +174,10 @@ static bool open_one(struct listening_set *set, struct listening *wanted, const 
 {
     if (find_same(set, wanted, false))
         return true; /* named twice */
+    if (set->count == LISTENING_MAX) {
+        fprintf(errors, "listen %s: more than %d addresses\n", wanted->text, LISTENING_MAX);
+        return false;
+    }
     const struct listening *ready = find_same(before, wanted, false);
     if (!ready)
         ready = find_same(inherited, wanted, true);

@@ -11,7 +11,7 @@
 
 #include <stdio.h>
 
-enum { LISTENING_TEXT_MAX = 256 };
+enum { LISTENING_TEXT_MAX = 256, LISTENING_MAX = 256 /* sockets of one configuration */ };
 
 struct listening {
     enum listener_kind      kind;

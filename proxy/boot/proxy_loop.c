@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "proxy/client/h1.h"
+#include "proxy/request/routes.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 
 enum {
     TICK_MS = 50,          /* deadlines of the helpers' clients, gauges */
+    LOOK_MS = 500,         /* at the origins, which may be many */
     DISK_QUEUE_MAX = 4096, /* reads under way for one loop: beyond that a request is told "overloaded" */
 };
 
@@ -234,6 +236,24 @@ static void publish_gauges(struct proxy_loop *loop)
     atomic_store_explicit(&gauges->is_draining, worker->draining, memory_order_release);
 }
 
+static void publish_origins(struct proxy_loop *loop)
+{
+    const struct routes *routes = loop->worker.routes;
+    struct origin_stats sum = {0};
+    for (unsigned i = 0; routes && i < routes->site_count; i++) {
+        struct origin_stats one;
+        origin_stats(routes->sites[i].origin, &one);
+        sum.connections_idle += one.connections_idle;
+        sum.connections_busy += one.connections_busy;
+        sum.addresses += one.addresses;
+        sum.addresses_down += one.addresses_down;
+    }
+    publish(&loop->gauges.origin_idle, sum.connections_idle);
+    publish(&loop->gauges.origin_busy, sum.connections_busy);
+    publish(&loop->gauges.origin_addresses, sum.addresses);
+    publish(&loop->gauges.origin_addresses_down, sum.addresses_down);
+}
+
 static void turn_end(void *context)
 {
     struct proxy_loop *loop = context;
@@ -244,6 +264,10 @@ static void turn_end(void *context)
         disk_client_tick(worker->disk, now);
         resolver_client_tick(worker->resolver, now);
         publish_gauges(loop);
+        if (monotonic_since(now, loop->next_look) >= 0) {
+            loop->next_look = monotonic_add(now, LOOK_MS);
+            publish_origins(loop);
+        }
     }
     disk_client_flush(worker->disk);
     resolver_client_flush(worker->resolver);

@@ -9,18 +9,17 @@
 
 #include "base/ref.h"
 #include "helpers/helper_set.h"
+#include "proxy/boot/listening.h"
 #include "proxy/listener.h"
 
 #include <pthread.h>
-
-enum { PROXY_LISTENERS_MAX = 256 };
 
 /* A bound socket that several loops accept from; closed when the last of them lets go. */
 struct shared_socket {
     struct ref         ref;
     int                fd;
     enum listener_kind kind;
-    char               text[256]; /* its address as configured: with the kind, what tells it from others */
+    char               text[LISTENING_TEXT_MAX]; /* its address as configured: with the kind, what tells it from others */
 };
 
 void shared_socket_unref(struct shared_socket *socket);
@@ -30,7 +29,7 @@ struct generation {
     _Atomic unsigned      untaken; /* loops that do not serve by it yet */
     uint32_t              serial;
     struct config        *config;  /* a reference */
-    struct shared_socket *sockets[PROXY_LISTENERS_MAX]; /* references */
+    struct shared_socket *sockets[LISTENING_MAX]; /* references */
     unsigned              socket_count;
 };
 
@@ -61,6 +60,7 @@ struct loop_gauges {
         _Atomic uint64_t requests, retries, failures, timeouts, queue_depth, helpers_alive;
     } disk, resolver;
     _Atomic uint64_t log_backlog_bytes;
+    _Atomic uint64_t origin_idle, origin_busy, origin_addresses, origin_addresses_down;
 };
 
 struct proxy_loop {
@@ -74,9 +74,9 @@ struct proxy_loop {
     struct listening_loop {
         struct shared_socket *socket; /* a reference */
         struct listener      *listener;
-    } listeners[PROXY_LISTENERS_MAX];
+    } listeners[LISTENING_MAX];
     unsigned            listener_count;
-    struct monotonic_ms next_tick;
+    struct monotonic_ms next_tick, next_look; /* next_look: at what is not worth a look every tick */
 
     /* shared, immutable after new */
     struct proxy_loop *control;

@@ -91,7 +91,7 @@ static void keep_socket(struct control_message *received)
     struct shared_socket *socket = calloc(1, sizeof *socket);
     if (!socket)
         abort();
-    if (proxy.socket_count == PROXY_LISTENERS_MAX || listener->kind > LISTENER_ADMIN_SOCKET || text.len >= sizeof socket->text)
+    if (proxy.socket_count == LISTENING_MAX || listener->kind > LISTENER_ADMIN_SOCKET || text.len >= sizeof socket->text)
         give_up("more listening sockets than there is room for");
     ref_init(&socket->ref);
     socket->fd = received->fds[0];

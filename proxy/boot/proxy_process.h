@@ -19,7 +19,7 @@ struct proxy {
     uint32_t           restarts[ROLE_COUNT]; /* of helpers */
 
     /* LISTENER messages whose CONFIG has not come yet */
-    struct shared_socket *sockets[PROXY_LISTENERS_MAX];
+    struct shared_socket *sockets[LISTENING_MAX];
     unsigned              socket_count;
 
     bool                is_draining;
