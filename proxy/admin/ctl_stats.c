@@ -113,8 +113,8 @@ static void put_traffic(FILE *out, const json_t *counters, const json_t *gauges)
     put_bytes(out, "sent from stored responses", number(counters, "cache_sent_bytes_total"));
     put_count(out, "requests to origins", number(counters, "origin_requests_total"));
     put_count(out, "failed at origins", number(counters, "origin_failures_total"));
-    put_count(out, "connections to origins", number(gauges, "origin_connections{state=\"busy\"}"));
-    put_count(out, "kept for the next request", number(gauges, "origin_connections{state=\"idle\"}"));
+    put_count(out, "connections to origins", number(gauges, "origin_connections"));
+    put_count(out, "kept for the next request", number(gauges, "origin_connections_idle"));
     put_bytes(out, "received from origins", number(counters, "origin_received_bytes_total"));
 }
 

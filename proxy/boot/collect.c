@@ -83,14 +83,15 @@ static double over_loops(const struct proxy *proxy, size_t gauge)
 
 static void add_connections(struct gauges *gauges, const struct proxy *proxy, const struct counters *sum)
 {
-    static const char of_origins[] = "Connections to origins, by whether a request uses them or they are kept for the next.";
     static const char addresses[] = "Addresses of origins, counted by each worker, by whether they are skipped after a failure.";
     double all = over_loops(proxy, offsetof(struct loop_gauges, origin_addresses));
     double down = over_loops(proxy, offsetof(struct loop_gauges, origin_addresses_down));
     add(gauges, "client_connections", "", "Client connections that are open, those of the admin interface included.",
         difference(sum, COUNTER_CLIENT_CONNECTIONS, COUNTER_CLIENT_CONNECTIONS_CLOSED));
-    add(gauges, "origin_connections", "state=\"busy\"", of_origins, over_loops(proxy, offsetof(struct loop_gauges, origin_busy)));
-    add(gauges, "origin_connections", "state=\"idle\"", of_origins, over_loops(proxy, offsetof(struct loop_gauges, origin_idle)));
+    add(gauges, "origin_connections", "", "Connections to origins that are open, in use or kept.",
+        difference(sum, COUNTER_ORIGIN_CONNECTIONS, COUNTER_ORIGIN_CONNECTIONS_CLOSED));
+    add(gauges, "origin_connections_idle", "", "Connections to origins that are kept for the next request.",
+        over_loops(proxy, offsetof(struct loop_gauges, origin_idle)));
     add(gauges, "origin_addresses", "state=\"up\"", addresses, all > down ? all - down : 0);
     add(gauges, "origin_addresses", "state=\"down\"", addresses, down);
 }

@@ -244,12 +244,10 @@ static void publish_origins(struct proxy_loop *loop)
         struct origin_stats one;
         origin_stats(routes->sites[i].origin, &one);
         sum.connections_idle += one.connections_idle;
-        sum.connections_busy += one.connections_busy;
         sum.addresses += one.addresses;
         sum.addresses_down += one.addresses_down;
     }
     publish(&loop->gauges.origin_idle, sum.connections_idle);
-    publish(&loop->gauges.origin_busy, sum.connections_busy);
     publish(&loop->gauges.origin_addresses, sum.addresses);
     publish(&loop->gauges.origin_addresses_down, sum.addresses_down);
 }

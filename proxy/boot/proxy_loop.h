@@ -60,7 +60,7 @@ struct loop_gauges {
         _Atomic uint64_t requests, retries, failures, timeouts, queue_depth, helpers_alive;
     } disk, resolver;
     _Atomic uint64_t log_backlog_bytes;
-    _Atomic uint64_t origin_idle, origin_busy, origin_addresses, origin_addresses_down;
+    _Atomic uint64_t origin_idle, origin_addresses, origin_addresses_down;
 };
 
 struct proxy_loop {
