@@ -5,6 +5,8 @@ import socket
 import struct
 import threading
 
+from .ports import free_port
+
 TYPES = {1: "A", 28: "AAAA"}
 UDP_MAX_BYTES = 512
 TRUNCATED = 0x0200
@@ -16,8 +18,8 @@ class NameServer:
 
     def __init__(self):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
-        self.port = self.socket.getsockname()[1]
+        self.port = free_port()
+        self.socket.bind(("127.0.0.1", self.port))
         self.listener = socket.create_server(("127.0.0.1", self.port))
         self.records, self.mode, self.modes, self.questions = {}, "answer", {}, []
         self.ended = False
