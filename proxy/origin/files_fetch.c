@@ -210,6 +210,10 @@ static void looked_up(struct files_fetch *files)
     bool asked_for_directory = files->target.is_directory;
     switch (answer->status) {
     case FILE_OK:
+        if (files->phase == FILES_LOOKUP_INDEX) { /* "/file/": a file is no directory */
+            say_plainly(files, 404, BYTES("Not Found"));
+            break;
+        }
         files->file = *answer;
         if (files->phase == FILES_LOOKUP)
             serve(files);
