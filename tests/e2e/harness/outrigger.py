@@ -126,6 +126,10 @@ class Outrigger:
                 total += value
         return total
 
+    def await_metric(self, value, name, **labels):
+        """Counters of a request move when it ends, which may be a moment after its client has the last byte; gauges follow within 50 ms."""
+        until(lambda: self.metric(name, **labels) == value, what=f"{name} {labels} to be {value}; it is {self.metric(name, **labels)}")
+
     def access_lines(self):
         return self.access_log.read_text(errors="replace").splitlines() if self.access_log.exists() else []
 
