@@ -1,14 +1,17 @@
 """Clients that ask again and again, on kept connections, until they are told to stop. Every answer is checked; what goes wrong is kept."""
+import itertools
 import threading
 
 from .http import Connection, Truncated
 
 
 class Load:
-    """`targets`: {target: body}; each of the `clients` threads goes round them. `kept=False`: a new connection for each request."""
+    """`targets`: {target: body}, which each of the `clients` threads goes round; "{}" in a target becomes a number that no other request has, and its body
+    may be a function of that number. `kept=False`: a new connection for each request."""
 
     def __init__(self, outrigger, targets, clients=4, kept=True, timeout=60.0):
         self.port, self.targets, self.kept, self.timeout = outrigger.port, list(targets.items()), kept, timeout
+        self.numbers = itertools.count()
         self.counts, self.failures = [0] * clients, []
         self.ending = threading.Event()
         self.threads = [threading.Thread(target=self._run, args=(i,), daemon=True) for i in range(clients)]
@@ -39,6 +42,8 @@ class Load:
         while not self.ending.is_set():
             target, body = self.targets[at % len(self.targets)]
             at += 1
+            unique = next(self.numbers)
+            target, body = target.format(unique), body(unique) if callable(body) else body
             try:
                 connection = connection or Connection(self.port, timeout=self.timeout)
                 answer = connection.request(target)

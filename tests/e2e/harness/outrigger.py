@@ -152,6 +152,10 @@ class Outrigger:
                 found.append(pid)
         return sorted(found)
 
+    def await_children(self, role, count, timeout=10.0 * SLOW, without=None):
+        """That many processes of the role, the one with process id `without` not among them."""
+        return until(lambda: len(found := self.children(role)) == count and without not in found and found, timeout, f"{count} {role} processes")
+
     def ctl(self, *arguments, check=True):
         done = subprocess.run([CONTROL, "--socket", self.socket, *arguments], capture_output=True, text=True, timeout=30 * SLOW)
         if check:
