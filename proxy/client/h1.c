@@ -390,6 +390,8 @@ static void go_on(struct h1_client *client)
         client_close(client);
     else if (has_unread_body)
         begin_drain(client);
+    else if (client->worker->draining && !has_more_input && !connection_has_input(client->connection))
+        client_close(client); /* its head went out before the drain began, without Connection: close */
     else
         begin_idle(client, is_processing);
 }
