@@ -230,6 +230,7 @@ static void deliver_final_head(struct h1_fetch *h1, struct bytes rest)
     if (response->status >= 400)
         leave_upload(fetch);
     health_succeed(&fetch->backend->health);
+    health_succeed(&h1->upstream->endpoint->health);
     h1->phase = H1_BODY_DUE;
     h1->left = response->framing == H1_LENGTH ? response->length : 0;
     const struct fetch_response head = {
