@@ -86,14 +86,14 @@ static void on_connected(struct connection *connection)
         connection_want(connection, connection->wants);
 }
 
-/* Something came that nobody wants now. */
-static void settle_unwanted(struct connection *connection)
+/* Something came that nobody wants now. `is_news`: the owner was told nothing of this event. */
+static void settle_unwanted(struct connection *connection, bool is_news)
 {
     if (connection->wants) {
         tell(connection, connection->wants);
     } else if (is_broken(connection)) {
         tell(connection, 0);
-        if (connection->events->broken)
+        if (is_news && connection->events->broken)
             connection->events->broken(connection->owner);
     } else {
         tell(connection, connection->told == TOLD_ERRORS ? 0 : TOLD_ERRORS);
@@ -111,13 +111,13 @@ static void on_event(uv_poll_t *poll, int status, int events)
         return;
     }
     unsigned ready = failed ? WANT_READ | WANT_WRITE : (events & UV_READABLE ? WANT_READ : 0) | (events & UV_WRITABLE ? WANT_WRITE : 0);
-    bool unwanted = failed || (ready & ~connection->wants) || (events & UV_PRIORITIZED);
+    bool unwanted = failed || (ready & ~connection->wants) || (events & UV_PRIORITIZED), is_news = !(ready & connection->wants);
     if (ready & connection->wants & WANT_READ)
         connection->events->readable(connection->owner);
     if (!is_closed(connection) && (ready & connection->wants & WANT_WRITE))
         connection->events->writable(connection->owner);
     if (!is_closed(connection) && unwanted)
-        settle_unwanted(connection);
+        settle_unwanted(connection, is_news);
 }
 
 static void connection_freed(uv_handle_t *handle)
