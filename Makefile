@@ -20,7 +20,7 @@ OPTIMISE := $(if $(SANITIZE),-O1 -fno-omit-frame-pointer,-O2) -g
 PKGS      := libuv libfyaml libcares jansson
 CFLAGS   += -std=gnu17 -Wall -Wextra -Werror $(OPTIMISE) $(SANITIZE_FLAGS)
 CPPFLAGS += -I. -D_GNU_SOURCE $(LLHTTP_CFLAGS) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-LDLIBS   += $(LLHTTP_LIBS) $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
+LDLIBS   += $(LLHTTP_LIBS) $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread -lm
 LDFLAGS  += $(SANITIZE_FLAGS)
 
 # ---- what is built -----------------------------------------------------------------------------------------------------------------------
@@ -122,6 +122,7 @@ LINT_C     = $(filter-out proxy/boot/version.c,$(filter base/%.c cache/%.c helpe
 lint:
 	@packaging/install-packages build test
 	@mkdir -p $(BUILD)
+	@$(MAKE) --no-print-directory CC=clang BUILD=build-clang all
 	$(PYTHON) tests/lint/floors.py
 	@$(PYTHON) tests/lint/files.py $(LINT_FILES)
 	$(PYTHON) -m pytest -q -p no:cacheprovider tests/lint
@@ -147,7 +148,7 @@ install: all
 	    $(DESTDIR)$(PREFIX)/lib/systemd/system/outrigger.service
 
 clean:
-	rm -rf build build-address build-thread build-fuzz
+	rm -rf build build-address build-thread build-clang build-fuzz
 
 help:
 	@echo "make             build/outrigger and build/outriggerctl"
@@ -155,7 +156,7 @@ help:
 	@echo "make test        install what is needed, build, run every test, under the sanitizers too"
 	@echo "make unit e2e stress    one kind of test, on one build"
 	@echo "make fuzz        the parsers of hostile bytes under libFuzzer, FUZZ_SECONDS each"
-	@echo "make lint        compiler warnings, floors, style"
+	@echo "make lint        the other compiler's warnings, floors, style, clang-tidy"
 	@echo "make install     PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR)"
 	@echo "make clean"
 	@echo "SANITIZE=address|thread with any of them: a debug build with ASan and UBSan, or TSan, in a directory of its own"
