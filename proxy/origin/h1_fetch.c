@@ -3,8 +3,8 @@
  * Phases: H1_RESOLVING → H1_CONNECTING → H1_HEAD_DUE (the request goes out and the answer is awaited, both at once) → H1_BODY_DUE → over.
  *         A kept connection skips the first two; one that turns out dead goes back to them, once. An upload may go on into H1_BODY_DUE: an
  *         origin may begin to answer before it has read everything.
- * The body's bytes are read straight into the fill's room; chunks are decoded in place there. What came with the head is copied. While the fill has no room
- * nothing is read: the origin waits as long as the slowest client.
+ * The body's bytes are read straight into the fill's room; chunks are decoded in place there. What came with the head is copied. While the
+ * fill has no room nothing is read: the origin waits as long as the slowest client.
  */
 #include "proxy/origin/h1_fetch.h"
 
@@ -77,7 +77,8 @@ static void leave_upload(struct fetch *fetch)
     fetch->upload = NULL;
 }
 
-/* Nothing that cannot be given again was taken from the client, and the origin may act on the request twice without harm, or did not see it at all. */
+/* Nothing that cannot be given again was taken from the client, and the origin may act on the request twice without harm, or did not see it
+ * at all. */
 static bool may_send_again(const struct h1_fetch *h1)
 {
     return h1->request.sent_bytes == 0 || (method_is_idempotent(h1->fetch->method) && h1->request.body_sent_bytes == 0);
@@ -129,7 +130,7 @@ static void set_deadline(struct h1_fetch *h1, int64_t ms)
 /* The response is whole. */
 static void finish(struct h1_fetch *h1, bool is_clean)
 {
-    if (is_clean && h1->response.keep_alive && h1->sending == H1_SENT)
+    if (is_clean && h1->response.keep_alive)
         pool_keep(&h1->upstream);
     else
         upstream_close(&h1->upstream);
@@ -225,8 +226,10 @@ static void deliver_final_head(struct h1_fetch *h1, struct bytes rest)
     struct fetch *fetch = h1->fetch;
     struct h1_response *response = &h1->response;
     histogram_add(&counters_of(h1)->origin_first_byte, now_us() - h1->sent_us);
-    /* Answered before the body was sent: `sending` keeps the connection from being used again. RFC 9112 §9.5: an error stops the body; any other answer
-     * may depend on the rest of it. */
+    /* Answered before the body was sent: this connection is not used again (HARDENING: framing), even when the rest still goes out. RFC 9112
+     * §9.5: an error stops the body; any other answer may depend on the rest of it. */
+    if (h1->sending != H1_SENT)
+        response->keep_alive = false;
     if (response->status >= 400)
         leave_upload(fetch);
     health_succeed(&fetch->backend->health);
@@ -242,7 +245,7 @@ static void deliver_final_head(struct h1_fetch *h1, struct bytes rest)
         .body_forbidden = response->framing == H1_NO_BODY,
     };
     if (response->status == 304 && fetch->is_conditional && fill_stale(fetch->fill)) {
-        if (rest.len == 0 && response->keep_alive && h1->sending == H1_SENT)
+        if (rest.len == 0 && response->keep_alive)
             pool_keep(&h1->upstream);
         fetch_not_modified(fetch, &head);
         return;
