@@ -1,7 +1,8 @@
 /* The addresses of one origin: a literal, or a name that is resolved by the resolver helper again and again.
  *
- * The answer is kept for its TTL, within the configured bounds, and renewed before it ends. While DNS fails the last good answer goes on being used
- * (RFC 8767); a failure is not asked about again for a while (RFC 9520). An answer that the name does not exist is an answer: then there are none. */
+ * The answer is kept for its TTL, within the configured bounds, and renewed before it ends. While DNS fails the last good answer goes on
+ * being used (RFC 8767); a failure is not asked about again for a while (RFC 9520). An answer that the name does not exist is an answer:
+ * then there are none. */
 #ifndef ORIGIN_ADDRESSES_H
 #define ORIGIN_ADDRESSES_H
 

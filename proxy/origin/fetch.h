@@ -1,10 +1,10 @@
-/* One request to an origin, whatever kind of origin it is: what its fill, its request and the choice among the site's origins have to do with it. For the files of
- * this directory only.
+/* One request to an origin, whatever kind of origin it is: what its fill, its request and the choice among the site's origins have to do
+ * with it. For the files of this directory only.
  *
- * Phases: fetch_new → fetch_next_backend (starts a kind: h1 or files) → the kind calls fetch_head, fetch_reserve…, and one of fetch_done, fetch_not_modified,
- *         fetch_fail, fetch_failed_backend → ended → freed.
- * Invariants: 1. `fill` is NULL exactly when the fetch has ended; 2. `ended` is told once, never while `inside` is set; 3. it is freed only when nobody is in the
- * middle of it (`holds`), no mail for it is on its way and no file is being read into its fill. */
+ * Phases: fetch_new → fetch_next_backend (starts a kind: h1 or files) → the kind calls fetch_head, fills, and one of fetch_done,
+ *         fetch_not_modified, fetch_fail, fetch_failed_backend → ended → freed.
+ * Invariants: 1. `fill` is NULL exactly when the fetch has ended; 2. `ended` is told once, never while `inside` is set; 3. it is freed only
+ * when nobody is in the middle of it (`holds`), no mail for it is on its way and no file is being read into its fill. */
 #ifndef ORIGIN_FETCH_H
 #define ORIGIN_FETCH_H
 
@@ -14,8 +14,8 @@ struct fetch;
 
 struct fetch_kind {
     void (*resume)(struct fetch *fetch); /* the fill may have room again */
-    /* Lets go of everything (connection, deadlines, upload): the fetch ends or goes to another origin. False: the fill is still being written to by a helper;
-     * fetch_stopped is called when it is not. */
+    /* Lets go of everything (connection, deadlines, upload): the fetch ends or goes to another origin. False: the fill is still being
+     * written to by a helper; fetch_stopped is called when it is not. */
     bool (*stop)(struct fetch *fetch);
 };
 
@@ -67,7 +67,8 @@ void fetch_unhold(struct fetch *fetch);
 
 /* Starts with the next origin in order. */
 void fetch_next_backend(struct fetch *fetch);
-/* The present origin failed and nothing of the request is lost: tries another one, if there is one and it is worth it, else fails. `in_connect`: it never was reached. */
+/* The present origin failed and nothing of the request is lost: tries another one, if there is one and it is worth it, else fails.
+ * `in_connect`: it never was reached. */
 void fetch_failed_backend(struct fetch *fetch, enum error error, bool in_connect);
 
 /* The head of the answer. False: it failed, and the fetch has ended. */

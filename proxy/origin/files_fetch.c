@@ -1,7 +1,8 @@
 /* A fetch from a files: origin: static files, read by the disk helpers straight into the fill.
  *
- * Phases: FILES_DELAY (an artificial one, for demonstrations) → FILES_LOOKUP (what is at that path) → FILES_READ, piece by piece → over. No content travels over
- *         the helpers' channel, so the lookup and the first piece are two messages: the fill has no room before it has a head.
+ * Phases: FILES_DELAY (an artificial one, for demonstrations) → FILES_LOOKUP (what is at that path) → FILES_READ, piece by piece → over. No
+ *         content travels over the helpers' channel, so the lookup and the first piece are two messages: the fill has no room before it
+ *         has a head.
  * A piece is only accepted when the file is still the one that was looked up: inode, size and mtime, which its ETag is made of, too.
  */
 #include "proxy/origin/files_fetch.h"

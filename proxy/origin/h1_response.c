@@ -1,9 +1,9 @@
 /* See h1_response.h.
  *
- * DESIGN. llhttp finds the head's parts and, later, the chunks. Nearly always a head comes with one read, into the loop's shared buffer, and its fields
- * are slices of that. A head that comes in pieces moves to a buffer of its own, large enough for any head that is accepted: a slice that began in one
- * piece goes on in the next, because they lie one behind the other. llhttp is paused at the end of the head; the framing is decided here and the
- * body's bytes do not pass through it, unless they are chunked. */
+ * DESIGN. llhttp finds the head's parts and, later, the chunks. Nearly always a head comes with one read, into the loop's shared buffer,
+ * and its fields are slices of that. A head that comes in pieces moves to a buffer of its own, large enough for any head that is accepted:
+ * a slice that began in one piece goes on in the next, because they lie one behind the other. llhttp is paused at the end of the head; the
+ * framing is decided here and the body's bytes do not pass through it, unless they are chunked. */
 #include "proxy/origin/h1_response.h"
 
 #include <stdlib.h>

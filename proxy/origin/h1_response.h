@@ -1,7 +1,8 @@
 /* An HTTP/1.x response on its way in from an origin (RFC 9112): bytes in, head and decoded chunks out. No sockets here.
  *
- * Phases: h1_response_init → (h1_response_space → bytes are read there → h1_response_feed)… → HEAD → for an interim response h1_response_next and on
- *         with its rest → for a final one the body: by length, until close, or h1_response_decode → h1_response_free.
+ * Phases: h1_response_init → (h1_response_space → bytes are read there → h1_response_feed)… → HEAD → for an interim response
+ *         h1_response_next and on with its rest → for a final one the body: by length, until close, or h1_response_decode →
+ *         h1_response_free.
  * Strict: what is malformed, repeated or in conflict in the framing is BAD; what is only odd passes. */
 #ifndef ORIGIN_H1_RESPONSE_H
 #define ORIGIN_H1_RESPONSE_H
@@ -55,8 +56,8 @@ enum h1_result h1_response_feed(struct h1_response *response, const char *at, si
 /* The head was an interim one: forgets it and reads the next from `rest`. */
 enum h1_result h1_response_next(struct h1_response *response, struct bytes *rest);
 
-/* H1_CHUNKED: takes chunked bytes from `in`, puts the decoded ones at `out`, which has room for as many and may be `in.at` itself. Returns the bytes of
- * `in` used: all of them unless the body ended (response->complete). *decoded: bytes put out. False when malformed. */
+/* H1_CHUNKED: takes chunked bytes from `in`, puts the decoded ones at `out`, which has room for as many and may be `in.at` itself. Returns
+ * the bytes of `in` used: all of them unless the body ended (response->complete). *decoded: bytes put out. False when malformed. */
 bool h1_response_decode(struct h1_response *response, struct bytes in, char *out, size_t *used, size_t *decoded);
 
 #endif

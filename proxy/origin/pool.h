@@ -1,8 +1,8 @@
 /* Connections to one address of an origin, and those of them that are kept for the next request.
  *
  * An upstream is one connection. Phases: upstream_connect → (connected) → busy → pool_keep → idle → pool_take → busy … → upstream_close.
- * Invariants: 1. an idle one has nothing unread (what arrives on it closes it); 2. at most `limit` idle ones an endpoint; last in, first out, so that
- * the surplus ages; 3. an endpoint lives as long as something refers to it. All on one loop. */
+ * Invariants: 1. an idle one has nothing unread (what arrives on it closes it); 2. at most `limit` idle ones an endpoint; last in, first
+ * out, so that the surplus ages; 3. an endpoint lives as long as something refers to it. All on one loop. */
 #ifndef ORIGIN_POOL_H
 #define ORIGIN_POOL_H
 

@@ -1,5 +1,6 @@
-/* Connecting to one of the addresses of an origin, as in RFC 8305 §5: the first address is tried; when it fails, or has not answered within RACE_STAGGER_MS, the next
- * one as well; the first to connect wins, the others are closed. Addresses that failed or lost are skipped for a while afterwards. */
+/* Connecting to one of the addresses of an origin, as in RFC 8305 §5: the first address is tried; when it fails, or has not answered within
+ * RACE_STAGGER_MS, the next one as well; the first to connect wins, the others are closed. Addresses that failed or lost are skipped for a
+ * while afterwards. */
 #ifndef ORIGIN_RACE_H
 #define ORIGIN_RACE_H
 
@@ -27,7 +28,8 @@ struct race {
     void (*done)(struct race *race, struct upstream *upstream, enum error error);
 };
 
-/* `endpoints`: at least one; more than RACE_ATTEMPTS_MAX are cut. Returns false, and `done` is not called, when not even one attempt could be begun. */
+/* `endpoints`: at least one; more than RACE_ATTEMPTS_MAX are cut. Returns false, and `done` is not called, when not even one attempt could
+ * be begun. */
 bool race_start(struct race *race, struct endpoint *const *endpoints, unsigned count, int64_t down_ms,
                 void (*done)(struct race *race, struct upstream *upstream, enum error error));
 /* `done` will not be called. Idempotent, also on zeroed memory. `timed_out`: what was being tried counts as failed. */

@@ -1,8 +1,8 @@
 /* See tunnel.h.
  *
- * DESIGN. Two one-way flows. Bytes are read into the loop's buffer and written to the other side at once; only what that does not take is kept, and until it is
- * gone its source is not read. So a quiet tunnel holds no buffer, and a busy one at most two of TUNNEL_BUFFER_BYTES. An end of file is passed on as
- * a FIN once everything before it was written; the other direction goes on. */
+ * DESIGN. Two one-way flows. Bytes are read into the loop's buffer and written to the other side at once; only what that does not take is
+ * kept, and until it is gone its source is not read. So a quiet tunnel holds no buffer, and a busy one at most two of TUNNEL_BUFFER_BYTES.
+ * An end of file is passed on as a FIN once everything before it was written; the other direction goes on. */
 #include "proxy/origin/tunnel.h"
 
 #include <stdlib.h>
