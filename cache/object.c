@@ -286,10 +286,7 @@ void body_release_before(struct cache *cache, struct body *body, uint64_t positi
 {
     uint32_t done = 0;
     while (done < body->count && body_extent_start(body, body->released_count + done + 1) <= position) {
-        if (done + 1 == body->count && body->tail_is_lost)
-            body->tail_is_lost = false; /* not given back, and not ours any more */
-        else
-            slab_release(cache->slab, body->extents[done]);
+        slab_release(cache->slab, body->extents[done]); /* it is full: not a lost tail */
         body->bytes -= body->extents[done].capacity;
         done++;
     }

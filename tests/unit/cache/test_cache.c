@@ -212,6 +212,21 @@ Test(cache, large_body_is_shared_by_a_refreshed_response)
     cr_assert_eq(rig_stats(&rig).object_bytes, rig_stats(&rig).slab.allocated);
 }
 
+Test(cache, refreshed_response_owns_the_pages_of_its_body)
+{
+    struct ask ask;
+    store(&rig, "/a", "", FRESH TAG, SLAB_PAGE_BYTES + 100);
+    rig.now.s += 100;
+    ask_get(&rig, &ask, "/a");
+    cr_assert_eq(answer_head(&rig, &ask, 304, FRESH, 0), ERROR_OK);
+    close_all(&ask);
+    cr_assert_eq(ask_get(&rig, &ask, "/a"), LOOKUP_HIT);
+    void *owners[4];
+    cr_assert_eq(slab_page_owners(rig.slab, owners, 4), 1, "the tail's page is the emptiest");
+    cr_assert_eq(owners[0], ask.reader.object);
+    close_all(&ask);
+}
+
 Test(cache, new_response_replaces_the_stale_one)
 {
     struct ask ask;

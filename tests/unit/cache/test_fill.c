@@ -185,6 +185,27 @@ Test(fill, tail_of_unknown_length_is_trimmed)
     cr_assert_lt(bytes_of_unknown_length(32768 + 1000, false), 32768 + 1000 + 600);
 }
 
+Test(fill, trimmed_tail_stays_for_who_is_sending_it)
+{
+    struct ask ask;
+    struct iovec iov;
+    int count = 1;
+    ask_get(&rig, &ask, "/a");
+    answer_head(&rig, &ask, 200, FRESH, LENGTH_UNKNOWN);
+    answer_body(&ask, 0, 65536 + 1000);
+    cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+    reader_set_range(&ask.reader, 65536, UINT64_MAX);
+    cr_assert_eq(reader_peek(&ask.reader, &iov, &count, SIZE_MAX), READER_DATA);
+    cr_assert_eq(iov.iov_len, 1000);
+    fill_finish(&ask.lookup.fill);
+    store(&rig, "/b", "", FRESH "X-Overwrite: 1\r\n", 300000);
+    for (size_t i = 0; i < iov.iov_len; i++)
+        cr_assert_eq(((char *)iov.iov_base)[i], body_byte(65536 + i));
+    reader_close(&ask.reader);
+    struct cache_stats stats = rig_stats(&rig);
+    cr_assert_eq(stats.object_bytes, stats.slab.allocated, "and goes with the last of them");
+}
+
 Test(fill, room_reserved_for_nothing_is_given_back)
 {
     struct ask ask;
@@ -507,6 +528,88 @@ Test(fill, without_memory_a_stored_fill_becomes_private_and_waits_to_be_woken)
     fill_finish(&ask.lookup.fill);
     read_all(&ask);
     reader_close(&ask.reader);
+    rig_free(&small);
+}
+
+/* A slab in which `free_pages` pages are left, and nothing can be evicted while `hold` is open. */
+static struct rig exhausted_rig(struct ask *hold, unsigned free_pages)
+{
+    struct rig small = rig_new(RIG_MIB, RIG_MIB, 4);
+    ask_with(&small, hold, METHOD_GET, "/hold", "", false);
+    answer(&small, hold, FRESH, (15 - free_pages) * (uint64_t)SLAB_PAGE_BYTES); /* and a page for heads */
+    reader_close(&hold->reader);
+    cr_assert_eq(ask_with(&small, hold, METHOD_GET, "/hold", "", false), LOOKUP_HIT);
+    cr_assert_eq(rig_stats(&small).slab.free_pages, free_pages);
+    return small;
+}
+
+/* Its writer waits for memory. */
+static void start_starving(struct rig *small, struct ask *ask)
+{
+    ask_with(small, ask, METHOD_GET, "/starving", "", false);
+    cr_assert_eq(answer_head(small, ask, 200, FRESH, 200000), ERROR_OK);
+    cr_assert_eq(ask_head(ask), READER_HEAD_READY);
+    cr_assert_eq(answer_body(ask, 0, 200000), 0);
+    ask->fill_waker.count = 0;
+}
+
+static void end_starving(struct ask *ask)
+{
+    cr_assert_gt(ask->fill_waker.count, 0, "woken");
+    cr_assert_gt(answer_body(ask, 0, 200000), 0);
+    close_all(ask);
+}
+
+Test(fill, memory_waiter_is_woken_when_a_reader_closes)
+{
+    static struct ask hold, ask;
+    struct rig small = exhausted_rig(&hold, 0);
+    start_starving(&small, &ask);
+    reader_close(&hold.reader);
+    end_starving(&ask);
+    rig_free(&small);
+}
+
+Test(fill, memory_waiter_that_gave_up_is_not_woken)
+{
+    static struct ask hold, ask;
+    struct rig small = exhausted_rig(&hold, 0);
+    start_starving(&small, &ask);
+    fill_fail(&ask.lookup.fill, ERROR_CLIENT_CLOSED);
+    reader_close(&hold.reader);
+    cr_assert_eq(ask.fill_waker.count, 0);
+    reader_close(&ask.reader);
+    rig_free(&small);
+}
+
+Test(fill, memory_waiter_is_woken_when_another_fill_ends)
+{
+    static struct ask hold, other, ask;
+    struct rig small = exhausted_rig(&hold, 2);
+    ask_with(&small, &other, METHOD_GET, "/other", "", false);
+    answer_head(&small, &other, 200, FRESH, 100000);
+    answer_body(&other, 0, 100000);
+    reader_close(&other.reader);
+    start_starving(&small, &ask);
+    fill_finish(&other.lookup.fill); /* it can be evicted now */
+    end_starving(&ask);
+    reader_close(&hold.reader);
+    rig_free(&small);
+}
+
+Test(fill, memory_waiter_is_woken_when_another_window_moves)
+{
+    static struct ask hold, other, ask;
+    struct rig small = exhausted_rig(&hold, 2);
+    ask_with(&small, &other, METHOD_POST, "/other", "", false);
+    answer_head(&small, &other, 200, FRESH, LENGTH_UNKNOWN);
+    cr_assert_eq(ask_head(&other), READER_HEAD_READY);
+    cr_assert_eq(answer_body(&other, 0, RIG_MIB), 2 * SLAB_PAGE_BYTES, "it waits as well");
+    start_starving(&small, &ask);
+    reader_consume(&other.reader, 2 * SLAB_PAGE_BYTES); /* its writer need not run for that */
+    end_starving(&ask);
+    close_all(&other);
+    reader_close(&hold.reader);
     rig_free(&small);
 }
 
