@@ -85,7 +85,7 @@ static bool start_process(struct supervisor *s, struct child *child)
 {
     static const char *const level_names[] = {"error", "warn", "info", "debug"};
     int pair[2];
-    child->is_due = false;
+    child->is_due = child->is_condemned = false;
     child->started = clock_monotonic();
     child->control = -1;
     if (control_make(pair) < 0) {
@@ -217,8 +217,10 @@ static void describe(char *out, size_t size, int status)
 static void proxy_ended(struct supervisor *s, const char *how)
 {
     family_dismiss(s);
-    if (s->ending != ENDING_NOT)
+    if (s->ending != ENDING_NOT) {
+        s->ending_deadline = monotonic_add(clock_monotonic(), 2 * LEAVE_MS); /* only the leavers are waited for */
         return;
+    }
     s->taken = 0;
     s->asker_count = 0;
     s->proxy.restarts++;
@@ -252,6 +254,31 @@ static void child_ended(struct supervisor *s, struct child *child, int status)
         proxy_ended(s, how);
     else
         helper_ended(s, child, pid, how);
+}
+
+void family_condemn(struct supervisor *s, struct child *helper)
+{
+    log_warn("supervisor", "%s helper %u (%d) does not answer: killing it", role_name(helper->role), helper->number, (int)helper->pid);
+    child_kill(helper);
+    if (helper->is_condemned)
+        return;
+    /* By then every loop has given up what this helper may still write into (helper_set.h: ABANDONED). */
+    helper->is_condemned = true;
+    helper->given_up = monotonic_add(clock_monotonic(), 2 * s->started->helper_deadline_ms + LEAVE_MS);
+}
+
+/* HELPER_GONE is not sent: it means that the process is certainly dead. */
+static void replace_undead(struct supervisor *s, struct child *helper)
+{
+    log_error("supervisor", "%s helper %u (%d) hangs in the kernel and does not die; starting another beside it", role_name(helper->role),
+              helper->number, (int)helper->pid);
+    add_leaver(s, helper->pid);
+    if (helper->control >= 0)
+        close(helper->control);
+    helper->control = -1;
+    helper->pid = 0;
+    helper->restarts++;
+    schedule(helper);
 }
 
 static struct child *find_pid(struct supervisor *s, pid_t pid)
@@ -320,9 +347,13 @@ int family_tick(struct supervisor *s, struct monotonic_ms now)
     }
     if (s->ending == ENDING_STOP)
         return wait;
-    for (unsigned i = 0; i < s->helper_count; i++)
-        if (s->helpers[i].is_due && has_come(s->helpers[i].due, now, &wait))
-            start_helper(s, &s->helpers[i]);
+    for (unsigned i = 0; i < s->helper_count; i++) {
+        struct child *helper = &s->helpers[i];
+        if (helper->pid > 0 && helper->is_condemned && has_come(helper->given_up, now, &wait))
+            replace_undead(s, helper);
+        if (helper->is_due && has_come(helper->due, now, &wait))
+            start_helper(s, helper);
+    }
     if (s->ending == ENDING_NOT && s->proxy.is_due && has_come(s->proxy.due, now, &wait))
         start_proxy(s, &wait);
     return wait;

@@ -185,7 +185,7 @@ static void carry_out(struct proxy_loop *loop, struct order *order)
         break;
     case ORDER_TAKEN:
     case ORDER_HUNG:
-        loop->take_order(loop, order);
+        loop->take_order(order);
         break;
     }
     free(order);

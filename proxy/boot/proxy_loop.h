@@ -64,7 +64,7 @@ struct loop_gauges {
 };
 
 struct proxy_loop {
-    struct worker worker; /* the loop's thread only, as everything down to `tick` */
+    struct worker worker; /* the loop's thread only, as everything down to `next_look` */
     struct helper_end {
         struct proxy_loop *loop;
         struct watch      *watch; /* NULL: nothing comes from it */
@@ -80,8 +80,7 @@ struct proxy_loop {
 
     /* shared, immutable after new */
     struct proxy_loop *control;
-    bool (*take_order)(struct proxy_loop *loop, struct order *order); /* of the control loop: its own kinds. True: taken */
-    void     *context;
+    void (*take_order)(const struct order *order); /* of the control loop: its own kinds */
     pthread_t thread;
 
     /* shared, under lock */

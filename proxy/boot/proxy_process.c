@@ -158,16 +158,13 @@ static void generation_taken(struct generation *generation)
         tell_supervisor(MESSAGE_READY, &(struct message_empty){0});
 }
 
-static bool take_order(struct proxy_loop *loop, struct order *order)
+static void take_order(const struct order *order)
 {
-    (void)loop;
-    if (order->kind == ORDER_TAKEN) {
-        generation_taken(order->generation);
-        return true;
-    }
     struct message_helper hung = {.role = order->about.role, .helper = order->about.helper, .generation = order->about.generation};
-    tell_supervisor(MESSAGE_HELPER_HUNG, &hung);
-    return true;
+    if (order->kind == ORDER_TAKEN)
+        generation_taken(order->generation);
+    else
+        tell_supervisor(MESSAGE_HELPER_HUNG, &hung);
 }
 
 /* ---- the end ---------------------------------------------------------------------------------------------------------------------------- */

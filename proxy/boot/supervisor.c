@@ -206,8 +206,7 @@ static void helper_hung(struct supervisor *s, const struct message_helper *hung)
     struct child *helper = family_find(s, hung->role, hung->helper);
     if (!helper || helper->generation != hung->generation || helper->pid == 0)
         return;
-    log_warn("supervisor", "%s helper %u (%d) does not answer: killing it", role_name(helper->role), helper->number, (int)helper->pid);
-    child_kill(helper);
+    family_condemn(s, helper);
 }
 
 static void log_serving(const struct supervisor *s)

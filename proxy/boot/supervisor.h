@@ -30,6 +30,8 @@ struct child {
     bool                is_due; /* to be started at `due` */
     struct monotonic_ms due;
     struct backoff      backoff;
+    bool                is_condemned; /* killed because it hangs … */
+    struct monotonic_ms given_up;     /* … and if it is still there then, it hangs in the kernel: another takes its place */
 };
 
 /* A process that was told to go (its control socket is closed) and is killed when it is still there at the deadline. */
@@ -92,6 +94,8 @@ void family_dismiss(struct supervisor *s);
 /* To a running child; one that does not take its messages is killed. */
 void child_send(struct child *child, enum message_type type, const void *payload, struct bytes tail, const int *fds, unsigned fd_count);
 void child_kill(struct child *child);
+/* A helper that does not answer: killed, and replaced even if that does not end it. */
+void family_condemn(struct supervisor *s, struct child *helper);
 /* LOG_FILE to the log helper, ROOTS and RESOLVER_SETTINGS to theirs. */
 void family_send_settings(struct supervisor *s);
 struct child *family_find(struct supervisor *s, enum role role, unsigned number);
