@@ -52,7 +52,7 @@ def alive(pid):
 def test_each_role_is_a_process_whose_title_says_so(site):
     outrigger = site()
     for role, count in ROLES.items():
-        assert len(outrigger.children(role)) == count, role
+        until(lambda: len(outrigger.children(role)) == count, what=f"{count} processes titled {role}")  # ready says nothing of helpers' titles
         for pid in outrigger.children(role):
             assert open(f"/proc/{pid}/cmdline").read().rstrip("\0") == f"outrigger: {role}"
             assert int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1]) == outrigger.process.pid, "the supervisor alone forks"
