@@ -40,7 +40,7 @@ class Outrigger:
             "listen": [{"address": f"127.0.0.1:{self.port}"}],
             "admin": {"listen": f"127.0.0.1:{self.admin_port}", "socket": self.socket},
             "cache": {"memory": "32MiB"},
-            "access_log": str(self.access_log),
+            "access_log": {"path": str(self.access_log)},
             "error_log": {"path": str(self.error_log), "level": "info"},
             "sites": [{"hosts": ["*"], "origin": origin or "http://127.0.0.1:1"}],
         }
