@@ -64,15 +64,22 @@ class Outrigger:
         self.notify.settimeout(20 * SLOW)
         self.output = open(self.directory / "output", "ab")
         self.process = subprocess.Popen(
-            [BINARY, "-c", str(self.config_path), "--pid-file", str(self.directory / "pid")],
+            self.command(),
             stdout=self.output,
             stderr=self.output,
             stdin=subprocess.DEVNULL,
             env={**os.environ, "NOTIFY_SOCKET": notify, **self.environment},
             pass_fds=self.pass_fds,
+            preexec_fn=self.before_exec,
         )
         if wait:
             self.await_notification("READY=1")
+
+    def command(self):
+        return [BINARY, "-c", str(self.config_path), "--pid-file", str(self.directory / "pid")]
+
+    def before_exec(self):
+        """In the child, before it becomes the accelerator."""
 
     def await_notification(self, word):
         while True:
