@@ -206,14 +206,26 @@ static unsigned wants_of(const struct h1_client *client)
     }
 }
 
+static void set_stall_deadline(struct h1_client *client)
+{
+    client->exchange->queued_bytes = connection_queued_bytes(client->connection);
+    set_deadline(client, h1_config(client)->write_stall_timeout_ms);
+}
+
 /* The deadline of a client that does not take its response; while it has taken everything, how long the response takes is not its affair. */
 static void watch_stall(struct h1_client *client, bool blocked)
 {
     if (!blocked)
         deadline_clear(&client->deadline);
     else if (client->moved || !deadline_is_set(&client->deadline))
-        set_deadline(client, h1_config(client)->write_stall_timeout_ms);
+        set_stall_deadline(client);
     client->moved = false;
+}
+
+/* The kernel asks for more only when a third of its buffer, which may be megabytes, has become free: a slow client that reads is no stalled one. */
+static bool client_reads(struct h1_client *client)
+{
+    return connection_queued_bytes(client->connection) < client->exchange->queued_bytes;
 }
 
 void h1_leave(struct h1_client *client)
@@ -566,7 +578,10 @@ static void on_deadline(struct deadline *deadline)
         break;
     case H1_REQUEST:
     case H1_FLUSH:
-        h1_give_up(client, ERROR_CLIENT_STALLED);
+        if (client_reads(client))
+            set_stall_deadline(client);
+        else
+            h1_give_up(client, ERROR_CLIENT_STALLED);
         break;
     case H1_DRAIN:
         client_linger(client);

@@ -97,6 +97,7 @@ struct h1_exchange {
     bool         waits;       /* the request was told that less was taken than offered */
     enum h1_body body;
     uint64_t     left;        /* of the response's length, or of the open chunk */
+    size_t       queued_bytes; /* in the kernel when the deadline of a stalled client was set */
     bool             has_upload;
     struct h1_upload upload;
 };

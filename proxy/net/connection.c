@@ -13,10 +13,12 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum { TOLD_ERRORS = 4 }; /* with WANT_READ and WANT_WRITE */
@@ -255,4 +257,10 @@ bool connection_has_input(const struct connection *connection)
     char byte;
     ssize_t got = recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
+}
+
+size_t connection_queued_bytes(const struct connection *connection)
+{
+    int bytes = 0;
+    return ioctl(connection->fd, SIOCOUTQ, &bytes) == 0 ? (size_t)bytes : 0;
 }

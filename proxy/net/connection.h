@@ -71,5 +71,7 @@ struct loop *connection_loop(const struct connection *connection);
 void connection_peer(const struct connection *connection, union socket_address *address);
 /* Whether the kernel has unread bytes, an end of file or an error for us: a kept origin connection in that state must not be reused. */
 bool connection_has_input(const struct connection *connection);
+/* Bytes written that the peer's kernel has not taken yet. */
+size_t connection_queued_bytes(const struct connection *connection);
 
 #endif
