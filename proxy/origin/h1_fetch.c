@@ -41,6 +41,7 @@ struct h1_fetch {
     uint64_t left;  /* of a body of known length */
     unsigned interims;
     uint64_t sent_us;
+    size_t queued_bytes; /* in the kernel when the deadline of a blocked request was set */
 };
 
 static void connect_to_address(struct h1_fetch *h1, bool may_reuse);
@@ -93,6 +94,15 @@ static void no_answer(struct h1_fetch *h1, enum error error)
         fetch_fail(h1->fetch, error);
 }
 
+static bool waits_to_send(const struct h1_fetch *h1);
+static void watch_sending(struct h1_fetch *h1);
+
+/* The kernel asks for more only when a third of its buffer has become free: until then it shows whether the origin reads. */
+static bool origin_reads(const struct h1_fetch *h1)
+{
+    return waits_to_send(h1) && connection_queued_bytes(h1->upstream->connection) < h1->queued_bytes;
+}
+
 static void deadline_expired(struct deadline *deadline)
 {
     struct fetch *fetch = LIST_OWNER(deadline, struct fetch, deadline);
@@ -108,7 +118,9 @@ static void deadline_expired(struct deadline *deadline)
         fetch_failed_backend(fetch, ERROR_ORIGIN_CONNECT_TIMEOUT, true);
         break;
     case H1_HEAD_DUE:
-        if (h1->sending == H1_SEND_BLOCKED)
+        if (origin_reads(h1))
+            watch_sending(h1);
+        else if (h1->sending == H1_SEND_BLOCKED)
             fetch_fail(fetch, ERROR_ORIGIN_WRITE_TIMEOUT);
         else if (h1->got_bytes)
             fetch_fail(fetch, ERROR_ORIGIN_READ_TIMEOUT);
@@ -116,7 +128,10 @@ static void deadline_expired(struct deadline *deadline)
             no_answer(h1, ERROR_ORIGIN_FIRST_BYTE_TIMEOUT);
         break;
     case H1_BODY_DUE:
-        fetch_fail(fetch, ERROR_ORIGIN_READ_TIMEOUT);
+        if (origin_reads(h1))
+            watch_sending(h1);
+        else
+            fetch_fail(fetch, ERROR_ORIGIN_READ_TIMEOUT);
         break;
     }
     fetch_unhold(fetch);
@@ -125,6 +140,12 @@ static void deadline_expired(struct deadline *deadline)
 static void set_deadline(struct h1_fetch *h1, int64_t ms)
 {
     loop_set_deadline(fetch_loop(h1->fetch), &h1->fetch->deadline, ms, deadline_expired);
+}
+
+static void watch_sending(struct h1_fetch *h1)
+{
+    h1->queued_bytes = connection_queued_bytes(h1->upstream->connection);
+    set_deadline(h1, h1->fetch->origin->site->between_bytes_timeout_ms);
 }
 
 /* The response is whole. */
@@ -468,7 +489,7 @@ static void sent_behind_head(struct h1_fetch *h1, bool has_moved)
     if (h1->sending == H1_SENT || h1->sending == H1_SEND_BROKEN) /* an origin may stop reading and answer nevertheless */
         leave_upload(fetch);
     if (has_moved && !h1->paused)
-        set_deadline(h1, fetch->origin->site->between_bytes_timeout_ms);
+        watch_sending(h1);
 }
 
 static void send_request(struct h1_fetch *h1)
@@ -493,7 +514,7 @@ static void send_request(struct h1_fetch *h1)
         break;
     case H1_SEND_BLOCKED:
         if (h1->request.sent_bytes > sent_before || !deadline_is_set(&fetch->deadline))
-            set_deadline(h1, site->between_bytes_timeout_ms);
+            watch_sending(h1);
         break;
     case H1_SEND_STARVED: /* the client's own deadlines watch over it */
         deadline_clear(&fetch->deadline);
