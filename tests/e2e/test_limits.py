@@ -1,5 +1,5 @@
 """Limits and deadlines: each closes the one who overstepped it, says so in the log, and leaves the others alone."""
-import socket
+import contextlib
 import threading
 import time
 
@@ -232,7 +232,7 @@ def test_a_slow_origin_does_not_make_the_client_look_slow(make_outrigger, origin
         client.send(f"POST /up HTTP/1.1\r\n{HOST}Content-Length: {8 << 20}\r\n\r\n")
         sender = threading.Thread(target=lambda: [client.send(block(n)) for n in range(128)])
         sender.start()
-        sender.join(1.0 * SLOW)  # the buffers fill, and then several times the timeout passes
+        sender.join(1.0)  # the buffers fill, and then several times the timeout passes
         go.set()
         assert client.response().body == b"taken"
         sender.join()
@@ -271,19 +271,56 @@ def test_a_client_that_stops_reading_is_cut_off(make_outrigger, origin, cache_co
 
 
 def test_a_slow_reader_that_reads_is_not_cut_off(make_outrigger, origin):
-    origin.on("/down", lambda request: request.answer(block(1) * 100, fields={"Cache-Control": "no-store"}))
-    outrigger = make_outrigger(origin=origin.url, config={"timeouts": {"write_stall": f"{300 * SLOW}ms"}})
-    with outrigger.connect(receive_buffer=4096) as client:
+    """So slowly that the kernel's buffer has no room to speak of within the timeout."""
+    origin.on("/down", lambda request: request.answer(block(1) * 400, fields={"Cache-Control": "no-store"}))
+    outrigger = make_outrigger(origin=origin.url, config={"timeouts": {"write_stall": "400ms" if SLOW == 1 else "1200ms"}})
+    with outrigger.connect(receive_buffer=65536) as client:
         client.send(f"GET /down HTTP/1.1\r\n{HOST}\r\n")
         assert client.head().status == 200
-        left = 100 * 65536 - len(client.buffer)
-        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 262144)
+        left = 400 * 65536 - len(client.buffer)
         begin = time.monotonic()
         while left > 0:
             left -= len(client.socket.recv(65536))
-            if time.monotonic() - begin < 0.9 * SLOW:
-                threading.Event().wait(0.02)
+            if time.monotonic() - begin < (1.5 if SLOW == 1 else 3):
+                threading.Event().wait(0.05)
         assert left == 0
+
+
+def test_an_origin_that_reads_slowly_is_not_given_up(make_outrigger, origin):
+    """The same the other way."""
+    total = 400 * 65536
+    origin.read_bodies = False
+
+    def take(request):
+        left, begin = total - len(request.connection.buffer), time.monotonic()
+        while left > 0:
+            left -= len(request.connection.socket.recv(65536))
+            if time.monotonic() - begin < (1.5 if SLOW == 1 else 3):
+                threading.Event().wait(0.05)
+        request.answer("taken")
+
+    origin.on("/up", take)
+    outrigger = make_outrigger(origin=origin.url, site={"timeouts": {"between_bytes": "400ms" if SLOW == 1 else "1200ms"}})
+    with outrigger.connect(timeout=60) as client:
+        client.send(f"POST /up HTTP/1.1\r\n{HOST}Content-Length: {total}\r\n\r\n")
+        for n in range(400):
+            client.send(block(n))
+        assert client.response().body == b"taken"
+
+
+def test_an_origin_that_stops_reading_is_504(make_outrigger, origin):
+    release = threading.Event()
+    origin.read_bodies = False
+    origin.on("/up", lambda request: release.wait(60))
+    outrigger = make_outrigger(origin=origin.url, site={"timeouts": {"between_bytes": "300ms"}})
+    with outrigger.connect(timeout=60) as client:
+        client.send(f"POST /up HTTP/1.1\r\n{HOST}Content-Length: {1 << 30}\r\n\r\n")
+        with contextlib.suppress(OSError):
+            for n in range(1 << 14):
+                client.send(block(n))
+        assert client.response().status == 504
+    release.set()
+    assert_logged(outrigger, "origin stopped reading the request")
 
 
 def test_connections_over_the_limit_get_503_and_the_others_keep_working(make_outrigger, origin):

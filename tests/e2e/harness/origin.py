@@ -4,6 +4,7 @@ import socket
 import threading
 
 from .http import Connection, Truncated
+from .ports import free_port
 
 
 class Request:
@@ -38,7 +39,7 @@ class Origin:
     """`handlers` maps a path (or "*") to a function of a Request. `requests` is everything that arrived, in order."""
 
     def __init__(self, port=0, address="127.0.0.1"):
-        self.listener = socket.create_server((address, port), backlog=2048, family=socket.AF_INET6 if ":" in address else socket.AF_INET)
+        self.listener = socket.create_server((address, port or free_port()), backlog=2048, family=socket.AF_INET6 if ":" in address else socket.AF_INET)
         self.port = self.listener.getsockname()[1]
         self.handlers, self.requests, self.connections, self.lock = {}, [], 0, threading.Lock()
         self.open = set()
