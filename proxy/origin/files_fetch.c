@@ -216,10 +216,7 @@ static void looked_up(struct files_fetch *files)
             break;
         }
         files->file = *answer;
-        if (files->phase == FILES_LOOKUP)
-            serve(files);
-        else /* a file is no directory */
-            say_plainly(files, 404, BYTES("Not Found"));
+        serve(files);
         break;
     case FILE_IS_DIRECTORY:
         if (asked_for_directory)
