@@ -174,7 +174,7 @@ static void set_verdict(struct fill *fill, const struct head_plan *plan)
     fill_wake_readers(fill);
     if (fill->is_private && plan->detail != DETAIL_PURGED)
         release_waiters(fill);
-    fill_readers_moved(fill);
+    fill_tell_if_unwanted(fill);
 }
 
 /* The record's head in memory and its place in the index. NULL with *error. */

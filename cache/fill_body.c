@@ -9,45 +9,56 @@
 
 enum { WAKE_ROOM_BYTES = FILL_WINDOW_BYTES / 4 }; /* a writer waits for this much room, so that it does not move a few bytes a turn */
 
-/* Start of what a reader still wants. With the lock held. */
-static uint64_t wanted_from(const struct fill *fill)
+/* With the lock held, all of these. */
+
+/* Where the slowest readers are, and how many they are. Whatever lies before that is not wanted any more. */
+static void find_slowest(struct fill *fill)
 {
-    uint64_t slowest = fill->written;
+    fill->slowest = fill->written;
+    fill->slowest_count = 0;
     LIST_FOR_EACH(node, &fill->readers)
     {
-        const struct reader *reader = LIST_OWNER(node, struct reader, link);
-        if (reader->position < slowest)
-            slowest = reader->position;
+        uint64_t position = LIST_OWNER(node, struct reader, link)->position;
+        if (position < fill->slowest) {
+            fill->slowest = position;
+            fill->slowest_count = 0;
+        }
+        fill->slowest_count += position == fill->slowest;
     }
-    return slowest;
 }
 
 static uint64_t window_room(const struct fill *fill)
 {
-    uint64_t held = fill->written - wanted_from(fill);
+    uint64_t held = fill->written - fill->slowest;
     return held < FILL_WINDOW_BYTES ? FILL_WINDOW_BYTES - held : 0;
 }
 
-/* With the lock held. */
 static void release_consumed(struct fill *fill)
 {
+    find_slowest(fill);
     if (fill->object != NULL && fill->object->body != NULL)
-        body_release_before(fill->cache, fill->object->body, wanted_from(fill));
+        body_release_before(fill->cache, fill->object->body, fill->slowest);
 }
 
-void fill_readers_moved(struct fill *fill)
+void fill_tell_if_unwanted(struct fill *fill)
 {
-    if (!fill->is_private || fill->waker == NULL)
-        return;
-    if (fill->writer_waits) {
-        release_consumed(fill);
-        if (window_room(fill) >= WAKE_ROOM_BYTES) {
-            fill->writer_waits = false;
-            waker_wake(fill->waker);
-        }
-    }
-    if (list_is_empty(&fill->readers))
+    if (fill->is_private && fill->waker != NULL && list_is_empty(&fill->readers))
         waker_wake(fill->waker);
+}
+
+void fill_reader_moved(struct fill *fill, uint64_t from)
+{
+    fill_tell_if_unwanted(fill);
+    if (!fill->is_private || !fill->writer_waits || fill->waker == NULL)
+        return;
+    /* As long as others are as slow as it was, nothing changes. (To look at all of them whenever one of a thousand moves would cost a million.) */
+    if (from != fill->slowest || fill->slowest_count == 0 || --fill->slowest_count > 0)
+        return;
+    release_consumed(fill);
+    if (window_room(fill) >= WAKE_ROOM_BYTES) {
+        fill->writer_waits = false;
+        waker_wake(fill->waker);
+    }
 }
 
 /* What was listed becomes private: its readers go on in a window. */
@@ -57,7 +68,7 @@ static void make_private(struct fill *fill, enum cache_detail detail)
     pthread_mutex_lock(&fill->lock);
     fill->is_private = true;
     fill->detail = detail;
-    fill_readers_moved(fill);
+    fill_tell_if_unwanted(fill);
     pthread_mutex_unlock(&fill->lock);
 }
 

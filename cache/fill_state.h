@@ -48,7 +48,9 @@ struct fill {
     uint64_t              written;
     struct list           readers;
     struct waker         *waker; /* the writer's; NULL before it is set and once the writer is gone */
-    bool                  writer_waits;
+    bool                  writer_waits; /* for room in the window, or for memory */
+    uint64_t              slowest;      /* while the writer waits: where its slowest readers are… */
+    uint32_t              slowest_count; /* …and how many they are */
     /* shared, under the cache's memory_lock */
     struct list   memory_link;
     struct waker *memory_waker;
@@ -75,8 +77,9 @@ bool fill_head_meta(struct fill *fill, struct response_meta *meta);
 
 /* Makes `reader` one of the fill's. False when the fill failed or is private by now: it is not to be joined any more. */
 bool fill_attach(struct fill *fill, struct reader *reader, bool is_originator);
-/* With the fill's lock held: the writer is told what changed for it: room in the window, or nobody left. */
-void fill_readers_moved(struct fill *fill);
+/* With the fill's lock held: a reader that was at `from` has moved on, or left: the writer is told what that changes for it. */
+void fill_reader_moved(struct fill *fill, uint64_t from);
+void fill_tell_if_unwanted(struct fill *fill);
 /* Wakes those who wait. With the fill's lock held. */
 void fill_wake_readers(struct fill *fill);
 /* fill_body.c: on the writer's loop. */

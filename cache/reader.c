@@ -18,7 +18,7 @@ static void detach(struct reader *reader)
     pthread_mutex_lock(&fill->lock);
     list_remove(&reader->link);
     reader->waiting = false;
-    fill_readers_moved(fill);
+    fill_reader_moved(fill, reader->position);
     pthread_mutex_unlock(&fill->lock);
     fill_unref(&reader->fill);
 }
@@ -130,10 +130,11 @@ void reader_set_range(struct reader *reader, uint64_t first, uint64_t end)
 {
     assert(first <= end);
     struct fill *fill = lock_fill(reader);
+    uint64_t from = reader->position;
     reader->position = first;
     reader->end = end;
     if (fill != NULL)
-        fill_readers_moved(fill);
+        fill_reader_moved(fill, from);
     unlock_fill(fill);
 }
 
@@ -164,7 +165,7 @@ void reader_consume(struct reader *reader, size_t bytes)
     struct fill *fill = lock_fill(reader);
     reader->position += bytes;
     if (fill != NULL)
-        fill_readers_moved(fill);
+        fill_reader_moved(fill, reader->position - bytes);
     unlock_fill(fill);
 }
 

@@ -417,6 +417,34 @@ Test(fill, outgrown_fill_becomes_private_without_breaking_its_readers)
     close_all(&late);
 }
 
+Test(fill, window_moves_with_the_slowest_of_its_readers)
+{
+    static struct ask readers[3];
+    enum reader_state state;
+    for (unsigned i = 0; i < 3; i++)
+        ask_get(&rig, &readers[i], "/a");
+    cache_purge(rig.cache, &readers[0].lookup.key); /* private, for these three */
+    answer_head(&rig, &readers[0], 200, FRESH, LENGTH_UNKNOWN);
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert_eq(ask_head(&readers[i]), READER_HEAD_READY);
+    cr_assert_eq(answer_body(&readers[0], 0, RIG_MIB), FILL_WINDOW_BYTES);
+    unsigned *wakes = &readers[0].fill_waker.count;
+    *wakes = 0;
+    read_body(&readers[2], 200000, &state);
+    read_body(&readers[1], 100000, &state);
+    cr_assert_eq(*wakes, 0);
+    read_body(&readers[0], 200000, &state);
+    cr_assert_eq(*wakes, 1, "now the slowest is at 100000");
+    cr_assert_eq(answer_body(&readers[0], FILL_WINDOW_BYTES, RIG_MIB), 100000);
+    read_body(&readers[1], 30000, &state);
+    cr_assert_eq(*wakes, 1);
+    reader_close(&readers[1].reader);
+    cr_assert_eq(*wakes, 2, "the slowest left");
+    cr_assert_eq(answer_body(&readers[0], FILL_WINDOW_BYTES + 100000, RIG_MIB), 100000);
+    close_all(&readers[0]);
+    reader_close(&readers[2].reader);
+}
+
 Test(fill, range_ahead_does_not_hold_the_window)
 {
     static struct ask ask;
