@@ -161,6 +161,19 @@ Test(slab, attached_slab_shares_the_bytes)
     cr_assert_str_eq(slab_at(slab, extent), "seen");
 }
 
+Test(slab, adopted_slab_is_all_free_and_allocates)
+{
+    slab_alloc(slab, 100, NULL);
+    struct slab *other = slab_adopt(dup(slab_fd(slab)));
+    struct slab_stats stats;
+    slab_stats(other, &stats);
+    cr_assert_eq(stats.free_pages, PAGES);
+    struct extent extent = slab_alloc(other, 100, NULL);
+    cr_assert_not(extent_is_none(extent));
+    slab_release(other, extent);
+    slab_free(&other);
+}
+
 Test(slab, attaching_what_is_no_slab_fails)
 {
     int pipes[2];
