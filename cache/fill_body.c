@@ -287,6 +287,7 @@ static struct object *in_one_chunk(struct fill *fill)
         .vary_values = record_vary_values(record),
         .head = record_head(record),
         .status_line_bytes = record->status_line_bytes,
+        .hidden_bytes = record->hidden_bytes,
         .length_known = true,
         .body_bytes = fill->written,
     };

@@ -4,6 +4,7 @@
 
 #include "base/http_date.h"
 #include "cache/policy/storable.h"
+#include "cache/policy/targeted.h"
 #include "cache/policy/vary.h"
 
 /* RFC 9111 §3.1, RFC 9110 §7.6.1: hop-by-hop fields, and what Connection names, are not kept. Age is written for each answer; so is the
@@ -32,20 +33,30 @@ static char *put(char *at, struct bytes text)
     return at + text.len;
 }
 
-static void write_head(struct head_plan *plan, struct bytes status_line, struct arena *arena)
+static char *put_fields(char *at, const struct headers *fields, const struct site_rules *rules, bool hidden)
+{
+    for (unsigned i = 0; i < fields->count; i++) {
+        if (field_is_for_us(fields->at[i].id, rules) != hidden)
+            continue;
+        at = put(put(at, fields->at[i].name), BYTES(": "));
+        at = put(put(at, fields->at[i].value), BYTES("\r\n"));
+    }
+    return at;
+}
+
+/* Status line, the fields that clients see in their order, then those that were for us. */
+static void write_head(const struct fill *fill, struct head_plan *plan, struct bytes status_line)
 {
     const struct headers *fields = &plan->fields;
     size_t length = status_line.len;
     for (unsigned i = 0; i < fields->count; i++)
         length += fields->at[i].name.len + fields->at[i].value.len + 4;
-    char *text = arena_alloc(arena, length);
-    char *at = put(text, status_line);
-    for (unsigned i = 0; i < fields->count; i++) {
-        at = put(put(at, fields->at[i].name), BYTES(": "));
-        at = put(put(at, fields->at[i].value), BYTES("\r\n"));
-    }
+    char *text = arena_alloc(plan->fields.arena, length);
+    char *hidden = put_fields(put(text, status_line), fields, &fill->rules, false);
+    char *end = put_fields(hidden, fields, &fill->rules, true);
     plan->parts.head = bytes_from(text, length);
     plan->parts.status_line_bytes = (uint32_t)status_line.len;
+    plan->parts.hidden_bytes = (uint32_t)(end - hidden);
 }
 
 static void plan_vary(struct fill *fill, struct head_plan *plan)
@@ -111,7 +122,7 @@ void plan_head(struct fill *fill, const struct origin_head *head, struct head_pl
     }
     plan_vary(fill, plan);
     struct bytes line = arena_printf(&fill->arena, "HTTP/1.1 %03u %.*s\r\n", head->status, BYTES_FMT(head->reason));
-    write_head(plan, line, &fill->arena);
+    write_head(fill, plan, line);
     plan_body(fill, head, plan);
 }
 
@@ -132,6 +143,7 @@ static void merge_fields(struct fill *fill, const struct origin_head *head, stru
     struct headers stored;
     headers_init(&stored, &fill->arena);
     headers_parse_block(&stored, fill->stale_view.fields);
+    headers_parse_block(&stored, fill->stale_view.hidden);
     headers_init(merged, &fill->arena);
     for (unsigned i = 0; i < stored.count; i++) {
         if (!is_replaced(&stored.at[i], head->fields))
@@ -162,7 +174,7 @@ void plan_refresh(struct fill *fill, const struct origin_head *head, struct head
         headers_add(&judged, age->id, age->name, age->value);
     judge(fill, head, stale->status, &judged, plan);
     plan_vary(fill, plan);
-    write_head(plan, bytes_from(stale->head.at, stale->head.len - stale->fields.len), &fill->arena);
+    write_head(fill, plan, bytes_from(stale->head.at, stale->head.len - stale->fields.len));
     struct origin_head whole = *head;
     whole.body_forbidden = false;
     whole.length_known = true;

@@ -76,6 +76,7 @@ static void write_record(struct record *record, const struct record_parts *parts
         .head_bytes = (uint32_t)parts->head.len,
         .status_line_bytes = parts->status_line_bytes,
         .length_known = parts->length_known,
+        .hidden_bytes = parts->hidden_bytes & INT32_MAX,
     };
     put(put(put(put((char *)(record + 1), parts->key), parts->vary_names), parts->vary_values), parts->head);
 }
@@ -162,6 +163,8 @@ void object_view(const struct cache *cache, const struct object *object, bool is
     const struct record *record = object_record(cache, object);
     view->status = record->meta.status;
     view->head = record_head(record);
+    view->head.len -= record->hidden_bytes;
+    view->hidden = bytes_from(view->head.at + view->head.len, record->hidden_bytes);
     view->fields = bytes_from(view->head.at + record->status_line_bytes, view->head.len - record->status_line_bytes);
     view->meta = &record->meta;
     view->length = record->body_bytes;

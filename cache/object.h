@@ -56,7 +56,8 @@ struct record {
     uint64_t             body_bytes;
     uint32_t             key_bytes, vary_names_bytes, vary_values_bytes;
     uint32_t             head_bytes, status_line_bytes;
-    uint32_t             length_known; /* 0 only while a response of unknown length arrives */
+    uint32_t             length_known : 1;  /* 0 only while a response of unknown length arrives */
+    uint32_t             hidden_bytes : 31; /* the last of the head: field lines that were for this cache, and are sent to nobody */
 };
 
 _Static_assert(sizeof(struct record) == 104, "part of the store's format");
@@ -86,7 +87,7 @@ struct record_parts {
     struct response_meta meta;
     struct bytes         key, vary_names, vary_values;
     struct bytes         head; /* status line and field lines */
-    uint32_t             status_line_bytes;
+    uint32_t             status_line_bytes, hidden_bytes; /* at its beginning, at its end */
     bool                 length_known;
     uint64_t             body_bytes;      /* when length_known */
     bool                 body_is_apart;   /* the body is put into (or is) a struct body */
@@ -112,6 +113,7 @@ const struct record *object_record(const struct cache *cache, const struct objec
 struct bytes         record_key(const struct record *record);
 struct bytes         record_vary_names(const struct record *record);
 struct bytes         record_vary_values(const struct record *record);
+/* With what is hidden. */
 struct bytes         record_head(const struct record *record);
 /* Of everything before the body. */
 size_t record_front_bytes(const struct record *record);

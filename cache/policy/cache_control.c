@@ -131,14 +131,24 @@ static void set_seconds(int64_t *slot, const struct directive *directive)
     *slot = fits ? (int64_t)value : seconds_max;
 }
 
+static bool *flag_of(struct cache_control *out, const struct known_directive *known)
+{
+    return (bool *)((char *)out + known->offset);
+}
+
+static int64_t *seconds_of(struct cache_control *out, const struct known_directive *known)
+{
+    return (int64_t *)((char *)out + known->offset);
+}
+
 static void apply(struct cache_control *out, const struct directive *directive)
 {
     const struct known_directive *known = directive_find(directive->name);
     if (!known)
         return;
-    bool *flag = (bool *)((char *)out + known->offset);
-    int64_t *seconds = (int64_t *)((char *)out + known->offset);
-    bool has_argument = directive->argument.at != NULL;
+    bool *flag = flag_of(out, known), has_argument = directive->argument.at != NULL;
+    int64_t *seconds = seconds_of(out, known);
+    out->is_known = true;
     switch (known->kind) {
     case DIRECTIVE_RESTRICTION:
         *flag = true;
@@ -169,7 +179,7 @@ static void apply(struct cache_control *out, const struct directive *directive)
     }
 }
 
-void cache_control_parse(struct cache_control *out, const struct headers *fields, enum header_id id)
+void cache_control_clear(struct cache_control *out)
 {
     *out = (struct cache_control){
         .max_age = CC_ABSENT,
@@ -179,6 +189,51 @@ void cache_control_parse(struct cache_control *out, const struct headers *fields
         .min_fresh = CC_ABSENT,
         .max_stale = CC_ABSENT,
     };
+}
+
+static int64_t cap_seconds(uint64_t seconds)
+{
+    return seconds < (uint64_t)seconds_max ? (int64_t)seconds : seconds_max;
+}
+
+void cache_control_set_max_age(struct cache_control *out, uint64_t seconds)
+{
+    out->max_age = cap_seconds(seconds);
+}
+
+void cache_control_apply(struct cache_control *out, struct bytes name, const struct typed_argument *argument)
+{
+    const struct known_directive *known = directive_find(name);
+    if (!known)
+        return;
+    out->is_known = true;
+    switch (known->kind) {
+    case DIRECTIVE_RESTRICTION:
+        *flag_of(out, known) = argument->kind != ARGUMENT_FALSE;
+        break;
+    case DIRECTIVE_PERMISSION:
+    case DIRECTIVE_IMMUTABLE:
+        *flag_of(out, known) = argument->kind == ARGUMENT_TRUE;
+        break;
+    case DIRECTIVE_NO_CACHE:
+        out->no_cache = argument->kind != ARGUMENT_FALSE;
+        out->no_cache_fields = argument->kind == ARGUMENT_STRING;
+        break;
+    case DIRECTIVE_PRIVATE:
+        out->is_private = argument->kind != ARGUMENT_FALSE;
+        out->private_fields = argument->kind == ARGUMENT_STRING;
+        break;
+    case DIRECTIVE_SECONDS:
+    case DIRECTIVE_MAX_STALE:
+        *seconds_of(out, known) =
+            argument->kind == ARGUMENT_INTEGER && argument->integer > 0 ? cap_seconds((uint64_t)argument->integer) : 0;
+        break;
+    }
+}
+
+void cache_control_parse(struct cache_control *out, const struct headers *fields, enum header_id id)
+{
+    cache_control_clear(out);
     for (const struct header *line = headers_find(fields, id); line; line = headers_next(fields, line)) {
         out->is_present = true;
         struct bytes rest = line->value, member;

@@ -30,7 +30,7 @@ static int64_t age_value(const struct headers *response)
 }
 
 /* RFC 9110 §6.6.1: a response without a (valid) Date counts as sent when it was received. */
-static int64_t date_value(const struct headers *response, struct wall_seconds response_time)
+int64_t freshness_date(const struct headers *response, struct wall_seconds response_time)
 {
     struct wall_seconds date;
     struct bytes value = headers_value(response, HEADER_DATE);
@@ -40,7 +40,7 @@ static int64_t date_value(const struct headers *response, struct wall_seconds re
 int64_t freshness_initial_age(const struct headers *response, struct wall_seconds request_time, struct wall_seconds response_time)
 {
     /* RFC 9111 §4.2.3. A Date ahead of our clock, or a clock that was set back meanwhile, makes nothing younger than 0. */
-    int64_t apparent_age = clamp_seconds(response_time.s - date_value(response, response_time));
+    int64_t apparent_age = clamp_seconds(response_time.s - freshness_date(response, response_time));
     int64_t response_delay = clamp_seconds(response_time.s - request_time.s);
     int64_t corrected_age = clamp_seconds(age_value(response) + response_delay);
     return apparent_age > corrected_age ? apparent_age : corrected_age;
@@ -52,7 +52,7 @@ static int64_t expires_lifetime(const struct headers *response, struct wall_seco
     struct wall_seconds expires;
     if (headers_count(response, HEADER_EXPIRES) > 1 || !http_date_parse(headers_value(response, HEADER_EXPIRES), response_time, &expires))
         return 0;
-    return clamp_seconds(expires.s - date_value(response, response_time));
+    return clamp_seconds(expires.s - freshness_date(response, response_time));
 }
 
 /* §4.2.2: a tenth of the time that it had not changed for when it was sent. */
@@ -62,22 +62,24 @@ static int64_t heuristic_lifetime(const struct headers *response, const struct s
     struct bytes value = headers_value(response, HEADER_LAST_MODIFIED);
     if (rules->heuristic_max_s == 0 || !value.at || !http_date_parse(value, response_time, &modified))
         return CC_ABSENT;
-    int64_t unchanged_s = date_value(response, response_time) - modified.s;
+    int64_t unchanged_s = freshness_date(response, response_time) - modified.s;
     if (unchanged_s < 0)
         return CC_ABSENT;
     int64_t tenth = clamp_seconds(unchanged_s / 10);
     return tenth < rules->heuristic_max_s ? tenth : rules->heuristic_max_s;
 }
 
-int64_t freshness_lifetime(const struct cache_control *cc, unsigned status, const struct headers *response, const struct site_rules *rules,
-                           struct wall_seconds response_time, bool *heuristic)
+int64_t freshness_lifetime(const struct response_control *control, unsigned status, const struct headers *response,
+                           const struct site_rules *rules, struct wall_seconds response_time, bool *heuristic)
 {
+    const struct cache_control *cc = &control->cc;
     *heuristic = false;
     if (cc->s_maxage != CC_ABSENT)
         return cc->s_maxage;
     if (cc->max_age != CC_ABSENT)
         return cc->max_age;
-    if (headers_find(response, HEADER_EXPIRES))
+    /* RFC 9213 §2.2: Expires means nothing beside a field that is addressed to us. */
+    if (control->source == CONTROL_CACHE_CONTROL && headers_find(response, HEADER_EXPIRES))
         return expires_lifetime(response, response_time);
     /* §4.2.2: only where the status allows it, or the origin says `public`. */
     if (!status_is_heuristically_cacheable(status) && !cc->is_public)

@@ -4,12 +4,16 @@
 
 #include "cache/policy/meta.h"
 #include "cache/policy/rules.h"
+#include "cache/policy/targeted.h"
 
 /* §4.2.3 corrected_initial_age, from Age, Date and the two times; ≥ 0, saturating. */
 int64_t freshness_initial_age(const struct headers *response, struct wall_seconds request_time, struct wall_seconds response_time);
 
+/* When the response was sent: Date, else when it was received (RFC 9110 §6.6.1). */
+int64_t freshness_date(const struct headers *response, struct wall_seconds response_time);
+
 /* §4.2.1: s-maxage, else max-age, else Expires − Date, else the heuristic of §4.2.2 when `status` allows it (*heuristic is set). CC_ABSENT when nothing tells. */
-int64_t freshness_lifetime(const struct cache_control *cc, unsigned status, const struct headers *response, const struct site_rules *rules,
+int64_t freshness_lifetime(const struct response_control *control, unsigned status, const struct headers *response, const struct site_rules *rules,
                            struct wall_seconds response_time, bool *heuristic);
 
 /* §4.2.3 current_age at `now`; a clock that ran backwards gives the initial age. */

@@ -2,14 +2,26 @@
 #ifndef CACHE_POLICY_RULES_H
 #define CACHE_POLICY_RULES_H
 
+#include "base/bytes.h"
+
 #include <stdbool.h>
 #include <stdint.h>
+
+/* Names that a rule lists; borrowed from the configuration. */
+struct rule_names {
+    const struct bytes *at;
+    unsigned            count;
+};
 
 struct site_rules {
     bool    honour_request_directives; /* clients' Cache-Control and Pragma; default off: a client cannot force a miss */
     bool    store_set_cookie;          /* store a response with Set-Cookie when it says public or s-maxage (HARDENING: cache) */
     int64_t heuristic_max_s;           /* cap of RFC 9111 §4.2.2's 10 % of the Last-Modified age; 0: no heuristic freshness */
     int64_t grace_s;                   /* stale answers while the origin is in trouble, where the response does not forbid it */
+
+    struct rule_names targeted; /* fields that govern this cache in place of Cache-Control, the most preferred first (RFC 9213 §2.2) */
+    bool surrogate_control;     /* Surrogate-Control governs where no targeted field does */
+    bool accel_expires;         /* X-Accel-Expires governs where none of these does */
 };
 
 #endif

@@ -130,18 +130,19 @@ struct store_verdict storable_decide(const struct request_meta *request, unsigne
                                      const struct site_rules *rules, struct wall_seconds request_time, struct wall_seconds response_time,
                                      struct response_meta *meta)
 {
-    struct cache_control cc;
-    cache_control_parse(&cc, response, HEADER_CACHE_CONTROL);
-    fill_meta(meta, &cc, request, status, response, request_time, response_time);
+    struct response_control control;
+    response_control_from(&control, response, rules, freshness_date(response, response_time));
+    const struct cache_control *cc = &control.cc;
+    fill_meta(meta, cc, request, status, response, request_time, response_time);
 
     bool heuristic;
-    int64_t lifetime = freshness_lifetime(&cc, status, response, rules, response_time, &heuristic);
+    int64_t lifetime = freshness_lifetime(&control, status, response, rules, response_time, &heuristic);
     meta->lifetime_s = lifetime == CC_ABSENT ? 0 : lifetime;
     if (heuristic)
         meta->flags |= RESPONSE_HEURISTIC;
 
-    enum cache_detail detail = find_prohibition(&cc, request, status, response, rules);
+    enum cache_detail detail = find_prohibition(cc, request, status, response, rules);
     if (detail == DETAIL_NONE)
-        detail = judge_worth(&cc, meta, lifetime != CC_ABSENT);
+        detail = judge_worth(cc, meta, lifetime != CC_ABSENT);
     return (struct store_verdict){.store = detail == DETAIL_NONE, .detail = detail};
 }

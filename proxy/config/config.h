@@ -30,6 +30,12 @@ struct config_network {
     uint8_t  bytes[16];
 };
 
+/* Names that a setting lists. */
+struct config_names {
+    struct bytes *at;
+    unsigned      count;
+};
+
 enum origin_kind { ORIGIN_KIND_HTTP, ORIGIN_KIND_FILES };
 
 struct config_origin {
@@ -58,6 +64,8 @@ struct config_site {
     /* cache rules; see cache/policy/rules.h */
     bool     honour_request_directives, store_set_cookie;
     int64_t  heuristic_max_s, grace_s;
+    struct config_names targeted;
+    bool     surrogate_control, accel_expires;
 };
 
 struct config {

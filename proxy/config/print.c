@@ -162,6 +162,19 @@ static void print_origins(const struct setting *setting, const void *field, FILE
     fputc(']', out);
 }
 
+static void print_names(const struct setting *setting, const void *field, FILE *out)
+{
+    const struct config_names *names = field;
+
+    (void)setting;
+    fputc('[', out);
+    for (unsigned i = 0; i < names->count; i++) {
+        fputs(i > 0 ? ", " : "", out);
+        scalar_print(names->at[i], out);
+    }
+    fputc(']', out);
+}
+
 static void print_networks(const struct setting *setting, const void *field, FILE *out)
 {
     const struct config_site *site = site_of(setting, field);
@@ -197,6 +210,7 @@ static value_printer *const printers[] = {
     [VALUE_SERVERS] = print_servers,
     [VALUE_HOSTS] = print_hosts,
     [VALUE_ORIGINS] = print_origins,
+    [VALUE_FIELD_NAMES] = print_names,
     [VALUE_NETWORKS] = print_networks,
 };
 _Static_assert(sizeof(printers) / sizeof(printers[0]) == VALUE_LISTENERS, "a printer for each type of value");

@@ -26,6 +26,7 @@
     VALUE_TYPE(SERVERS,        struct bytes,             "an address or a list of addresses") \
     VALUE_TYPE(HOSTS,          struct bytes *,           "a host name or a list of them") \
     VALUE_TYPE(ORIGINS,        struct config_origin *,   "a URL or a list of URLs")  \
+    VALUE_TYPE(FIELD_NAMES,    struct config_names,      "the name of a header field or a list of them") \
     VALUE_TYPE(NETWORKS,       struct config_network *,  "an address, a network such as 10.0.0.0/8, or a list of them") \
     /* lists of mappings: scopes of their own */                                     \
     VALUE_TYPE(LISTENERS,      struct config_listener *, "an address or a list")     \

@@ -495,6 +495,38 @@ static void read_origins(struct reading *reading, const struct setting *setting,
     }
 }
 
+/* Why `name` cannot be in a list of names, or NULL. */
+typedef const char *name_check(struct bytes name);
+
+static const char *check_field_name(struct bytes name)
+{
+    return bytes_is_token(name) ? NULL : "is not the name of a field";
+}
+
+static void read_names(struct reading *reading, const struct setting *setting, const struct yaml_node *node, struct config_names *names,
+                       name_check *check)
+{
+    const struct yaml_node *item;
+    unsigned count = list_begin(reading, setting, node, true, &item);
+
+    names->at = arena_alloc(&reading->config->arena, (count + 1) * sizeof(*names->at));
+    names->count = 0;
+    for (; count > 0 && item; item = list_next(node, item)) {
+        if (!expect_item(reading, setting, item))
+            continue;
+        const char *wrong = check(item->text);
+        if (wrong)
+            complain(reading, setting, item, wrong);
+        else
+            names->at[names->count++] = arena_copy(&reading->config->arena, item->text);
+    }
+}
+
+static void read_field_names(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
+{
+    read_names(reading, setting, node, field, check_field_name);
+}
+
 static void read_networks(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
 {
     struct config_site *site = site_of(setting, field);
@@ -535,6 +567,7 @@ static value_reader *const readers[] = {
     [VALUE_SERVERS] = read_servers,
     [VALUE_HOSTS] = read_hosts,
     [VALUE_ORIGINS] = read_origins,
+    [VALUE_FIELD_NAMES] = read_field_names,
     [VALUE_NETWORKS] = read_networks,
 };
 _Static_assert(sizeof(readers) / sizeof(readers[0]) == VALUE_LISTENERS, "a reader for each type of value");

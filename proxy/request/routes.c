@@ -35,6 +35,11 @@ static void routes_add_wildcard(struct routes *routes, struct bytes suffix, stru
     routes->wildcards[at] = (struct route){suffix, site};
 }
 
+static struct rule_names names_of(const struct config_names *names)
+{
+    return (struct rule_names){.at = names->at, .count = names->count};
+}
+
 static void site_init(struct site *site, struct worker *worker, struct config *config, const struct config_site *from)
 {
     const struct origin_context context = {
@@ -49,6 +54,9 @@ static void site_init(struct site *site, struct worker *worker, struct config *c
         .store_set_cookie = from->store_set_cookie,
         .heuristic_max_s = from->heuristic_max_s,
         .grace_s = from->grace_s,
+        .targeted = names_of(&from->targeted),
+        .surrogate_control = from->surrogate_control,
+        .accel_expires = from->accel_expires,
     };
     site->origin = origin_new(&context, config, from);
 }

@@ -68,6 +68,20 @@ def back():
 
 
 @pytest.fixture(scope="module")
+def make_module_outrigger(tmp_path_factory):
+    """As make_outrigger, for the whole module: for tests that keep to paths of their own."""
+    made = []
+
+    def make(**options):
+        made.append(Outrigger(tmp_path_factory.mktemp("outrigger"), **options))
+        return made[-1]
+
+    yield make
+    for outrigger in made:
+        outrigger.stop()
+
+
+@pytest.fixture(scope="module")
 def proxy(back, tmp_path_factory):
     """One accelerator with the defaults, in front of `back`, for the whole module: for tests that keep to paths of their own."""
     outrigger = Outrigger(tmp_path_factory.mktemp("outrigger"), origin=back.url)

@@ -12,20 +12,13 @@ from harness.crowd import Crowd
 from harness.http import Truncated
 from harness.outrigger import SLOW
 from harness.poll import until
+from harness.status import status_of
 
 HOST = "Host: site.test\r\n"
 FRESH = {"Cache-Control": "max-age=60"}
 STALE = {"Cache-Control": "max-age=60", "Age": "100"}  # stale for 40 seconds
 ETAG = {"ETag": '"v1"'}
 OLD_DATE = "Tue, 01 Jul 2025 10:00:00 GMT"
-
-
-def status_of(response):
-    """Our member of Cache-Status as a dict; a parameter without value is True."""
-    member = response.get("cache-status").split(", ")[-1]
-    name, *parameters = member.split("; ")
-    assert name == "outrigger", member
-    return {key: value or True for key, _, value in (p.partition("=") for p in parameters)}
 
 
 def numbered(fields, status="200 OK"):

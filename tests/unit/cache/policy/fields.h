@@ -1,5 +1,5 @@
 /* Header sections for tables of cases: "Name: value\nName: value", where @, @+60 or @-3000 stands for the HTTP-date so many seconds
- * from T0. */
+ * from T0; @3 is itself. */
 #ifndef TESTS_UNIT_CACHE_POLICY_FIELDS_H
 #define TESTS_UNIT_CACHE_POLICY_FIELDS_H
 
@@ -7,6 +7,7 @@
 #include "base/http_date.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -23,7 +24,8 @@ static inline struct bytes expand_dates(struct arena *arena, struct bytes value)
     char *out = arena_alloc(arena, value.len * HTTP_DATE_LEN + 1);
     size_t len = 0;
     for (size_t i = 0; i < value.len; i++) {
-        if (value.at[i] != '@') {
+        bool is_digit_next = i + 1 < value.len && value.at[i + 1] >= '0' && value.at[i + 1] <= '9';
+        if (value.at[i] != '@' || is_digit_next) {
             out[len++] = value.at[i];
             continue;
         }

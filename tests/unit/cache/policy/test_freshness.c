@@ -111,10 +111,10 @@ Test(freshness, lifetime)
     arena_init(&arena);
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct headers response = fields_from(&arena, cases[i].response);
-        struct cache_control cc;
-        cache_control_parse(&cc, &response, HEADER_CACHE_CONTROL);
+        struct response_control control;
+        response_control_from(&control, &response, &rules, T0.s);
         bool heuristic;
-        int64_t lifetime = freshness_lifetime(&cc, cases[i].status, &response, &rules, T0, &heuristic);
+        int64_t lifetime = freshness_lifetime(&control, cases[i].status, &response, &rules, T0, &heuristic);
         cr_expect_eq(lifetime, cases[i].lifetime, "%s: %s: %ld", cases[i].clause, cases[i].response, (long)lifetime);
         cr_expect_eq(heuristic, cases[i].heuristic, "%s: %s", cases[i].clause, cases[i].response);
     }
@@ -127,10 +127,10 @@ Test(freshness, no_heuristic_where_the_site_wants_none)
     struct arena arena;
     arena_init(&arena);
     struct headers response = fields_from(&arena, "Last-Modified: @-1000\nDate: @");
-    struct cache_control cc;
-    cache_control_parse(&cc, &response, HEADER_CACHE_CONTROL);
+    struct response_control control;
+    response_control_from(&control, &response, &rules, T0.s);
     bool heuristic;
-    cr_expect_eq(freshness_lifetime(&cc, 200, &response, &rules, T0, &heuristic), CC_ABSENT);
+    cr_expect_eq(freshness_lifetime(&control, 200, &response, &rules, T0, &heuristic), CC_ABSENT);
     cr_expect_not(heuristic);
     arena_free(&arena);
 }
