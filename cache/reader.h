@@ -75,7 +75,7 @@ struct response_view {
 
 enum reader_head reader_head(struct reader *reader, struct response_view *view, enum error *error);
 
-/* Restricts delivery to [first, end); once, before the first peek. */
+/* Restricts delivery to [first, end): before the first peek, or after READER_END. Never backwards, unless what is read is kept and complete. */
 void reader_set_range(struct reader *reader, uint64_t first, uint64_t end);
 
 enum reader_state {

@@ -1,13 +1,8 @@
 #include "cache/policy/range.h"
 
-enum {
-    RANGE_PARTS_MAX = 16, /* RFC 9110 §14.2, §17.15: more are an attack, or as good as the whole */
-    RANGE_GAP_BYTES = 80, /* §14.2: a gap smaller than the overhead of another part is not worth skipping */
-};
+#include <stdlib.h>
 
-struct span {
-    uint64_t first, end;
-};
+enum { RANGE_GAP_BYTES = 80 /* §15.3.7.2: a gap smaller than the overhead of another part is not worth skipping */ };
 
 /* 1*DIGIT, saturating: a position beyond 2^64 is beyond every end. */
 static bool parse_position(struct bytes text, uint64_t *position)
@@ -43,26 +38,33 @@ static bool parse_spec(struct bytes spec, uint64_t length, struct span *span, bo
     return true;
 }
 
-/* Keeps `spans` sorted by their first position. */
-static void insert_sorted(struct span *spans, unsigned count, struct span span)
+/* Whether `a` ends before `b` begins, with a gap between them that is worth skipping. */
+static bool lies_before(struct span a, struct span b)
 {
-    unsigned at = count;
-    for (; at > 0 && spans[at - 1].first > span.first; at--)
-        spans[at] = spans[at - 1];
-    spans[at] = span;
+    return a.end < b.first && b.first - a.end > RANGE_GAP_BYTES;
 }
 
-/* §14.2: ranges that overlap, touch or nearly touch are one. False when more than one is left. */
-static bool coalesce(const struct span *spans, unsigned count, struct span *whole)
+/* §15.3.7.2: takes in those parts that `span` overlaps, touches or nearly touches, each of which may bring it near others; it stands where the first
+ * of them did. */
+static void add_part(struct range *range, struct span span)
 {
-    *whole = spans[0];
-    for (unsigned i = 1; i < count; i++) {
-        if (spans[i].first > whole->end && spans[i].first - whole->end > RANGE_GAP_BYTES)
-            return false;
-        if (spans[i].end > whole->end)
-            whole->end = spans[i].end;
+    unsigned at = range->count;
+    for (unsigned i = 0; i < range->count;) {
+        struct span part = range->parts[i];
+        if (lies_before(part, span) || lies_before(span, part)) {
+            i++;
+            continue;
+        }
+        span.first = part.first < span.first ? part.first : span.first;
+        span.end = part.end > span.end ? part.end : span.end;
+        at = i < at ? i : at;
+        range->count--;
+        memmove(&range->parts[i], &range->parts[i + 1], (range->count - i) * sizeof span);
+        i = 0; /* it has grown */
     }
-    return true;
+    memmove(&range->parts[at + 1], &range->parts[at], (range->count - at) * sizeof span);
+    range->parts[at] = span;
+    range->count++;
 }
 
 struct range range_parse(struct bytes field, uint64_t length)
@@ -74,21 +76,31 @@ struct range range_parse(struct bytes field, uint64_t length)
         return whole;
 
     struct bytes rest = bytes_from(field.at + equals + 1, field.len - equals - 1), spec;
-    struct span spans[RANGE_PARTS_MAX], span;
-    unsigned seen = 0, count = 0;
-    bool is_satisfiable;
+    struct range range = {.kind = RANGE_PARTIAL};
+    unsigned seen = 0;
     while (bytes_next_list_member(&rest, &spec)) {
+        struct span span;
+        bool is_satisfiable;
         if (++seen > RANGE_PARTS_MAX || !parse_spec(spec, length, &span, &is_satisfiable))
             return whole;
         if (is_satisfiable)
-            insert_sorted(spans, count++, span);
+            add_part(&range, span);
     }
     if (seen == 0)
         return whole;
-    if (count == 0)
+    if (range.count == 0)
         return (struct range){.kind = RANGE_UNSATISFIABLE};
     /* A suffix of an empty representation is satisfiable, but Content-Range cannot describe it. */
-    if (length == 0 || !coalesce(spans, count, &span))
-        return whole;
-    return (struct range){.kind = RANGE_SINGLE, .first = span.first, .end = span.end};
+    return length == 0 ? whole : range;
+}
+
+static int compare_positions(const void *a, const void *b)
+{
+    const struct span *left = a, *right = b;
+    return left->first < right->first ? -1 : left->first > right->first;
+}
+
+void range_sort(struct range *range)
+{
+    qsort(range->parts, range->count, sizeof range->parts[0], compare_positions);
 }

@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "cache/cache.h"
 #include "cache/policy/meta.h"
+#include "cache/policy/range.h"
 #include "proxy/admin/admin.h"
 #include "proxy/observe/access_log.h"
 #include "proxy/origin/origin.h"
@@ -73,6 +74,7 @@ struct request {
     bool                 response_pending, response_prepared, last_sent;
     uint64_t             body_left;  /* of a known length */
     bool                 body_left_known;
+    struct parts        *parts; /* of a multipart answer, in the arena; else NULL */
     struct local_answer  answer;
 
     /* for the log and the counters */
@@ -105,6 +107,12 @@ enum step step_finish(struct request *request);
 /* respond.c: prepares an answer made here; the step to take is STEP_RESPOND. */
 enum step respond_error(struct request *request, enum error error);
 enum step respond_with(struct request *request, unsigned status, const char *content_type, struct bytes body);
+
+/* delivery_parts.c: several ranges of a response of `length` bytes, as multipart/byteranges. Returns how many bytes that makes; the boundary lies in
+ * the request's arena. From then on these stand for reader_peek and reader_consume. A response that is not complete must be read forwards. */
+uint64_t          parts_begin(struct request *request, const struct range *range, uint64_t length, struct bytes content_type, struct bytes *boundary);
+enum reader_state parts_peek(struct request *request, struct iovec *iov, int *count, size_t max_bytes);
+void              parts_consume(struct request *request, size_t bytes);
 
 /* step_fetch.c: a revalidation for nobody in particular, while the request is answered with what is stored. */
 void fetch_in_background(struct request *request);

@@ -2,7 +2,6 @@
 #include "proxy/request/life.h"
 
 #include "cache/policy/freshness.h"
-#include "cache/policy/range.h"
 #include "cache/policy/validate.h"
 
 enum {
@@ -11,6 +10,8 @@ enum {
     SENDS_PER_TURN = 8, /* then the other connections of this loop have their turn */
     EXTRA_MAX_BYTES = 512,
 };
+
+#define PARTIAL_STATUS_LINE "HTTP/1.1 206 Partial Content\r\n"
 
 /* Stored fields, split again: only for answers that are not the stored one as it is. */
 static void parse_stored(struct request *request, const struct response_view *view, struct headers *stored)
@@ -74,6 +75,12 @@ static bool belongs_in_206(enum header_id id)
     return id != HEADER_CONTENT_RANGE;
 }
 
+/* RFC 9110 §15.3.7.2: the type is that of each part; Content-Range stands in the parts only. */
+static bool belongs_in_multipart(enum header_id id)
+{
+    return id != HEADER_CONTENT_RANGE && id != HEADER_CONTENT_TYPE;
+}
+
 static void answer_without_body(struct request *request, unsigned status, struct bytes head)
 {
     struct response_head *response = &request->response;
@@ -84,23 +91,49 @@ static void answer_without_body(struct request *request, unsigned status, struct
     response->length = 0;
 }
 
-static void answer_range(struct request *request, const struct response_view *view, const struct headers *stored)
+static void answer_unsatisfiable(struct request *request, const struct response_view *view, const struct headers *stored)
+{
+    struct bytes head = print_fields(&request->arena, "HTTP/1.1 416 Range Not Satisfiable\r\n", stored, belongs_in_416);
+    answer_without_body(request, 416,
+                        arena_printf(&request->arena, "%.*sContent-Range: bytes */%lu\r\n", BYTES_FMT(head), (unsigned long)view->length));
+}
+
+static void answer_part(struct request *request, const struct response_view *view, const struct headers *stored, const struct span *part)
 {
     struct response_head *response = &request->response;
-    struct range range = range_parse(headers_value(&request->head.fields, HEADER_RANGE), view->length);
-    if (range.kind == RANGE_UNSATISFIABLE) {
-        struct bytes head = print_fields(&request->arena, "HTTP/1.1 416 Range Not Satisfiable\r\n", stored, belongs_in_416);
-        answer_without_body(
-            request, 416,
-            arena_printf(&request->arena, "%.*sContent-Range: bytes */%lu\r\n", BYTES_FMT(head), (unsigned long)view->length));
-    } else if (range.kind == RANGE_SINGLE) {
-        struct bytes head = print_fields(&request->arena, "HTTP/1.1 206 Partial Content\r\n", stored, belongs_in_206);
-        response->status = 206;
-        response->head = arena_printf(&request->arena, "%.*sContent-Range: bytes %lu-%lu/%lu\r\n", BYTES_FMT(head),
-                                      (unsigned long)range.first, (unsigned long)range.end - 1, (unsigned long)view->length);
-        response->length = range.end - range.first;
-        reader_set_range(&request->reader, range.first, range.end);
-    }
+    struct bytes head = print_fields(&request->arena, PARTIAL_STATUS_LINE, stored, belongs_in_206);
+    response->status = 206;
+    response->head = arena_printf(&request->arena, "%.*sContent-Range: bytes %lu-%lu/%lu\r\n", BYTES_FMT(head), (unsigned long)part->first,
+                                  (unsigned long)part->end - 1, (unsigned long)view->length);
+    response->length = part->end - part->first;
+    reader_set_range(&request->reader, part->first, part->end);
+}
+
+/* In the order asked for, where that can be (§15.3.7.2): what arrives may not be kept, or not for long, and is read forwards. */
+static void answer_parts(struct request *request, const struct response_view *view, const struct headers *stored, struct range *range)
+{
+    struct response_head *response = &request->response;
+    struct bytes head = print_fields(&request->arena, PARTIAL_STATUS_LINE, stored, belongs_in_multipart), boundary;
+    if (!view->is_complete || !view->is_stored)
+        range_sort(range);
+    response->status = 206;
+    response->length = parts_begin(request, range, view->length, headers_value(stored, HEADER_CONTENT_TYPE), &boundary);
+    response->head =
+        arena_printf(&request->arena, "%.*sContent-Type: multipart/byteranges; boundary=%.*s\r\n", BYTES_FMT(head), BYTES_FMT(boundary));
+}
+
+static void answer_range(struct request *request, const struct response_view *view, const struct headers *stored)
+{
+    const struct headers *fields = &request->head.fields;
+    /* §14.2: Range is no list field; several lines of it are malformed. */
+    struct bytes field = headers_count(fields, HEADER_RANGE) == 1 ? headers_value(fields, HEADER_RANGE) : BYTES_NONE;
+    struct range range = range_parse(field, view->length);
+    if (range.kind == RANGE_UNSATISFIABLE)
+        answer_unsatisfiable(request, view, stored);
+    else if (range.kind == RANGE_PARTIAL && range.count == 1)
+        answer_part(request, view, stored, &range.parts[0]);
+    else if (range.kind == RANGE_PARTIAL)
+        answer_parts(request, view, stored, &range);
 }
 
 /* The client's conditions and its range, against what we have (RFC 9110 §13.2.2, §14.2). A passed request had them judged by the origin. */
@@ -218,12 +251,27 @@ static size_t iov_bytes(const struct iovec *iov, int count)
     return bytes;
 }
 
+static enum reader_state peek_body(struct request *request, struct iovec *iov, int *count)
+{
+    return request->parts != NULL ? parts_peek(request, iov, count, SEND_MAX_BYTES)
+                                  : reader_peek(&request->reader, iov, count, SEND_MAX_BYTES);
+}
+
+static void consume_body(struct request *request, size_t bytes)
+{
+    if (request->parts != NULL)
+        parts_consume(request, bytes);
+    else
+        reader_consume(&request->reader, bytes);
+    request->body_left -= request->body_left_known ? bytes : 0;
+}
+
 /* One piece of the body. STEP_DELIVER: go on with the next one. */
 static enum step deliver_piece(struct request *request)
 {
     struct iovec iov[IOV_MAX_PER_SEND];
     int count = IOV_MAX_PER_SEND;
-    switch (reader_peek(&request->reader, iov, &count, SEND_MAX_BYTES)) {
+    switch (peek_body(request, iov, &count)) {
     case READER_WAIT:
         return request->response_pending ? account_sent(request, send_bytes(request, NULL, 0, false)) : STEP_WAIT;
     case READER_FAILED:
@@ -242,8 +290,7 @@ static enum step deliver_piece(struct request *request)
     ssize_t sent = send_bytes(request, iov, count, last);
     if (account_sent(request, sent) == STEP_FINISH)
         return STEP_FINISH;
-    reader_consume(&request->reader, (size_t)sent);
-    request->body_left -= request->body_left_known ? (uint64_t)sent : 0;
+    consume_body(request, (size_t)sent);
     if ((size_t)sent < offered) {
         request->last_sent = last_before; /* the end has not gone out yet */
         return STEP_WAIT;

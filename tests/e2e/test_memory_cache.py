@@ -279,8 +279,8 @@ def test_an_unsatisfiable_range_is_416(ranged, field):
     assert (response.status, response.get("content-range"), response.body) == (416, f"bytes */{LENGTH}", b"")
 
 
-@pytest.mark.parametrize("field", ["bytes=5-4", "bytes=a-b", "bytes=", "bytes", "lines=0-1", "bytes=0-1-2", "bytes=1", "bytes=0-0,-1", "bytes=" + ",".join(f"{n}000-{n}001" for n in range(25))])
-def test_what_is_no_single_range_gets_the_whole(ranged, field):
+@pytest.mark.parametrize("field", ["bytes=5-4", "bytes=a-b", "bytes=", "bytes", "lines=0-1", "bytes=0-1-2", "bytes=1", "bytes=" + ",".join(f"{n}000-{n}001" for n in range(25))])
+def test_what_is_no_range_gets_the_whole(ranged, field):
     response = ranged.request("/ranged", fields={"Range": field})
     assert response.status == 200 and response.body == BODY
 
