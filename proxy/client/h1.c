@@ -4,114 +4,16 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* What an idle keep-alive connection may cost in all is 0.4 KB (DESIGN §5): this, struct connection, and what malloc adds to both. */
-_Static_assert(sizeof(struct h1_client) <= 160, "idle clients are many");
-
-static _Atomic unsigned public_clients; /* of all loops */
-
-unsigned h1_public_clients(void)
-{
-    return atomic_load_explicit(&public_clients, memory_order_relaxed);
-}
-
-static void on_readable(void *owner);
-static void on_writable(void *owner);
-static void on_broken(void *owner);
 static void on_deadline(struct deadline *deadline);
-static void resume(struct h1_client *client);
-
-static const struct connection_events connection_events = {.readable = on_readable, .writable = on_writable, .broken = on_broken};
-static const struct stream_ops stream_ops;
 
 static struct loop *loop_of(const struct h1_client *client)
 {
     return client->worker->loop;
 }
 
-static void set_deadline(struct h1_client *client, int64_t ms)
+void h1_set_deadline(struct h1_client *client, int64_t ms)
 {
     loop_set_deadline(loop_of(client), &client->deadline, ms, on_deadline);
-}
-
-/* --- a worker's clients and their spare exchanges --- */
-
-static void clients_free(struct h1_clients *clients)
-{
-    struct list *node;
-    while ((node = list_pop_front(&clients->spare)))
-        free(LIST_OWNER(node, struct h1_exchange, link));
-    free(clients);
-}
-
-static void on_resume(struct mail *mail)
-{
-    struct h1_clients *clients = LIST_OWNER(mail, struct h1_clients, resume);
-    struct list *node;
-    if (clients->is_cut) {
-        clients_free(clients);
-        return;
-    }
-    while ((node = list_pop_front(&clients->resumable))) {
-        list_push_back(&clients->clients, node);
-        resume(LIST_OWNER(node, struct h1_client, link));
-    }
-}
-
-static struct h1_clients *clients_of(struct worker *worker)
-{
-    if (worker->clients)
-        return worker->clients;
-    struct h1_clients *clients = malloc(sizeof(*clients));
-    assert(clients);
-    clients->worker = worker;
-    list_init(&clients->clients);
-    list_init(&clients->resumable);
-    list_init(&clients->spare);
-    clients->spare_count = 0;
-    clients->is_cut = false;
-    clients->batch_of = NULL;
-    clients->batch_bytes = 0;
-    mail_init(&clients->resume, worker->loop, on_resume);
-    h1_parser_init(&clients->fresh_parser);
-    worker->clients = clients;
-    return clients;
-}
-
-static void exchange_attach(struct h1_client *client)
-{
-    struct h1_clients *clients = client->worker->clients;
-    struct list *spare = list_pop_front(&clients->spare);
-    struct h1_exchange *exchange = spare ? LIST_OWNER(spare, struct h1_exchange, link) : malloc(sizeof(*exchange));
-    assert(exchange);
-    clients->spare_count -= spare != NULL;
-    list_init(&exchange->link);
-    memset(&exchange->peer, 0, sizeof(exchange->peer));
-    memcpy(&exchange->peer, &client->peer, sizeof(client->peer));
-    exchange->request = NULL;
-    exchange->version_minor = 1;
-    exchange->keep_alive = exchange->is_followed = exchange->head_sent = exchange->last_sent = exchange->waits = false;
-    exchange->has_upload = false;
-    exchange->body = H1_BODY_NONE;
-    exchange->left = 0;
-    exchange->upload.parser = clients->fresh_parser;
-    client->exchange = exchange;
-}
-
-static void exchange_detach(struct h1_client *client)
-{
-    struct h1_clients *clients = client->worker->clients;
-    struct h1_exchange *exchange = client->exchange;
-    client->exchange = NULL;
-    if (!exchange)
-        return;
-    if (exchange->has_upload)
-        h1_upload_end(&exchange->upload);
-    if (clients->spare_count == H1_SPARE_EXCHANGES_MAX) {
-        free(exchange);
-        return;
-    }
-    list_push_front(&clients->spare, &exchange->link);
-    clients->spare_count++;
 }
 
 /* --- input that waits --- */
@@ -138,20 +40,16 @@ static void hold(struct h1_client *client, struct bytes input, const struct h1_s
 
 static void client_forget(struct h1_client *client)
 {
-    struct worker *worker = client->worker;
     client->state = H1_CLOSED;
     deadline_clear(&client->deadline);
     list_remove(&client->link);
-    exchange_detach(client);
+    h1_detach_exchange(client);
     held_free(client);
     spill_free(&client->out);
-    worker->connections--;
-    if (client->listener == LISTENER_PUBLIC)
-        atomic_fetch_sub_explicit(&public_clients, 1, memory_order_relaxed);
-    counter_add(worker->counters, COUNTER_CLIENT_CONNECTIONS_CLOSED, 1);
+    h1_count_closed(client);
 }
 
-static void client_close(struct h1_client *client)
+void h1_close(struct h1_client *client)
 {
     connection_close(&client->connection);
     client_forget(client);
@@ -165,12 +63,12 @@ static void client_reset(struct h1_client *client)
 
 static void client_linger(struct h1_client *client)
 {
-    exchange_detach(client);
+    h1_detach_exchange(client);
     held_free(client);
     connection_shutdown(client->connection);
     client->state = H1_LINGER;
     deadline_clear(&client->deadline);
-    set_deadline(client, H1_LINGER_MS);
+    h1_set_deadline(client, H1_LINGER_MS);
 }
 
 void h1_give_up(struct h1_client *client, enum error why)
@@ -209,7 +107,7 @@ static unsigned wants_of(const struct h1_client *client)
 static void set_stall_deadline(struct h1_client *client)
 {
     client->exchange->queued_bytes = connection_queued_bytes(client->connection);
-    set_deadline(client, h1_config(client)->write_stall_timeout_ms);
+    h1_set_deadline(client, h1_config(client)->write_stall_timeout_ms);
 }
 
 /* The deadline of a client that does not take its response; while it has taken everything, how long the response takes is not its affair. */
@@ -255,7 +153,7 @@ static void refuse(struct h1_client *client, enum error error)
 
 static struct request_head *begin_exchange(struct h1_client *client)
 {
-    exchange_attach(client);
+    h1_attach_exchange(client);
     client->state = H1_REQUEST;
     client->moved = true; /* whatever the deadline was for before, it has been met */
     struct h1_exchange *exchange = client->exchange;
@@ -310,7 +208,7 @@ static size_t process(struct h1_client *client, struct bytes input, struct h1_sc
         enum h1_scan_outcome outcome = h1_scan_head(scan, rest, h1_config(client), &error);
         if (outcome == H1_SCAN_PARTIAL) {
             if (client->state == H1_IDLE)
-                set_deadline(client, h1_config(client)->header_timeout_ms);
+                h1_set_deadline(client, h1_config(client)->header_timeout_ms);
             client->state = H1_HEAD;
             break;
         }
@@ -345,7 +243,7 @@ static void process_held(struct h1_client *client)
         held_free(client);
 }
 
-static void resume(struct h1_client *client)
+void h1_resume(struct h1_client *client)
 {
     h1_enter(client);
     process_held(client);
@@ -367,15 +265,15 @@ static void begin_drain(struct h1_client *client)
     client->state = H1_DRAIN;
     h1_upload_discard(&client->exchange->upload);
     deadline_clear(&client->deadline);
-    set_deadline(client, H1_DRAIN_MS);
+    h1_set_deadline(client, H1_DRAIN_MS);
 }
 
 static void begin_idle(struct h1_client *client, bool is_processing)
 {
     struct h1_clients *clients = client->worker->clients;
-    exchange_detach(client);
+    h1_detach_exchange(client);
     client->state = H1_IDLE;
-    set_deadline(client, h1_config(client)->keep_alive_timeout_ms);
+    h1_set_deadline(client, h1_config(client)->keep_alive_timeout_ms);
     if (client->held && !is_processing) { /* not from here: the request that just ended is still on the stack */
         list_remove(&client->link);
         list_push_back(&clients->resumable, &client->link);
@@ -399,11 +297,11 @@ static void go_on(struct h1_client *client)
     else if (client->closes && (client->lingers || has_unread_body || has_more_input))
         client_linger(client);
     else if (client->closes)
-        client_close(client);
+        h1_close(client);
     else if (has_unread_body)
         begin_drain(client);
     else if (client->worker->draining && !has_more_input && !connection_has_input(client->connection))
-        client_close(client); /* its head went out before the drain began, without Connection: close */
+        h1_close(client); /* its head went out before the drain began, without Connection: close */
     else
         begin_idle(client, is_processing);
 }
@@ -439,7 +337,7 @@ static struct connection *take_connection(struct stream *stream, struct bytes *u
     return connection;
 }
 
-static const struct stream_ops stream_ops = {
+const struct stream_ops h1_stream_ops = {
     .interim = h1_interim,
     .send = h1_send,
     .is_flushed = h1_is_flushed,
@@ -460,7 +358,7 @@ static void read_head(struct h1_client *client)
         return;
     }
     if (got <= 0) { /* an end before a whole head is no request */
-        client_close(client);
+        h1_close(client);
         return;
     }
     counter_add(client->worker->counters, COUNTER_CLIENT_BYTES_RECEIVED, (uint64_t)got);
@@ -490,7 +388,7 @@ static void read_body(struct h1_client *client)
     if (got == CONNECTION_AGAIN)
         return;
     if (got <= 0 && client->state == H1_DRAIN) {
-        client_close(client);
+        h1_close(client);
         return;
     }
     if (got <= 0) {
@@ -517,7 +415,7 @@ static void read_and_discard(struct h1_client *client)
         return;
     client->lingered_bytes += got > 0 ? (uint32_t)got : 0;
     if (got <= 0 || client->lingered_bytes > H1_LINGER_MAX_BYTES)
-        client_close(client);
+        h1_close(client);
 }
 
 static void on_readable(void *owner)
@@ -540,7 +438,7 @@ static void on_writable(void *owner)
     if (!h1_flush(client)) {
         h1_give_up(client, ERROR_CLIENT_CLOSED);
     } else if (!client->out && client->ended) {
-        client_close(client);
+        h1_close(client);
     } else if (!client->out && client->state == H1_FLUSH) {
         go_on(client);
     } else if (!client->out && client->state == H1_REQUEST && client->exchange->waits) {
@@ -558,6 +456,8 @@ static void on_broken(void *owner)
     h1_leave(client);
 }
 
+const struct connection_events h1_connection_events = {.readable = on_readable, .writable = on_writable, .broken = on_broken};
+
 /* A head that does not come. Empty lines alone are none, and get no answer. */
 static void head_is_late(struct h1_client *client)
 {
@@ -565,7 +465,7 @@ static void head_is_late(struct h1_client *client)
     if (spill_bytes(held->spill).len > held->scan.start)
         refuse_head(client, &held->scan, spill_bytes(held->spill), ERROR_HEADER_TIMEOUT);
     else
-        client_close(client);
+        h1_close(client);
 }
 
 static void on_deadline(struct deadline *deadline)
@@ -587,70 +487,8 @@ static void on_deadline(struct deadline *deadline)
         client_linger(client);
         break;
     default:
-        client_close(client);
+        h1_close(client);
         break;
     }
     h1_leave(client);
-}
-
-/* --- the beginning, and the end of all --- */
-
-void h1_accept(struct worker *worker, int fd, enum listener_kind kind, const union socket_address *peer)
-{
-    struct h1_clients *clients = clients_of(worker);
-    struct h1_client *client = calloc(1, sizeof(*client));
-    assert(client);
-    client->connection = connection_adopt(worker->loop, fd, &connection_events, client);
-    if (!client->connection) {
-        free(client);
-        return;
-    }
-    client->stream.ops = &stream_ops;
-    client->worker = worker;
-    client->state = H1_FRESH;
-    client->listener = (uint8_t)kind;
-    memcpy(&client->peer, peer, sizeof(client->peer));
-    list_push_back(&clients->clients, &client->link);
-    worker->connections++;
-    if (kind == LISTENER_PUBLIC)
-        atomic_fetch_add_explicit(&public_clients, 1, memory_order_relaxed);
-    counter_add(worker->counters, COUNTER_CLIENT_CONNECTIONS, 1);
-    set_deadline(client, h1_config(client)->header_timeout_ms);
-    connection_want(client->connection, WANT_READ);
-}
-
-void h1_drain(struct worker *worker)
-{
-    if (!worker->clients)
-        return;
-    LIST_FOR_EACH_SAFE(node, &worker->clients->clients)
-    {
-        struct h1_client *client = LIST_OWNER(node, struct h1_client, link);
-        if (client->state > H1_IDLE || client->held || client->out || connection_has_input(client->connection))
-            continue;
-        h1_enter(client);
-        client_close(client);
-        h1_leave(client);
-    }
-}
-
-void h1_cut(struct worker *worker)
-{
-    struct h1_clients *clients = worker->clients;
-    if (!clients)
-        return;
-    while (!list_is_empty(&clients->clients) || !list_is_empty(&clients->resumable)) {
-        struct list *first = list_is_empty(&clients->clients) ? clients->resumable.next : clients->clients.next;
-        struct h1_client *client = LIST_OWNER(first, struct h1_client, link);
-        h1_enter(client);
-        if (client->state == H1_REQUEST)
-            h1_give_up(client, ERROR_SHUTTING_DOWN);
-        else
-            client_close(client);
-        h1_leave(client);
-    }
-    worker->clients = NULL;
-    clients->is_cut = true;
-    if (!mail_is_posted(&clients->resume))
-        clients_free(clients);
 }

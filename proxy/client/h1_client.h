@@ -122,6 +122,19 @@ void h1_enter(struct h1_client *client);
 void h1_leave(struct h1_client *client);
 /* The client is not there any more: tells the request, if there is one, and closes. */
 void h1_give_up(struct h1_client *client, enum error why);
+/* Without a request. */
+void h1_close(struct h1_client *client);
+/* Goes on with the requests in `held`. */
+void h1_resume(struct h1_client *client);
+void h1_set_deadline(struct h1_client *client, int64_t ms);
+extern const struct connection_events h1_connection_events;
+extern const struct stream_ops        h1_stream_ops;
+
+/* h1_clients.c */
+void h1_attach_exchange(struct h1_client *client);
+/* Also where there is none. */
+void h1_detach_exchange(struct h1_client *client);
+void h1_count_closed(struct h1_client *client);
 
 static inline struct h1_client *h1_client_of(struct stream *stream)
 {
