@@ -13,6 +13,13 @@ struct rule_names {
     unsigned            count;
 };
 
+/* Which parameters of the query belong to the key (key_rules.h). What does not is not forwarded either. */
+struct query_rules {
+    struct rule_names ignore, keep; /* names; one that ends in "*" stands for all that begin so */
+    bool              keeps_only;   /* only what `keep` names; else all but what `ignore` names */
+    bool              sort;         /* by name: the order in which a client writes them does not matter */
+};
+
 struct site_rules {
     bool    honour_request_directives; /* clients' Cache-Control and Pragma; default off: a client cannot force a miss */
     bool    store_set_cookie;          /* store a response with Set-Cookie when it says public or s-maxage (HARDENING: cache) */
@@ -22,6 +29,8 @@ struct site_rules {
     struct rule_names targeted; /* fields that govern this cache in place of Cache-Control, the most preferred first (RFC 9213 §2.2) */
     bool surrogate_control;     /* Surrogate-Control governs where no targeted field does */
     bool accel_expires;         /* X-Accel-Expires governs where none of these does */
+
+    struct query_rules query;
 };
 
 #endif

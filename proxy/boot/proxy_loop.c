@@ -242,6 +242,8 @@ static void publish_origins(struct proxy_loop *loop)
     struct origin_stats sum = {0};
     for (unsigned i = 0; routes && i < routes->site_count; i++) {
         struct origin_stats one;
+        if (routes->sites[i].origin == NULL)
+            continue;
         origin_stats(routes->sites[i].origin, &one);
         sum.connections_idle += one.connections_idle;
         sum.addresses += one.addresses;

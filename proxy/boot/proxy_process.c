@@ -6,8 +6,10 @@
 #include "proxy/boot/proxy_process.h"
 
 #include "base/log.h"
+#include "cache/policy/key_rules.h"
 #include "helpers/control.h"
 #include "proxy/origin/mime.h"
+#include "proxy/request/routes.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -294,6 +296,9 @@ static bool purge(void *context, struct bytes url, bool *found)
         return false;
     arena_init(&arena);
     scheme = scheme.len == strlen("https") ? BYTES("https") : BYTES("http");
+    const struct site *site = routes_find(proxy.control_loop->worker.routes, host);
+    if (site != NULL)
+        query = query_apply_rules(query, &site->rules.query, &arena);
     struct cache_key key = cache_key_build(cache_hash_key(proxy.cache), &arena, scheme, host, path, query);
     *found = cache_purge(proxy.cache, &key);
     arena_free(&arena);

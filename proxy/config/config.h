@@ -66,6 +66,8 @@ struct config_site {
     int64_t  heuristic_max_s, grace_s;
     struct config_names targeted;
     bool     surrogate_control, accel_expires;
+    struct config_names query_ignore, query_keep; /* query_keep.at NULL: all */
+    bool     query_sort;
 };
 
 struct config {

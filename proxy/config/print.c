@@ -211,6 +211,7 @@ static value_printer *const printers[] = {
     [VALUE_HOSTS] = print_hosts,
     [VALUE_ORIGINS] = print_origins,
     [VALUE_FIELD_NAMES] = print_names,
+    [VALUE_QUERY_NAMES] = print_names,
     [VALUE_NETWORKS] = print_networks,
 };
 _Static_assert(sizeof(printers) / sizeof(printers[0]) == VALUE_LISTENERS, "a printer for each type of value");
@@ -220,6 +221,8 @@ static bool is_absent(const struct setting *setting, const void *field)
 {
     if (setting->type == VALUE_USER)
         return !*(const char *const *)field;
+    if (setting->type == VALUE_QUERY_NAMES)
+        return !((const struct config_names *)field)->at;
     return (setting->type == VALUE_HOST_HEADER || setting->type == VALUE_SERVERS) && !((const struct bytes *)field)->at;
 }
 
@@ -235,7 +238,7 @@ static void print_scope(const struct config *config, enum setting_scope scope, c
         const void *field = (const char *)owner + setting->offset;
         if (setting->scope != scope || setting->type == VALUE_UNSUPPORTED || (setting->type < VALUE_LISTENERS && is_absent(setting, field)))
             continue;
-        unsigned depth = indent + (setting_prefix(setting).len > 0 ? 2 : 0);
+        unsigned depth = indent + 2 * setting_depth(setting);
         fprintf(out, "%*s%s%.*s:", (int)(depth - strlen(lead)), "", lead, BYTES_FMT(setting_key(setting)));
         lead = "";
         if (setting->type < VALUE_LISTENERS) {

@@ -71,6 +71,15 @@ struct bytes setting_prefix(const struct setting *setting)
     return bytes_from(setting->path.at, prefix_length(setting->path));
 }
 
+unsigned setting_depth(const struct setting *setting)
+{
+    unsigned depth = 0;
+
+    for (size_t i = 0; i < setting->path.len; i++)
+        depth += setting->path.at[i] == '.';
+    return depth;
+}
+
 const struct setting *setting_elsewhere(struct bytes key)
 {
     for (unsigned i = 0; i < settings_count; i++) {

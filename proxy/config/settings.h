@@ -27,6 +27,7 @@
     VALUE_TYPE(HOSTS,          struct bytes *,           "a host name or a list of them") \
     VALUE_TYPE(ORIGINS,        struct config_origin *,   "a URL or a list of URLs")  \
     VALUE_TYPE(FIELD_NAMES,    struct config_names,      "the name of a header field or a list of them") \
+    VALUE_TYPE(QUERY_NAMES,    struct config_names,      "the name of a query parameter or a list of them") \
     VALUE_TYPE(NETWORKS,       struct config_network *,  "an address, a network such as 10.0.0.0/8, or a list of them") \
     /* lists of mappings: scopes of their own */                                     \
     VALUE_TYPE(LISTENERS,      struct config_listener *, "an address or a list")     \
@@ -68,6 +69,8 @@ static inline unsigned setting_index(const struct setting *setting)
 struct bytes setting_key(const struct setting *setting);
 /* Section that the setting stands in: "cache." for "cache.memory", "" at the top. */
 struct bytes setting_prefix(const struct setting *setting);
+/* How many sections it stands in. */
+unsigned setting_depth(const struct setting *setting);
 
 /* The setting of that section whose key `key` was probably meant to be, or NULL. */
 const struct setting *setting_suggest(enum setting_scope scope, struct bytes prefix, struct bytes key);

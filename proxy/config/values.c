@@ -527,6 +527,22 @@ static void read_field_names(struct reading *reading, const struct setting *sett
     read_names(reading, setting, node, field, check_field_name);
 }
 
+/* As it stands in a URL; "*" only at its end. */
+static const char *check_query_name(struct bytes name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        unsigned char c = (unsigned char)name.at[i];
+        if (c <= ' ' || c >= 0x7f || c == '&' || c == '=' || c == '#' || (c == '*' && i + 1 < name.len))
+            return c == '*' ? "has a \"*\" that is not at its end" : "is not the name of a query parameter";
+    }
+    return name.len > 0 ? NULL : "is not the name of a query parameter";
+}
+
+static void read_query_names(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
+{
+    read_names(reading, setting, node, field, check_query_name);
+}
+
 static void read_networks(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
 {
     struct config_site *site = site_of(setting, field);
@@ -568,6 +584,7 @@ static value_reader *const readers[] = {
     [VALUE_HOSTS] = read_hosts,
     [VALUE_ORIGINS] = read_origins,
     [VALUE_FIELD_NAMES] = read_field_names,
+    [VALUE_QUERY_NAMES] = read_query_names,
     [VALUE_NETWORKS] = read_networks,
 };
 _Static_assert(sizeof(readers) / sizeof(readers[0]) == VALUE_LISTENERS, "a reader for each type of value");

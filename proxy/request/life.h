@@ -53,6 +53,7 @@ struct request {
     enum listener_kind  listener;
     struct routes      *routes; /* the generation this request belongs to; a reference */
     const struct site  *site;
+    struct bytes        query; /* of the key, and of what is fetched for it: head.query after the site's rules */
 
     enum step step;
     bool      walking, resumed; /* resumed: an event came during the walk */
@@ -103,6 +104,9 @@ enum step step_deliver(struct request *request);
 enum step step_respond(struct request *request);
 enum step step_tunnel(struct request *request);
 enum step step_finish(struct request *request);
+
+/* step_lookup.c: of the target, by the site's rules; once. */
+void request_build_key(struct request *request);
 
 /* respond.c: prepares an answer made here; the step to take is STEP_RESPOND. */
 enum step respond_error(struct request *request, enum error error);

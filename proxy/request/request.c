@@ -157,7 +157,7 @@ void request_keep(struct request *request)
     /* The codec's buffer holds the head in one piece, from the method to the end of the last field. */
     const char *from = head->method_name.at;
     const char *end = from + head->method_name.len;
-    struct bytes *own[] = {&head->target, &head->authority, &head->path, &head->query};
+    struct bytes *own[] = {&head->target, &head->authority, &head->path, &head->query, &request->query};
     if (head->target.at + head->target.len > end)
         end = head->target.at + head->target.len;
     for (unsigned f = 0; f < head->fields.count; f++) {

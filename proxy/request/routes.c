@@ -57,8 +57,13 @@ static void site_init(struct site *site, struct worker *worker, struct config *c
         .targeted = names_of(&from->targeted),
         .surrogate_control = from->surrogate_control,
         .accel_expires = from->accel_expires,
+        .query = {.ignore = names_of(&from->query_ignore),
+                  .keep = names_of(&from->query_keep),
+                  .keeps_only = from->query_keep.at != NULL,
+                  .sort = from->query_sort},
     };
-    site->origin = origin_new(&context, config, from);
+    /* The admin interface's loop serves no site: origins there would only ask for names in vain. */
+    site->origin = worker->admin == NULL ? origin_new(&context, config, from) : NULL;
 }
 
 static void site_add_hosts(struct routes *routes, struct site *site)
@@ -78,8 +83,7 @@ struct routes *routes_new(struct worker *worker, struct config *config)
 {
     struct routes *routes = calloc(1, sizeof *routes);
     unsigned hosts = 0;
-    /* The admin interface's loop serves no site: origins there would only ask for names in vain. */
-    unsigned sites = worker->admin == NULL ? config->site_count : 0;
+    unsigned sites = config->site_count;
     for (unsigned s = 0; s < sites; s++)
         hosts += config->sites[s].host_count;
     unsigned slots = 8;
@@ -112,7 +116,8 @@ void routes_unref(struct routes **pointer)
     if (routes == NULL || --routes->references > 0)
         return;
     for (unsigned s = 0; s < routes->site_count; s++)
-        origin_retire(&routes->sites[s].origin);
+        if (routes->sites[s].origin != NULL)
+            origin_retire(&routes->sites[s].origin);
     free(routes->sites);
     free(routes->exact);
     free(routes->wildcards);

@@ -12,7 +12,7 @@
 struct site {
     const struct config_site *config;
     struct site_rules         rules;
-    struct origin            *origin;
+    struct origin            *origin; /* NULL on the admin interface's loop */
 };
 
 struct routes {

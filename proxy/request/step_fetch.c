@@ -62,12 +62,16 @@ static void fetch_ended(void *context, enum error error, struct bytes origin)
         request->origin = arena_copy(&request->arena, origin);
 }
 
+/* HARDENING, cache: what could be answered from the cache is asked for by exactly what is in its key; an origin must not see a parameter that the
+ * next client's request need not have. What never is, goes as the client wrote it. */
 static struct bytes origin_form(struct request *request)
 {
-    struct request_head *head = &request->head;
-    if (head->query.at == NULL)
+    const struct request_head *head = &request->head;
+    bool is_cacheable = head->method == METHOD_GET || head->method == METHOD_HEAD;
+    struct bytes query = is_cacheable ? request->query : head->query;
+    if (query.at == NULL)
         return head->path;
-    return arena_printf(&request->arena, "%.*s?%.*s", BYTES_FMT(head->path), BYTES_FMT(head->query));
+    return arena_printf(&request->arena, "%.*s?%.*s", BYTES_FMT(head->path), BYTES_FMT(query));
 }
 
 static struct fetch *fetch_begin(struct request *request, const struct fetch_events *events)

@@ -19,10 +19,20 @@ static enum cache_result result_of(const struct lookup *lookup)
     return RESULT_NONE;
 }
 
+void request_build_key(struct request *request)
+{
+    const struct request_head *head = &request->head;
+    struct cache_key *key = &request->lookup.key;
+    if (key->encoded.at == NULL)
+        *key = cache_key_build(cache_hash_key(request->worker->cache), &request->arena, head->scheme, head->authority, head->path,
+                               request->query);
+}
+
 enum step step_lookup(struct request *request)
 {
     struct request_head *head = &request->head;
     struct lookup *lookup = &request->lookup;
+    request_build_key(request);
     *lookup = (struct lookup){
         .key = lookup->key,
         .method = head->method,
@@ -33,9 +43,6 @@ enum step step_lookup(struct request *request)
         .detail = request->detail, /* of a released waiter: why */
         .reader_waker = &request->mail.waker,
     };
-    if (lookup->key.encoded.at == NULL)
-        lookup->key = cache_key_build(cache_hash_key(request->worker->cache), &request->arena, head->scheme, head->authority, head->path,
-                                      head->query);
     cache_lookup(request->worker->cache, lookup, &request->reader);
     request->result = result_of(lookup);
     request->detail = lookup->detail;

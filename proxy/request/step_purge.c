@@ -3,12 +3,10 @@
 
 enum step step_purge(struct request *request)
 {
-    struct request_head *head = &request->head;
     const struct config_site *site = request->site->config;
     if (!config_network_has(site->purge_allow, site->purge_allow_count, &request->peer.any))
         return respond_error(request, ERROR_FORBIDDEN);
-    struct cache_key key =
-        cache_key_build(cache_hash_key(request->worker->cache), &request->arena, head->scheme, head->authority, head->path, head->query);
-    bool found = cache_purge(request->worker->cache, &key);
+    request_build_key(request);
+    bool found = cache_purge(request->worker->cache, &request->lookup.key);
     return respond_with(request, 200, "application/json", found ? BYTES("{\"purged\":true}\n") : BYTES("{\"purged\":false}\n"));
 }

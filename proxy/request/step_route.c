@@ -1,6 +1,8 @@
 /* Which site is asked, and may it be asked like this? (RFC 9110 §7.4, §7.6.3; HARDENING: routing) */
 #include "proxy/request/life.h"
 
+#include "cache/policy/key_rules.h"
+
 /* Our own name in Via (RFC 9110 §7.6.3) or CDN-Loop (RFC 8586): the request was here before. */
 static bool passed_here_before(const struct request *request)
 {
@@ -30,6 +32,7 @@ enum step step_route(struct request *request)
         return respond_error(request, ERROR_SITE_UNKNOWN);
     if (passed_here_before(request))
         return respond_error(request, ERROR_LOOP_DETECTED);
+    request->query = query_apply_rules(head->query, &request->site->rules.query, &request->arena);
     if (head->method == METHOD_PURGE)
         return STEP_PURGE;
     if ((head->method == METHOD_GET || head->method == METHOD_HEAD) && head->upload != NULL) {

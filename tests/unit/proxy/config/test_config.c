@@ -137,10 +137,12 @@ static const char everything[] = "workers: 3\n"
                                  "    retries: 0\n"
                                  "    down: 0\n"
                                  "    files: {delay: 20ms, max_age: 1h}\n"
-                                 "    cache: {honour_request_directives: on, store_set_cookie: true, heuristic_max: 0, grace: 5m}\n"
+                                 "    cache: {honour_request_directives: on, store_set_cookie: true, heuristic_max: 0, grace: 5m,\n"
+                                 "            query: {ignore: [tracking, x_*], keep: a%5B, sort: yes}}\n"
                                  "  - hosts: other.example\n"
                                  "    origin: http://b\n"
-                                 "    purge: {allow: []}\n";
+                                 "    purge: {allow: []}\n"
+                                 "  - {hosts: third.example, origin: \"http://b\", cache: {query: {keep: []}}}\n";
 
 Test(config, every_setting_reaches_its_field)
 {
@@ -181,7 +183,7 @@ Test(config, every_setting_reaches_its_field)
     cr_assert_eq(config->write_stall_timeout_ms, 3000);
     cr_assert_eq(config->drain_timeout_ms, 4000);
 
-    cr_assert_eq(config->site_count, 2);
+    cr_assert_eq(config->site_count, 3);
     cr_assert_eq(site->host_count, 4);
     assert_text(site->hosts[0], "www.example.com");
     assert_text(site->hosts[2], "[::1]");
@@ -207,6 +209,16 @@ Test(config, every_setting_reaches_its_field)
     cr_assert(site->store_set_cookie);
     cr_assert_eq(site->heuristic_max_s, 0);
     cr_assert_eq(site->grace_s, 300);
+    cr_assert_eq(site->query_ignore.count, 2);
+    assert_text(site->query_ignore.at[0], "tracking");
+    assert_text(site->query_ignore.at[1], "x_*");
+    cr_assert_eq(site->query_keep.count, 1);
+    assert_text(site->query_keep.at[0], "a%5B");
+    cr_assert(site->query_sort);
+    cr_assert_eq(config->sites[1].query_ignore.count, 0);
+    cr_assert_null(config->sites[1].query_keep.at, "all are kept");
+    cr_assert_not_null(config->sites[2].query_keep.at, "none is kept");
+    cr_assert_eq(config->sites[2].query_keep.count, 0);
     cr_assert_eq(config->sites[1].purge_allow_count, 0);
     cr_assert_eq(config->sites[1].retries, 2, "the second site has its own defaults");
     config_unref(&config);
@@ -295,6 +307,14 @@ static const struct {
     {"cache: {memory: 1KiB}\n" SITE, "t.yaml:1:17: error: cache.memory: 1KiB is too small; the least is 1MiB\n"
                                      "    cache: {memory: 1KiB}\n"
                                      "                    ^~~~\n"},
+    {"sites: [{hosts: a, origin: http://b, cache: {query: {ignore: [utm_*_x]}}}]\n",
+     "t.yaml:1:63: error: cache.query.ignore: \"utm_*_x\" has a \"*\" that is not at its end\n"
+     "    sites: [{hosts: a, origin: http://b, cache: {query: {ignore: [utm_*_x]}}}]\n"
+     "                                                                  ^~~~~~~\n"},
+    {"sites: [{hosts: a, origin: http://b, cache: {query: {keep: a&b}}}]\n",
+     "t.yaml:1:60: error: cache.query.keep: \"a&b\" is not the name of a query parameter\n"
+     "    sites: [{hosts: a, origin: http://b, cache: {query: {keep: a&b}}}]\n"
+     "                                                               ^~~\n"},
     {"workers: 0\n" SITE, "t.yaml:1:10: error: workers: 0 is too small; the least is 1\n"
                           "    workers: 0\n"
                           "             ^\n"},
