@@ -68,7 +68,7 @@ $(BUILD)/facts: always
 .PHONY: run
 run:
 	@packaging/install-packages build
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(QUIETLY) $(JOBS) all
 	@packaging/what-to-try $(ORIGIN)
 	@exec $(BUILD)/outrigger $(if $(ORIGIN),--origin $(ORIGIN),--demo conf/demo) --listen 127.0.0.1:8080
 
@@ -77,13 +77,22 @@ run:
 
 PYTEST := OUTRIGGER=$(CURDIR)/$(BUILD)/outrigger OUTRIGGERCTL=$(CURDIR)/$(BUILD)/outriggerctl SANITIZE=$(SANITIZE) $(PYTHON) -m pytest -q
 
-.PHONY: test unit e2e stress lint
+# Compiling takes every core, testing one after the other.
+
+QUIETLY := --no-print-directory
+JOBS    := -j$(shell nproc)
+
+.PHONY: test built unit e2e stress lint
 test:
 	@packaging/install-packages build test
-	@$(MAKE) --no-print-directory all
-	@$(MAKE) --no-print-directory unit e2e stress
-	@$(MAKE) --no-print-directory SANITIZE=address unit e2e stress
-	@$(MAKE) --no-print-directory SANITIZE=thread e2e stress
+	@$(MAKE) $(QUIETLY) $(JOBS) built
+	@$(MAKE) $(QUIETLY) unit e2e stress
+	@$(MAKE) $(QUIETLY) $(JOBS) SANITIZE=address built
+	@$(MAKE) $(QUIETLY) SANITIZE=address unit e2e stress
+	@$(MAKE) $(QUIETLY) $(JOBS) SANITIZE=thread all $(STRESS_TESTS:$(BUILD)/%=build-thread/%)
+	@$(MAKE) $(QUIETLY) SANITIZE=thread e2e stress
+
+built: all $(UNIT_TESTS) $(STRESS_TESTS)
 
 unit: $(UNIT_TESTS)
 	@set -e; for t in $^; do $$t; done
@@ -122,7 +131,7 @@ LINT_C     = $(filter-out proxy/boot/version.c,$(filter base/%.c cache/%.c helpe
 lint:
 	@packaging/install-packages build test
 	@mkdir -p $(BUILD)
-	@$(MAKE) --no-print-directory CC=clang BUILD=build-clang all
+	@$(MAKE) $(QUIETLY) $(JOBS) CC=clang BUILD=build-clang all
 	$(PYTHON) tests/lint/floors.py
 	@$(PYTHON) tests/lint/files.py $(LINT_FILES)
 	$(PYTHON) -m pytest -q -p no:cacheprovider tests/lint
