@@ -147,10 +147,12 @@ static void begin_conversation(unsigned seed)
     }
     said_end = said;
     expected_end = expected;
+    bool half_closes = pick(2); /* or says Connection: close */
     for (unsigned left = 1 + pick(REQUESTS_MAX); left; left--)
-        say_and_expect(left == 1);
+        say_and_expect(left == 1 && !half_closes);
     write_limit_max = pick(3) ? 1 + pick(4000) : 0;
     wire_connect();
+    wire.shuts_after = half_closes;
     wire.piece = pick(2) ? 1 + pick(60) * 10 : 1 + pick(20000);
     wire_say_bytes(said, (size_t)(said_end - said));
 }

@@ -77,6 +77,8 @@ static const struct {
     {"get /" REST, "get|a|/||1|k|0|Host=a"},
     {"PRI /" REST, "PRI|a|/||1|k|0|Host=a"},
     {"OPTIONS *" REST, "OPTIONS|a|*||1|k|0|Host=a"},
+    {"OPTIONS http://b" REST, "OPTIONS|b|*||1|k|0|Host=a"}, /* RFC 9112 §3.2.4 */
+    {"OPTIONS http://b/" REST, "OPTIONS|b|/||1|k|0|Host=a"},
     {"GET http://b.example:80/p?q" REST, "GET|b.example:80|/p|?q|1|k|0|Host=a"}, /* RFC 9112 §3.2.2: beats Host */
     {"GET HTTPS://b" REST, "GET|b|/||1|k|0|Host=a"},
     {"GET http://b?q" REST, "GET|b|/|?q|1|k|0|Host=a"},
