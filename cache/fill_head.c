@@ -64,7 +64,7 @@ static void plan_vary(struct fill *fill, struct head_plan *plan)
     struct record_parts *parts = &plan->parts;
     if (!fill->is_listable)
         return; /* nobody else will be given it */
-    enum vary_kind kind = vary_parse(&plan->fields, &fill->arena, &parts->vary_names);
+    enum vary_kind kind = vary_parse(&plan->fields, &fill->rules.key_cookies, &fill->arena, &parts->vary_names);
     if (kind == VARY_FIELDS) {
         parts->vary_values = vary_values(parts->vary_names, &fill->fields, &fill->arena);
     } else if (kind == VARY_STAR && plan->store) {
@@ -99,11 +99,6 @@ static void judge(struct fill *fill, const struct origin_head *head, unsigned st
     plan->error = ERROR_OK;
 }
 
-static bool status_is_origin_error(unsigned status)
-{
-    return status == 500 || status == 502 || status == 503 || status == 504; /* RFC 5861 §4 */
-}
-
 void plan_head(struct fill *fill, const struct origin_head *head, struct head_plan *plan)
 {
     *plan = (struct head_plan){0};
@@ -116,9 +111,9 @@ void plan_head(struct fill *fill, const struct origin_head *head, struct head_pl
     add_missing_date(&plan->fields, head->response_time);
     judge(fill, head, head->status, head->fields, plan);
     plan->is_origin_error = fill->stale != NULL && status_is_origin_error(head->status);
-    if (plan->is_origin_error && plan->store) {
-        plan->store = false; /* an error never replaces a stored response */
-        plan->detail = DETAIL_STATUS;
+    if (plan->store && fill->stale != NULL && !storable_replaces(fill->stale_view.meta, &plan->parts.meta)) {
+        plan->store = false;
+        plan->detail = DETAIL_ERROR;
     }
     plan_vary(fill, plan);
     struct bytes line = arena_printf(&fill->arena, "HTTP/1.1 %03u %.*s\r\n", head->status, BYTES_FMT(head->reason));

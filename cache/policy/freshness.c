@@ -69,24 +69,44 @@ static int64_t heuristic_lifetime(const struct headers *response, const struct s
     return tenth < rules->heuristic_max_s ? tenth : rules->heuristic_max_s;
 }
 
+/* The site's rule for an error that says nothing about its freshness: the status itself, else its class. CC_ABSENT. */
+static int64_t rule_lifetime(unsigned status, const struct site_rules *rules)
+{
+    int64_t lifetime = CC_ABSENT;
+    for (unsigned i = 0; i < rules->error_count; i++) {
+        const struct status_ttl *rule = &rules->errors[i];
+        if (status == rule->first && status == rule->last)
+            return rule->ttl_s;
+        if (status >= rule->first && status <= rule->last && !status_depends_on_client(status))
+            lifetime = rule->ttl_s;
+    }
+    return lifetime;
+}
+
+static int64_t found(enum lifetime_source *source, enum lifetime_source where, int64_t lifetime)
+{
+    *source = lifetime == CC_ABSENT ? LIFETIME_NONE : where;
+    return lifetime;
+}
+
 int64_t freshness_lifetime(const struct response_control *control, unsigned status, const struct headers *response,
-                           const struct site_rules *rules, struct wall_seconds response_time, bool *heuristic)
+                           const struct site_rules *rules, struct wall_seconds response_time, enum lifetime_source *source)
 {
     const struct cache_control *cc = &control->cc;
-    *heuristic = false;
     if (cc->s_maxage != CC_ABSENT)
-        return cc->s_maxage;
+        return found(source, LIFETIME_S_MAXAGE, cc->s_maxage);
     if (cc->max_age != CC_ABSENT)
-        return cc->max_age;
+        return found(source, LIFETIME_MAX_AGE, cc->max_age);
     /* RFC 9213 §2.2: Expires means nothing beside a field that is addressed to us. */
     if (control->source == CONTROL_CACHE_CONTROL && headers_find(response, HEADER_EXPIRES))
-        return expires_lifetime(response, response_time);
+        return found(source, LIFETIME_EXPIRES, expires_lifetime(response, response_time));
+    int64_t lifetime = rule_lifetime(status, rules);
+    if (lifetime != CC_ABSENT)
+        return found(source, LIFETIME_RULE, lifetime);
     /* §4.2.2: only where the status allows it, or the origin says `public`. */
     if (!status_is_heuristically_cacheable(status) && !cc->is_public)
-        return CC_ABSENT;
-    int64_t lifetime = heuristic_lifetime(response, rules, response_time);
-    *heuristic = lifetime != CC_ABSENT;
-    return lifetime;
+        return found(source, LIFETIME_NONE, CC_ABSENT);
+    return found(source, LIFETIME_HEURISTIC, heuristic_lifetime(response, rules, response_time));
 }
 
 int64_t freshness_current_age(const struct response_meta *meta, struct wall_seconds now)

@@ -12,9 +12,10 @@ int64_t freshness_initial_age(const struct headers *response, struct wall_second
 /* When the response was sent: Date, else when it was received (RFC 9110 §6.6.1). */
 int64_t freshness_date(const struct headers *response, struct wall_seconds response_time);
 
-/* §4.2.1: s-maxage, else max-age, else Expires − Date, else the heuristic of §4.2.2 when `status` allows it (*heuristic is set). CC_ABSENT when nothing tells. */
+/* §4.2.1: s-maxage, else max-age, else Expires − Date, else the site's rule for errors, else the heuristic of §4.2.2 when `status` allows it.
+ * CC_ABSENT, and LIFETIME_NONE, when nothing tells. */
 int64_t freshness_lifetime(const struct response_control *control, unsigned status, const struct headers *response, const struct site_rules *rules,
-                           struct wall_seconds response_time, bool *heuristic);
+                           struct wall_seconds response_time, enum lifetime_source *source);
 
 /* §4.2.3 current_age at `now`; a clock that ran backwards gives the initial age. */
 int64_t freshness_current_age(const struct response_meta *meta, struct wall_seconds now);

@@ -19,8 +19,17 @@ enum response_flag {
     RESPONSE_IMMUTABLE = 1 << 2,        /* RFC 8246 */
     RESPONSE_HAS_DATE = 1 << 3,         /* the origin sent a Date; else one is generated */
     RESPONSE_HAS_VALIDATOR = 1 << 4,    /* ETag or Last-Modified */
-    RESPONSE_HEURISTIC = 1 << 5,        /* the lifetime is our guess */
-    RESPONSE_AUTHORIZED = 1 << 6,       /* answered an authenticated request */
+    RESPONSE_AUTHORIZED = 1 << 5,       /* answered an authenticated request */
+};
+
+/* What gave the freshness lifetime. */
+enum lifetime_source {
+    LIFETIME_NONE, /* nothing did: 0 */
+    LIFETIME_S_MAXAGE,
+    LIFETIME_MAX_AGE, /* of Cache-Control or of the field in its place */
+    LIFETIME_EXPIRES,
+    LIFETIME_RULE,      /* the site's, for errors */
+    LIFETIME_HEURISTIC, /* our guess */
 };
 
 struct response_meta {
@@ -33,7 +42,8 @@ struct response_meta {
     int64_t  stale_if_error_s;                /* RFC 5861; META_ABSENT */
     uint32_t flags;                           /* enum response_flag */
     uint16_t status;
-    uint16_t reserved;
+    uint8_t  lifetime_source; /* enum lifetime_source */
+    uint8_t  reserved;
 };
 
 _Static_assert(sizeof(struct response_meta) == 72, "part of the store's format");

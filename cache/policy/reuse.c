@@ -1,5 +1,6 @@
 #include "cache/policy/reuse.h"
 
+#include "cache/policy/cookie.h"
 #include "cache/policy/freshness.h"
 
 /* RFC 9111 §5.4: Pragma counts only where there is no Cache-Control. */
@@ -128,6 +129,10 @@ enum request_disposition request_decide(const struct request_meta *request, cons
     }
     if (request_has_body(request->fields)) {
         *detail = DETAIL_REQUEST_BODY;
+        return REQUEST_PASS;
+    }
+    if (cookie_has_any(request->fields, &rules->bypass_cookies)) {
+        *detail = DETAIL_COOKIE;
         return REQUEST_PASS;
     }
     if (rules->honour_request_directives && request->cache_control.no_store) {

@@ -3,6 +3,7 @@
 #define CACHE_POLICY_RULES_H
 
 #include "base/bytes.h"
+#include "base/status_ttl.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,6 +32,11 @@ struct site_rules {
     bool accel_expires;         /* X-Accel-Expires governs where none of these does */
 
     struct query_rules query;
+    struct rule_names bypass_cookies; /* a request with one of these is passed; a name may end in "*" */
+    struct rule_names key_cookies;    /* the values of these select among stored responses, as fields named by Vary do */
+
+    const struct status_ttl *errors; /* lifetimes of errors that come without one */
+    unsigned                 error_count;
 };
 
 #endif

@@ -135,14 +135,29 @@ struct store_verdict storable_decide(const struct request_meta *request, unsigne
     const struct cache_control *cc = &control.cc;
     fill_meta(meta, cc, request, status, response, request_time, response_time);
 
-    bool heuristic;
-    int64_t lifetime = freshness_lifetime(&control, status, response, rules, response_time, &heuristic);
+    enum lifetime_source source;
+    int64_t lifetime = freshness_lifetime(&control, status, response, rules, response_time, &source);
     meta->lifetime_s = lifetime == CC_ABSENT ? 0 : lifetime;
-    if (heuristic)
-        meta->flags |= RESPONSE_HEURISTIC;
+    meta->lifetime_source = (uint8_t)source;
 
     enum cache_detail detail = find_prohibition(cc, request, status, response, rules);
     if (detail == DETAIL_NONE)
         detail = judge_worth(cc, meta, lifetime != CC_ABSENT);
     return (struct store_verdict){.store = detail == DETAIL_NONE, .detail = detail};
+}
+
+bool storable_replaces(const struct response_meta *stored, const struct response_meta *newer)
+{
+    if (newer->status < 400 || stored->status >= 400)
+        return true;
+    /* RFC 5861 §4: these are what a stale response is kept for. */
+    if (status_is_origin_error(newer->status))
+        return false;
+    return newer->lifetime_source == LIFETIME_S_MAXAGE || newer->lifetime_source == LIFETIME_MAX_AGE ||
+           newer->lifetime_source == LIFETIME_EXPIRES;
+}
+
+bool status_is_origin_error(unsigned status)
+{
+    return status == 500 || status == 502 || status == 503 || status == 504;
 }

@@ -17,4 +17,11 @@ struct store_verdict storable_decide(const struct request_meta *request, unsigne
                                      const struct site_rules *rules, struct wall_seconds request_time,
                                      struct wall_seconds response_time, struct response_meta *meta);
 
+/* Whether `newer`, which may be stored, takes the place of what is stored already: an error never does that to a success, unless it is no trouble
+ * of the origin's (such as 404) and says itself how long it is fresh (HARDENING: cache). */
+bool storable_replaces(const struct response_meta *stored, const struct response_meta *newer);
+
+/* RFC 5861 §4: 500, 502, 503, 504. */
+bool status_is_origin_error(unsigned status);
+
 #endif

@@ -6,9 +6,12 @@
  */
 #include "cache/policy/vary.h"
 
+#include "cache/policy/cookie.h"
+
 #include <stdlib.h>
 
 static const uint32_t absent_length = UINT32_MAX;
+static const struct bytes cookie_prefix = {"cookie:", 7};
 
 enum {
     WEIGHT_ONE = 1000,         /* q=1 in thousandths */
@@ -45,13 +48,15 @@ static struct bytes copy_lower(struct arena *arena, struct bytes text)
     return bytes_from(copy, text.len);
 }
 
-enum vary_kind vary_parse(const struct headers *response, struct arena *arena, struct bytes *names)
+enum vary_kind vary_parse(const struct headers *response, const struct rule_names *key_cookies, struct arena *arena, struct bytes *names)
 {
     enum vary_kind kind = vary_kind(response);
-    if (kind != VARY_FIELDS)
+    if (kind == VARY_STAR || (kind == VARY_NONE && key_cookies->count == 0))
         return kind;
 
-    size_t commas = 0, total = 0, count = 0;
+    size_t commas = key_cookies->count, total = 0, count = 0;
+    for (unsigned i = 0; i < key_cookies->count; i++)
+        total += cookie_prefix.len + key_cookies->at[i].len + 1;
     for (const struct header *line = headers_find(response, HEADER_VARY); line; line = headers_next(response, line)) {
         commas += 1;
         total += line->value.len + 1;
@@ -64,6 +69,8 @@ enum vary_kind vary_parse(const struct headers *response, struct arena *arena, s
         while (bytes_next_list_member(&rest, &member))
             sorted[count++] = copy_lower(arena, member);
     }
+    for (unsigned i = 0; i < key_cookies->count; i++)
+        sorted[count++] = arena_printf(arena, "%.*s%.*s", BYTES_FMT(cookie_prefix), BYTES_FMT(key_cookies->at[i]));
     qsort(sorted, count, sizeof *sorted, compare_bytes);
 
     char *list = arena_alloc(arena, total);
@@ -213,6 +220,14 @@ static struct bytes normalise(struct bytes value, enum header_id id, struct aren
     return strip_list_space(value, arena);
 }
 
+static struct bytes selecting_value(struct bytes name, const struct headers *request, struct arena *arena)
+{
+    if (bytes_starts_with(name, cookie_prefix))
+        return cookie_values(request, bytes_from(name.at + cookie_prefix.len, name.len - cookie_prefix.len), arena);
+    struct bytes value = headers_combined(request, name, arena);
+    return value.at ? normalise(value, header_identify(name), arena) : BYTES_NONE;
+}
+
 static void put_length(char *out, uint32_t length)
 {
     for (int i = 0; i < 4; i++)
@@ -229,8 +244,7 @@ struct bytes vary_values(struct bytes names, const struct headers *request, stru
     size_t size = 0;
     count = 0;
     while (bytes_next_list_member(&rest, &name)) {
-        struct bytes value = headers_combined(request, name, arena);
-        values[count] = value.at ? normalise(value, header_identify(name), arena) : BYTES_NONE;
+        values[count] = selecting_value(name, request, arena);
         size += 4 + values[count++].len;
     }
 

@@ -3,6 +3,7 @@
 #define CACHE_POLICY_VARY_H
 
 #include "base/headers.h"
+#include "cache/policy/rules.h"
 
 #include <stdbool.h>
 
@@ -11,8 +12,9 @@ enum vary_kind { VARY_NONE, VARY_FIELDS, VARY_STAR };
 /* Of all Vary lines together. A member that is no field name selects on something unknowable: VARY_STAR. */
 enum vary_kind vary_kind(const struct headers *response);
 
-/* Joins all Vary lines. VARY_FIELDS: *names is the canonical list in `arena`: lower case, sorted, without repetition, comma-separated. */
-enum vary_kind vary_parse(const struct headers *response, struct arena *arena, struct bytes *names);
+/* Joins all Vary lines, and adds the cookies that a site's rule names as "cookie:NAME" (which no field name can be). VARY_FIELDS: *names is the
+ * canonical list in `arena`: field names in lower case, sorted, without repetition, comma-separated. */
+enum vary_kind vary_parse(const struct headers *response, const struct rule_names *key_cookies, struct arena *arena, struct bytes *names);
 
 /* The normalised values of the request's fields in the order of `names`, length-prefixed; an absent field differs from an empty one.
  * Normalisation keeps meaning: white space around list members; Accept-Encoding and Accept-Language by case, order and weight. */

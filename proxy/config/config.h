@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/ref.h"
+#include "base/status_ttl.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -68,6 +69,9 @@ struct config_site {
     bool     surrogate_control, accel_expires;
     struct config_names query_ignore, query_keep; /* query_keep.at NULL: all */
     bool     query_sort;
+    struct config_names bypass_cookies, key_cookies;
+    struct status_ttl *errors;
+    unsigned error_count;
 };
 
 struct config {

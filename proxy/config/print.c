@@ -175,6 +175,21 @@ static void print_names(const struct setting *setting, const void *field, FILE *
     fputc(']', out);
 }
 
+static void print_status_ttls(const struct setting *setting, const void *field, FILE *out)
+{
+    const struct config_site *site = site_of(setting, field);
+    char text[UNIT_TEXT_MAX];
+
+    fputc('{', out);
+    for (unsigned i = 0; i < site->error_count; i++) {
+        const struct status_ttl *range = &site->errors[i];
+        bool is_class = range->first != range->last;
+        duration_format(range->ttl_s * 1000, text);
+        fprintf(out, "%s%u%s: %s", i > 0 ? ", " : "", is_class ? range->first / 100 : range->first, is_class ? "xx" : "", text);
+    }
+    fputc('}', out);
+}
+
 static void print_networks(const struct setting *setting, const void *field, FILE *out)
 {
     const struct config_site *site = site_of(setting, field);
@@ -212,6 +227,9 @@ static value_printer *const printers[] = {
     [VALUE_ORIGINS] = print_origins,
     [VALUE_FIELD_NAMES] = print_names,
     [VALUE_QUERY_NAMES] = print_names,
+    [VALUE_COOKIE_NAMES] = print_names,
+    [VALUE_COOKIE_PATTERNS] = print_names,
+    [VALUE_STATUS_TTLS] = print_status_ttls,
     [VALUE_NETWORKS] = print_networks,
 };
 _Static_assert(sizeof(printers) / sizeof(printers[0]) == VALUE_LISTENERS, "a printer for each type of value");

@@ -543,6 +543,87 @@ static void read_query_names(struct reading *reading, const struct setting *sett
     read_names(reading, setting, node, field, check_query_name);
 }
 
+static const char *check_cookie_name(struct bytes name)
+{
+    return bytes_is_token(name) && bytes_find(name, '*') == name.len ? NULL : "is not the name of a cookie";
+}
+
+/* What is left without a star at the end may be empty: any cookie. */
+static const char *check_cookie_pattern(struct bytes pattern)
+{
+    bool is_beginning = pattern.len > 0 && pattern.at[pattern.len - 1] == '*';
+    struct bytes name = bytes_from(pattern.at, pattern.len - is_beginning);
+
+    return is_beginning && name.len == 0 ? NULL : check_cookie_name(name);
+}
+
+static void read_cookie_names(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
+{
+    read_names(reading, setting, node, field, check_cookie_name);
+}
+
+static void read_cookie_patterns(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
+{
+    read_names(reading, setting, node, field, check_cookie_pattern);
+}
+
+/* ---- statuses and how long they are kept ---- */
+
+/* "404", "4xx" or "5xx"; why it is none of them, or NULL. */
+static const char *status_parse(struct bytes text, struct status_ttl *range)
+{
+    uint64_t status;
+
+    if (bytes_equal(text, BYTES("4xx")) || bytes_equal(text, BYTES("5xx"))) {
+        range->first = (uint16_t)((text.at[0] - '0') * 100);
+        range->last = range->first + 99;
+        return NULL;
+    }
+    if (text.len != 3 || !bytes_parse_u64(text, &status) || status < 400 || status > 599)
+        return "is not the status of an error: 404, or 4xx or 5xx for all of a class";
+    if (status_depends_on_client((unsigned)status))
+        return "answers who asked, so that it cannot be kept for others";
+    range->first = range->last = (uint16_t)status;
+    return NULL;
+}
+
+static void add_status_ttl(struct reading *reading, const struct setting *setting, const struct yaml_node *node, struct bytes status,
+                           const struct yaml_node *place, struct config_site *site)
+{
+    struct status_ttl *range = &site->errors[site->error_count];
+    unsigned errors = reading->report.errors;
+    const char *wrong = status_parse(status, range);
+
+    if (wrong) {
+        complain(reading, setting, place, wrong);
+        return;
+    }
+    read_seconds(reading, setting, node, &range->ttl_s);
+    if (reading->report.errors == errors)
+        site->error_count++;
+}
+
+static void read_status_ttls(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
+{
+    static const char *const usual[] = {"404", "410", "5xx"};
+    struct config_site *site = site_of(setting, field);
+    unsigned count = node->kind == YAML_MAPPING ? node->count : sizeof(usual) / sizeof(usual[0]);
+
+    site->errors = arena_alloc(&reading->config->arena, (count + 1) * sizeof(*site->errors));
+    site->error_count = 0;
+    if (node->kind == YAML_MAPPING) {
+        YAML_FOR_EACH(member, node)
+        add_status_ttl(reading, setting, member, member->key->text, member->key, site);
+        return;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        unsigned errors = reading->report.errors;
+        add_status_ttl(reading, setting, node, bytes_from_string(usual[i]), node, site);
+        if (reading->report.errors > errors)
+            return;
+    }
+}
+
 static void read_networks(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
 {
     struct config_site *site = site_of(setting, field);
@@ -585,6 +666,9 @@ static value_reader *const readers[] = {
     [VALUE_ORIGINS] = read_origins,
     [VALUE_FIELD_NAMES] = read_field_names,
     [VALUE_QUERY_NAMES] = read_query_names,
+    [VALUE_COOKIE_NAMES] = read_cookie_names,
+    [VALUE_COOKIE_PATTERNS] = read_cookie_patterns,
+    [VALUE_STATUS_TTLS] = read_status_ttls,
     [VALUE_NETWORKS] = read_networks,
 };
 _Static_assert(sizeof(readers) / sizeof(readers[0]) == VALUE_LISTENERS, "a reader for each type of value");

@@ -61,6 +61,10 @@ static void site_init(struct site *site, struct worker *worker, struct config *c
                   .keep = names_of(&from->query_keep),
                   .keeps_only = from->query_keep.at != NULL,
                   .sort = from->query_sort},
+        .bypass_cookies = names_of(&from->bypass_cookies),
+        .key_cookies = names_of(&from->key_cookies),
+        .errors = from->errors,
+        .error_count = from->error_count,
     };
     /* The admin interface's loop serves no site: origins there would only ask for names in vain. */
     site->origin = worker->admin == NULL ? origin_new(&context, config, from) : NULL;

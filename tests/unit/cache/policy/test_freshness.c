@@ -59,52 +59,53 @@ Test(freshness, initial_age)
 Test(freshness, lifetime)
 {
     enum { NO = CC_ABSENT, DAY = 86400 };
+    enum { NONE = LIFETIME_NONE, S = LIFETIME_S_MAXAGE, M = LIFETIME_MAX_AGE, E = LIFETIME_EXPIRES, GUESS = LIFETIME_HEURISTIC };
     static const struct {
         const char *clause;
         unsigned status;
         const char *response;
         int64_t lifetime;
-        bool heuristic;
+        int source;
     } cases[] = {
-        {"§4.2.1: nothing", 200, "Date: @", NO, false},
-        {"§4.2.1: s-maxage beats max-age", 200, "Cache-Control: max-age=3600, s-maxage=1", 1, false},
-        {"§4.2.1: s-maxage beats max-age", 200, "Cache-Control: s-maxage=3600\nCache-Control: max-age=1", 3600, false},
-        {"§5.2.2.10: an invalid s-maxage", 200, "Cache-Control: s-maxage=x, max-age=60", 0, false},
-        {"§5.3: max-age beats Expires", 200, "Cache-Control: max-age=3600\nExpires: @-10000\nDate: @", 3600, false},
-        {"§5.3: max-age=0 beats Expires", 200, "Cache-Control: max-age=0\nExpires: @+10000\nDate: @", 0, false},
-        {"§5.3: max-age beats an invalid Expires", 200, "Cache-Control: max-age=3600\nExpires: 0", 3600, false},
-        {"§4.2.1: Expires - Date", 200, "Expires: @+60\nDate: @", 60, false},
-        {"§4.2.1: Date is behind", 200, "Expires: @+60\nDate: @-60", 120, false},
-        {"§4.2.1: Date is ahead", 200, "Expires: @+60\nDate: @+40", 20, false},
-        {"§5.3: Expires equals Date", 200, "Expires: @\nDate: @", 0, false},
-        {"§5.3: Expires is past", 200, "Expires: @-60\nDate: @", 0, false},
-        {"§5.3: Expires before a Date that is ahead", 200, "Expires: @+300\nDate: @+400", 0, false},
-        {"§4.2.1: no Date: the time of reception", 200, "Expires: @+60", 60, false},
-        {"§4.2.1: an invalid Date as none", 200, "Date: foo\nExpires: @+10", 10, false},
-        {"§5.3: 0", 200, "Expires: 0\nDate: @", 0, false},
-        {"§5.3: -1", 200, "Expires: -1\nDate: @", 0, false},
-        {"§5.3: empty", 200, "Expires:\nDate: @", 0, false},
-        {"§5.3: a wrong zone", 200, "Expires: Thu, 18 Aug 2050 02:01:18 UTC\nDate: @", 0, false},
-        {"§4.2.1: two Expires", 200, "Expires: @+60\nExpires: @+60\nDate: @", 0, false},
-        {"§4.2.1: two Expires as a list", 200, "Expires: @+60, @+60\nDate: @", 0, false},
-        {"§5.3: RFC 850", 200, "Expires: Thursday, 18-Aug-50 02:01:18 GMT\nDate: @", INT64_C(2544400878) - 1700000000, false},
-        {"§5.3: asctime", 200, "Expires: Thu Aug 18 02:01:18 2050\nDate: @", INT64_C(2544400878) - 1700000000, false},
-        {"§4.2: dates are compared without case", 200, "Expires: THU, 18 AUG 2050 02:01:18 gmt\nDate: @", 844400878, false},
-        {"§1.2.2: a far Expires", 200, "Expires: Sun, 21 Nov 2286 04:46:39 GMT\nDate: @", INT64_C(2147483648), false},
-        {"§4.2.2: an invalid Expires leaves no room for a guess", 200, "Expires: 0\nLast-Modified: @-86400\nDate: @", 0, false},
-        {"§4.2.2: a tenth", 200, "Last-Modified: @-1000\nDate: @", 100, true},
-        {"§4.2.2: of the time before Date", 200, "Last-Modified: @-1000\nDate: @-500", 50, true},
-        {"§4.2.2: no Date: the time of reception", 200, "Last-Modified: @-1000", 100, true},
-        {"§4.2.2: capped", 200, "Last-Modified: @-8640000\nDate: @", DAY, true},
-        {"§4.2.2: changed just now", 200, "Last-Modified: @-5\nDate: @", 0, true},
-        {"§4.2.2: changed after it was sent", 200, "Last-Modified: @+5\nDate: @", NO, false},
-        {"§4.2.2: an invalid Last-Modified", 200, "Last-Modified: 0\nDate: @", NO, false},
-        {"§4.2.2: 201 has no heuristic", 201, "Last-Modified: @-1000\nDate: @", NO, false},
-        {"§4.2.2: 302 has no heuristic", 302, "Last-Modified: @-1000\nDate: @", NO, false},
-        {"§4.2.2: 404 has", 404, "Last-Modified: @-1000\nDate: @", 100, true},
-        {"§4.2.2: 599 has none", 599, "Last-Modified: @-1000\nDate: @", NO, false},
-        {"§5.2.2.9: but with public", 599, "Cache-Control: public\nLast-Modified: @-1000\nDate: @", 100, true},
-        {"§3: any status with explicit freshness", 599, "Cache-Control: max-age=60\nDate: @", 60, false},
+        {"§4.2.1: nothing", 200, "Date: @", NO, NONE},
+        {"§4.2.1: s-maxage beats max-age", 200, "Cache-Control: max-age=3600, s-maxage=1", 1, S},
+        {"§4.2.1: s-maxage beats max-age", 200, "Cache-Control: s-maxage=3600\nCache-Control: max-age=1", 3600, S},
+        {"§5.2.2.10: an invalid s-maxage", 200, "Cache-Control: s-maxage=x, max-age=60", 0, S},
+        {"§5.3: max-age beats Expires", 200, "Cache-Control: max-age=3600\nExpires: @-10000\nDate: @", 3600, M},
+        {"§5.3: max-age=0 beats Expires", 200, "Cache-Control: max-age=0\nExpires: @+10000\nDate: @", 0, M},
+        {"§5.3: max-age beats an invalid Expires", 200, "Cache-Control: max-age=3600\nExpires: 0", 3600, M},
+        {"§4.2.1: Expires - Date", 200, "Expires: @+60\nDate: @", 60, E},
+        {"§4.2.1: Date is behind", 200, "Expires: @+60\nDate: @-60", 120, E},
+        {"§4.2.1: Date is ahead", 200, "Expires: @+60\nDate: @+40", 20, E},
+        {"§5.3: Expires equals Date", 200, "Expires: @\nDate: @", 0, E},
+        {"§5.3: Expires is past", 200, "Expires: @-60\nDate: @", 0, E},
+        {"§5.3: Expires before a Date that is ahead", 200, "Expires: @+300\nDate: @+400", 0, E},
+        {"§4.2.1: no Date: the time of reception", 200, "Expires: @+60", 60, E},
+        {"§4.2.1: an invalid Date as none", 200, "Date: foo\nExpires: @+10", 10, E},
+        {"§5.3: 0", 200, "Expires: 0\nDate: @", 0, E},
+        {"§5.3: -1", 200, "Expires: -1\nDate: @", 0, E},
+        {"§5.3: empty", 200, "Expires:\nDate: @", 0, E},
+        {"§5.3: a wrong zone", 200, "Expires: Thu, 18 Aug 2050 02:01:18 UTC\nDate: @", 0, E},
+        {"§4.2.1: two Expires", 200, "Expires: @+60\nExpires: @+60\nDate: @", 0, E},
+        {"§4.2.1: two Expires as a list", 200, "Expires: @+60, @+60\nDate: @", 0, E},
+        {"§5.3: RFC 850", 200, "Expires: Thursday, 18-Aug-50 02:01:18 GMT\nDate: @", INT64_C(2544400878) - 1700000000, E},
+        {"§5.3: asctime", 200, "Expires: Thu Aug 18 02:01:18 2050\nDate: @", INT64_C(2544400878) - 1700000000, E},
+        {"§4.2: dates are compared without case", 200, "Expires: THU, 18 AUG 2050 02:01:18 gmt\nDate: @", 844400878, E},
+        {"§1.2.2: a far Expires", 200, "Expires: Sun, 21 Nov 2286 04:46:39 GMT\nDate: @", INT64_C(2147483648), E},
+        {"§4.2.2: an invalid Expires leaves no room for a guess", 200, "Expires: 0\nLast-Modified: @-86400\nDate: @", 0, E},
+        {"§4.2.2: a tenth", 200, "Last-Modified: @-1000\nDate: @", 100, GUESS},
+        {"§4.2.2: of the time before Date", 200, "Last-Modified: @-1000\nDate: @-500", 50, GUESS},
+        {"§4.2.2: no Date: the time of reception", 200, "Last-Modified: @-1000", 100, GUESS},
+        {"§4.2.2: capped", 200, "Last-Modified: @-8640000\nDate: @", DAY, GUESS},
+        {"§4.2.2: changed just now", 200, "Last-Modified: @-5\nDate: @", 0, GUESS},
+        {"§4.2.2: changed after it was sent", 200, "Last-Modified: @+5\nDate: @", NO, NONE},
+        {"§4.2.2: an invalid Last-Modified", 200, "Last-Modified: 0\nDate: @", NO, NONE},
+        {"§4.2.2: 201 has no heuristic", 201, "Last-Modified: @-1000\nDate: @", NO, NONE},
+        {"§4.2.2: 302 has no heuristic", 302, "Last-Modified: @-1000\nDate: @", NO, NONE},
+        {"§4.2.2: 404 has", 404, "Last-Modified: @-1000\nDate: @", 100, GUESS},
+        {"§4.2.2: 599 has none", 599, "Last-Modified: @-1000\nDate: @", NO, NONE},
+        {"§5.2.2.9: but with public", 599, "Cache-Control: public\nLast-Modified: @-1000\nDate: @", 100, GUESS},
+        {"§3: any status with explicit freshness", 599, "Cache-Control: max-age=60\nDate: @", 60, M},
     };
     const struct site_rules rules = {.heuristic_max_s = DAY};
     struct arena arena;
@@ -113,10 +114,10 @@ Test(freshness, lifetime)
         struct headers response = fields_from(&arena, cases[i].response);
         struct response_control control;
         response_control_from(&control, &response, &rules, T0.s);
-        bool heuristic;
-        int64_t lifetime = freshness_lifetime(&control, cases[i].status, &response, &rules, T0, &heuristic);
+        enum lifetime_source source;
+        int64_t lifetime = freshness_lifetime(&control, cases[i].status, &response, &rules, T0, &source);
         cr_expect_eq(lifetime, cases[i].lifetime, "%s: %s: %ld", cases[i].clause, cases[i].response, (long)lifetime);
-        cr_expect_eq(heuristic, cases[i].heuristic, "%s: %s", cases[i].clause, cases[i].response);
+        cr_expect_eq((int)source, cases[i].source, "%s: %s", cases[i].clause, cases[i].response);
     }
     arena_free(&arena);
 }
@@ -129,9 +130,51 @@ Test(freshness, no_heuristic_where_the_site_wants_none)
     struct headers response = fields_from(&arena, "Last-Modified: @-1000\nDate: @");
     struct response_control control;
     response_control_from(&control, &response, &rules, T0.s);
-    bool heuristic;
-    cr_expect_eq(freshness_lifetime(&control, 200, &response, &rules, T0, &heuristic), CC_ABSENT);
-    cr_expect_not(heuristic);
+    enum lifetime_source source;
+    cr_expect_eq(freshness_lifetime(&control, 200, &response, &rules, T0, &source), CC_ABSENT);
+    cr_expect_eq(source, LIFETIME_NONE);
+    arena_free(&arena);
+}
+
+Test(freshness, rules_for_errors)
+{
+    enum { NO = CC_ABSENT };
+    enum { NONE = LIFETIME_NONE, M = LIFETIME_MAX_AGE, E = LIFETIME_EXPIRES, RULE = LIFETIME_RULE };
+    static const struct status_ttl ttls[] = {{400, 499, 3}, {404, 404, 10}, {500, 599, 1}};
+    static const struct site_rules rules = {.heuristic_max_s = 86400, .errors = ttls, .error_count = 3};
+    static const struct {
+        const char *clause;
+        unsigned status;
+        const char *response;
+        int64_t lifetime;
+        int source;
+    } cases[] = {
+        {"the status itself", 404, "", 10, RULE},
+        {"its class", 500, "", 1, RULE},
+        {"the end of the class", 599, "", 1, RULE},
+        {"behind the class", 600, "", NO, NONE},
+        {"another class", 403, "", 3, RULE},
+        {"no success", 200, "", NO, NONE},
+        {"no redirection", 302, "", NO, NONE},
+        {"it beats the heuristic", 404, "Last-Modified: @-1000\nDate: @", 10, RULE},
+        {"explicit freshness beats it", 404, "Cache-Control: max-age=60", 60, M},
+        {"and so does none at all", 404, "Cache-Control: max-age=0", 0, M},
+        {"Expires beats it", 404, "Expires: 0", 0, E},
+        {"a class has no 401, which answers who asked", 401, "", NO, NONE},
+        {"nor 407", 407, "", NO, NONE},
+        {"nor 429", 429, "", NO, NONE},
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct headers response = fields_from(&arena, cases[i].response);
+        struct response_control control;
+        response_control_from(&control, &response, &rules, T0.s);
+        enum lifetime_source source;
+        int64_t lifetime = freshness_lifetime(&control, cases[i].status, &response, &rules, T0, &source);
+        cr_expect_eq(lifetime, cases[i].lifetime, "%s: %u %s: %ld", cases[i].clause, cases[i].status, cases[i].response, (long)lifetime);
+        cr_expect_eq((int)source, cases[i].source, "%s: %u %s", cases[i].clause, cases[i].status, cases[i].response);
+    }
     arena_free(&arena);
 }
 

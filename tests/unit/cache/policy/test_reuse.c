@@ -172,6 +172,8 @@ Test(reuse, on_error)
 
 Test(reuse, requests_that_pass)
 {
+    static const struct bytes session = {"session", 7};
+    static const struct site_rules cookie_rules = {.bypass_cookies = {&session, 1}};
     static const struct {
         const char *clause;
         const struct site_rules *rules;
@@ -191,6 +193,9 @@ Test(reuse, requests_that_pass)
         {"RFC 9110 §7.8: Upgrade without Connection", IGNORE, METHOD_GET, "Upgrade: websocket", FWD_NONE, DETAIL_NONE},
         {"RFC 9113 §3.1: h2c is never taken up", IGNORE, METHOD_GET, "Connection: Upgrade, HTTP2-Settings\nUpgrade: h2c", FWD_NONE,
          DETAIL_NONE},
+        {"a cookie of the site's rule", &cookie_rules, METHOD_GET, "Cookie: a=1; session=2", FWD_BYPASS, DETAIL_COOKIE},
+        {"a cookie of another name", &cookie_rules, METHOD_GET, "Cookie: a=1", FWD_NONE, DETAIL_NONE},
+        {"a cookie without a rule", IGNORE, METHOD_GET, "Cookie: session=2", FWD_NONE, DETAIL_NONE},
         {"RFC 9110 §9.3.1: a body", IGNORE, METHOD_GET, "Content-Length: 5", FWD_BYPASS, DETAIL_REQUEST_BODY},
         {"RFC 9110 §9.3.1: an empty body", IGNORE, METHOD_GET, "Content-Length: 0", FWD_NONE, DETAIL_NONE},
         {"RFC 9110 §9.3.1: a chunked body", IGNORE, METHOD_GET, "Transfer-Encoding: chunked", FWD_BYPASS, DETAIL_REQUEST_BODY},

@@ -179,7 +179,7 @@ Test(storable, flags)
         {"RFC 9110 §8.8.2: invalid", "", "Last-Modified: yesterday", 0},
         {"RFC 9110 §8.8.3", "", "ETag: \"\"", RESPONSE_HAS_VALIDATOR},
         {"RFC 9110 §8.8.3: invalid", "", "ETag: \"a", 0},
-        {"§4.2.2", "", "Last-Modified: @-60", RESPONSE_HAS_VALIDATOR | RESPONSE_HEURISTIC},
+        {"§4.2.2", "", "Last-Modified: @-60", RESPONSE_HAS_VALIDATOR},
         {"§3.5", "Authorization: x", "Foo: bar", RESPONSE_AUTHORIZED},
     };
     struct arena arena;
@@ -264,4 +264,37 @@ Test(storable, a_modification_at_the_epoch_is_one)
     cr_expect_eq(meta.last_modified_s, META_ABSENT);
     cr_expect_not(meta.flags & RESPONSE_HAS_VALIDATOR);
     arena_free(&arena);
+}
+
+Test(storable, what_takes_the_place_of_what)
+{
+    enum { NONE = LIFETIME_NONE, M = LIFETIME_MAX_AGE, S = LIFETIME_S_MAXAGE, E = LIFETIME_EXPIRES, RULE = LIFETIME_RULE };
+    static const struct {
+        const char *clause;
+        unsigned stored, newer;
+        int source;
+        bool replaces;
+    } cases[] = {
+        {"a success, a success", 200, 200, NONE, true},
+        {"a success, a redirection", 200, 302, M, true},
+        {"an error, a success", 404, 200, NONE, true},
+        {"an error, an error", 404, 500, RULE, true},
+        {"a success, 404 with max-age", 200, 404, M, true},
+        {"a success, 410 with s-maxage", 200, 410, S, true},
+        {"a redirection, 404 with Expires", 301, 404, E, true},
+        {"a success, 404 by the site's rule", 200, 404, RULE, false},
+        {"a success, 404 by a guess", 200, 404, LIFETIME_HEURISTIC, false},
+        {"a success, 404 with a validator only", 200, 404, NONE, false},
+        {"RFC 5861 §4: 500", 200, 500, M, false},
+        {"RFC 5861 §4: 502", 200, 502, M, false},
+        {"RFC 5861 §4: 503", 301, 503, E, false},
+        {"RFC 5861 §4: 504", 204, 504, S, false},
+        {"501 is a statement about the method", 200, 501, M, true},
+        {"an unknown error", 200, 599, RULE, false},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct response_meta stored = {.status = (uint16_t)cases[i].stored};
+        struct response_meta newer = {.status = (uint16_t)cases[i].newer, .lifetime_source = (uint8_t)cases[i].source};
+        cr_expect_eq(storable_replaces(&stored, &newer), cases[i].replaces, "%s", cases[i].clause);
+    }
 }

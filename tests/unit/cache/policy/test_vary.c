@@ -40,7 +40,8 @@ Test(vary, parse)
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct headers response = fields_from(&arena, cases[i].response);
         struct bytes names = BYTES_NONE;
-        cr_expect_eq(vary_parse(&response, &arena, &names), cases[i].kind, "%s: %s", cases[i].clause, cases[i].response);
+        cr_expect_eq(vary_parse(&response, &(struct rule_names){NULL, 0}, &arena, &names), cases[i].kind, "%s: %s", cases[i].clause,
+                     cases[i].response);
         cr_expect_eq(vary_kind(&response), cases[i].kind, "%s: %s", cases[i].clause, cases[i].response);
         if (cases[i].names)
             cr_expect(bytes_equal(names, bytes_from_string(cases[i].names)), "%s: %.*s", cases[i].clause, BYTES_FMT(names));
@@ -118,6 +119,38 @@ Test(vary, requests_that_select_the_same_response_and_those_that_do_not)
         struct bytes a = vary_values(names, &left, &arena), b = vary_values(names, &right, &arena);
         cr_expect_eq(bytes_equal(a, b), cases[i].same, "%s: '%s' and '%s'", cases[i].clause, cases[i].left, cases[i].right);
     }
+    arena_free(&arena);
+}
+
+Test(vary, cookies_of_the_sites_rule_select)
+{
+    static const struct bytes names[] = {{"tier", 4}, {"Lang", 4}, {"tier", 4}};
+    static const struct rule_names rule = {names, 3};
+    static const struct {
+        const char *clause, *response, *names;
+        enum vary_kind kind;
+    } cases[] = {
+        {"alone", "", "cookie:Lang,cookie:tier", VARY_FIELDS},
+        {"beside fields", "Vary: Foo, Accept", "accept,cookie:Lang,cookie:tier,foo", VARY_FIELDS},
+        {"beside Cookie", "Vary: Cookie", "cookie,cookie:Lang,cookie:tier", VARY_FIELDS},
+        {"RFC 9110 §12.5.5: * is stronger", "Vary: *", NULL, VARY_STAR},
+        {"a response cannot name them", "Vary: cookie:x", NULL, VARY_STAR},
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct headers response = fields_from(&arena, cases[i].response);
+        struct bytes seen = BYTES_NONE;
+        cr_expect_eq(vary_parse(&response, &rule, &arena, &seen), cases[i].kind, "%s", cases[i].clause);
+        if (cases[i].names)
+            cr_expect(bytes_equal(seen, bytes_from_string(cases[i].names)), "%s: %.*s", cases[i].clause, BYTES_FMT(seen));
+    }
+    struct bytes both = BYTES("cookie:Lang,cookie:tier");
+    struct headers left = fields_from(&arena, "Cookie: a=1; tier=2; Lang=de"), right = fields_from(&arena, "Cookie: Lang=de; b=3; tier=2");
+    struct headers without = fields_from(&arena, "Cookie: Lang=de"), empty = fields_from(&arena, "Cookie: Lang=de; tier=");
+    cr_expect(bytes_equal(vary_values(both, &left, &arena), vary_values(both, &right, &arena)));
+    cr_expect_not(bytes_equal(vary_values(both, &left, &arena), vary_values(both, &without, &arena)));
+    cr_expect_not(bytes_equal(vary_values(both, &without, &arena), vary_values(both, &empty, &arena)), "absent differs from empty");
     arena_free(&arena);
 }
 
