@@ -224,6 +224,19 @@ void addresses_init(struct addresses *addresses, struct pool_settings *pool, con
     resolve(addresses);
 }
 
+void addresses_inherit(struct addresses *addresses, const struct addresses *before)
+{
+    if (addresses->count > 0 || addresses->port != before->port || !bytes_equal_nocase(addresses->host, before->host))
+        return;
+    for (; addresses->count < before->count; addresses->count++) {
+        const struct endpoint *known = before->endpoints[addresses->count];
+        addresses->endpoints[addresses->count] = endpoint_new(addresses->pool, &known->address, known->length);
+        addresses->endpoints[addresses->count]->health = known->health;
+    }
+    if (addresses->count > 0)
+        addresses->state = ADDRESSES_KNOWN;
+}
+
 void addresses_retire(struct addresses *addresses)
 {
     deadline_clear(&addresses->renewal);

@@ -34,6 +34,8 @@ struct addresses {
 
 /* Begins to resolve. `host` and the settings are borrowed. */
 void addresses_init(struct addresses *addresses, struct pool_settings *pool, const struct addresses_settings *settings, struct bytes host, uint16_t port);
+/* Until its own answer comes, `addresses` uses what `before` knows of the same name: a reload neither waits for name servers nor depends on them. */
+void addresses_inherit(struct addresses *addresses, const struct addresses *before);
 /* Nobody may be waiting. */
 void addresses_clear(struct addresses *addresses);
 /* Closes idle connections. */

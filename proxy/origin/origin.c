@@ -40,6 +40,14 @@ struct origin *origin_new(const struct origin_context *context, struct config *c
     return origin;
 }
 
+void origin_inherit(struct origin *origin, const struct origin *before)
+{
+    for (unsigned i = 0; i < origin->backend_count; i++)
+        for (unsigned j = 0; j < before->backend_count; j++)
+            if (origin->backends[i].config->kind == ORIGIN_KIND_HTTP && before->backends[j].config->kind == ORIGIN_KIND_HTTP)
+                addresses_inherit(&origin->backends[i].addresses, &before->backends[j].addresses);
+}
+
 static void free_when_unused(struct origin *origin)
 {
     if (!origin->retired || origin->fetches > 0)

@@ -28,6 +28,8 @@ struct origin;
 
 /* `config` is referenced for as long as the origin or a fetch of it lives. Begins to resolve names at once. */
 struct origin *origin_new(const struct origin_context *context, struct config *config, const struct config_site *site);
+/* Of an origin that has just been made: the addresses of the names that it shares with one of the generation before. */
+void           origin_inherit(struct origin *origin, const struct origin *before);
 /* Kept connections are closed now; fetches under way go on and free it when the last ends. Nulls. */
 void           origin_retire(struct origin **origin);
 

@@ -107,6 +107,13 @@ struct routes *routes_new(struct worker *worker, struct config *config)
     return routes;
 }
 
+void routes_inherit(struct routes *routes, const struct routes *before)
+{
+    for (unsigned s = 0; s < routes->site_count; s++)
+        for (unsigned b = 0; b < before->site_count; b++)
+            origin_inherit(routes->sites[s].origin, before->sites[b].origin);
+}
+
 struct routes *routes_ref(struct routes *routes)
 {
     routes->references++;

@@ -28,6 +28,8 @@ struct routes {
 };
 
 struct routes *routes_new(struct worker *worker, struct config *config);
+/* Of routes that have just been made: their origins take over what those of the generation before know. */
+void           routes_inherit(struct routes *routes, const struct routes *before);
 struct routes *routes_ref(struct routes *routes);
 void           routes_unref(struct routes **routes);
 

@@ -27,6 +27,8 @@ void worker_configure(struct worker *worker, struct config *config)
 {
     struct routes *routes = routes_new(worker, config);
     struct config *before = worker->config;
+    if (worker->routes != NULL && worker->admin == NULL) /* whose sites have no origins */
+        routes_inherit(routes, worker->routes);
     routes_unref(&worker->routes);
     worker->routes = routes;
     worker->config = config_ref(config);
