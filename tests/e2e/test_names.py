@@ -168,6 +168,37 @@ def test_a_failure_is_kept_for_a_while(named, name_server):
     assert name_server.count(NAME) == 1
 
 
+@pytest.mark.parametrize("mode", ["servfail", "silent"])
+def test_a_reload_keeps_the_last_good_answer(named, name_server, origin, mode):
+    """It neither waits for the name servers nor depends on them."""
+    name_server.records[NAME] = [("127.0.0.1", 3600)]
+    origin.on("*", passed(b"x"))
+    outrigger = named(config={"helpers": {"deadline": "5m" if mode == "silent" else "2s"}})
+    assert outrigger.get("/").status == 200
+    name_server.mode = mode
+    asked = name_server.count(NAME)
+    for n in range(3):
+        outrigger.ctl("reload")
+        assert outrigger.get(f"/{n}").status == 200
+    until(lambda: name_server.count(NAME) > asked, what="the name to be asked for again")
+    if mode == "servfail":
+        until(lambda: outrigger.metric("outrigger_name_lookup_failures_total") >= 1, what="the failure")
+    assert outrigger.get("/after").status == 200
+
+
+def test_a_reload_with_another_name_asks_for_it(named, name_server, origin):
+    name_server.records[NAME] = [("127.0.0.1", 3600)]
+    name_server.records["other.test"] = [("127.0.0.2", 3600)]
+    origin.on("*", passed(b"x"))
+    outrigger = named()
+    assert outrigger.get("/").status == 200
+    outrigger.config["sites"][0]["origin"] = f"http://other.test:{origin.port}"
+    outrigger.write_config()
+    outrigger.ctl("reload")
+    assert outrigger.get("/").status == 502, "nobody listens at 127.0.0.2"
+    assert name_server.count("other.test") == 1
+
+
 def test_an_address_that_is_dead_is_passed_over_for_the_next(make_outrigger, make_origin, name_server):
     """Nobody listens at 127.0.0.3; whichever comes first, every request is answered."""
     origin = make_origin()
