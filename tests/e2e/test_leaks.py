@@ -224,6 +224,7 @@ def test_memory_and_descriptors_are_where_they_were(mixed):
     await_rest(outrigger)
     assert_as_before(outrigger, before)
     assert outrigger.metric("outrigger_cache_memory_bytes", kind="allocated") <= 16 << 20 and outrigger.metric("outrigger_cache_objects") > 0
+    outrigger.stop(signal.SIGQUIT)  # every process returns from its main: a sanitizer build looks for leaks then
 
 
 def test_reloads_leave_nothing_behind(mixed):
@@ -238,6 +239,7 @@ def test_reloads_leave_nothing_behind(mixed):
     mix.run(len(mix.kinds) * 5)
     await_rest(outrigger)
     assert_as_before(outrigger, before)
+    outrigger.stop(signal.SIGQUIT)
 
 
 def test_helpers_that_die_leave_nothing_behind_in_the_others(mixed):
