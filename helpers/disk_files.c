@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -266,6 +267,7 @@ static enum file_status find_file(struct disk_files *files, const struct message
         enum file_status status = open_anew(files, target, root, path, file);
         if (status != FILE_OK)
             return request->inode != 0 && status != FILE_IO_ERROR ? FILE_CHANGED : status;
+        assert(*file);
     }
     return request->inode != 0 && !is_wanted(&(*file)->found, request) ? FILE_CHANGED : FILE_OK;
 }

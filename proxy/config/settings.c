@@ -1,8 +1,8 @@
 #include "proxy/config/settings.h"
 
-typedef struct config          scope_ROOT;
+typedef struct config scope_ROOT;
 typedef struct config_listener scope_LISTENER;
-typedef struct config_site     scope_SITE;
+typedef struct config_site scope_SITE;
 
 #define VALUE_TYPE(name, c_type, text) typedef c_type c_type_##name;
 VALUE_TYPES(VALUE_TYPE)
@@ -10,7 +10,7 @@ VALUE_TYPES(VALUE_TYPE)
 
 /* The field has the type that the readers of values.c write. */
 #define SECTION(scope, path, shorthand, help)
-#define SETTING(scope, path, type, field, standard, least, most, help) \
+#define SETTING(scope, path, type, field, standard, least, most, help)                                                                     \
     _Static_assert(__builtin_types_compatible_p(c_type_##type, __typeof__(((scope_##scope *)0)->field)), path);
 #define UNSUPPORTED(scope, path, help)
 #include "proxy/config/settings.tbl"
@@ -19,9 +19,9 @@ VALUE_TYPES(VALUE_TYPE)
 #undef UNSUPPORTED
 
 const struct setting settings[] = {
-#define SECTION(scope, path, shorthand, help)       {SCOPE_##scope, VALUE_SECTION, BYTES(path), 0, shorthand, NULL, NULL, help},
-#define UNSUPPORTED(scope, path, help) {SCOPE_##scope, VALUE_UNSUPPORTED, BYTES(path), 0, NULL, NULL, NULL, help},
-#define SETTING(scope, path, type, field, standard, least, most, help) \
+#define SECTION(scope, path, shorthand, help) {SCOPE_##scope, VALUE_SECTION, BYTES(path), 0, shorthand, NULL, NULL, help},
+#define UNSUPPORTED(scope, path, help)        {SCOPE_##scope, VALUE_UNSUPPORTED, BYTES(path), 0, NULL, NULL, NULL, help},
+#define SETTING(scope, path, type, field, standard, least, most, help)                                                                     \
     {SCOPE_##scope, VALUE_##type, BYTES(path), offsetof(scope_##scope, field), standard, least, most, help},
 #include "proxy/config/settings.tbl"
 #undef SECTION
@@ -38,7 +38,8 @@ const char *value_type_text(enum value_type type)
 #define VALUE_TYPE(name, c_type, text) text,
         VALUE_TYPES(VALUE_TYPE)
 #undef VALUE_TYPE
-            "a mapping", "nothing"};
+            "a mapping",
+        "nothing"};
 
     return texts[type];
 }
@@ -107,7 +108,7 @@ unsigned edit_distance(struct bytes a, struct bytes b, unsigned limit)
     for (unsigned i = 1; i <= a.len; i++) {
         row[0] = i;
         for (unsigned j = 1; j <= b.len; j++) {
-            char     from = byte_lower(a.at[i - 1]), to = byte_lower(b.at[j - 1]);
+            char from = byte_lower(a.at[i - 1]), to = byte_lower(b.at[j - 1]);
             unsigned best = least_of(least_of(above[j], row[j - 1]) + 1, above[j - 1] + (from != to));
             if (i > 1 && j > 1 && from == byte_lower(b.at[j - 2]) && byte_lower(a.at[i - 2]) == to)
                 best = least_of(best, before[j - 2] + 1);
