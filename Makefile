@@ -1,4 +1,4 @@
-# Outrigger. `make help` lists the targets.
+# Outrigger. `make help` lists the targets; `make --trace` shows the commands.
 
 PREFIX     ?= /usr/local
 SYSCONFDIR ?= /etc
@@ -17,10 +17,12 @@ SANITIZE_FLAGS.thread  := -fsanitize=thread
 SANITIZE_FLAGS := $(SANITIZE_FLAGS.$(SANITIZE))
 OPTIMISE := $(if $(SANITIZE),-O1 -fno-omit-frame-pointer,-O2) -g
 
-PKGS      := libuv libfyaml libcares jansson
+PKGS       := libuv libfyaml libcares jansson
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 CFLAGS   += -std=gnu17 -Wall -Wextra -Werror $(OPTIMISE) $(SANITIZE_FLAGS)
-CPPFLAGS += -I. -D_GNU_SOURCE $(LLHTTP_CFLAGS) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-LDLIBS   += $(LLHTTP_LIBS) $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread -lm
+CPPFLAGS += -I. -D_GNU_SOURCE $(LLHTTP_CFLAGS) $(PKG_CFLAGS)
+LDLIBS   += $(LLHTTP_LIBS) $(PKG_LIBS) -lpthread -lm
 LDFLAGS  += $(SANITIZE_FLAGS)
 
 # ---- what is built -----------------------------------------------------------------------------------------------------------------------
@@ -35,23 +37,28 @@ STRESS_TESTS  := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/thread/*.c))
 all: $(BUILD)/outrigger $(BUILD)/outriggerctl
 
 $(BUILD)/liboutrigger.a: $(LIB_OBJECTS)
+	@echo "  AR $@"
 	@rm -f $@
-	$(AR) rcs $@ $^
+	@$(AR) rcs $@ $^
 
 $(BUILD)/outrigger: $(BUILD)/proxy/main.o $(BUILD)/liboutrigger.a
-	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	@echo "  LD $@"
+	@$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
 $(BUILD)/outriggerctl: $(BUILD)/proxy/admin/ctl_main.o $(BUILD)/liboutrigger.a
-	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	@echo "  LD $@"
+	@$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c $< -o $@
+	@echo "  CC $@"
+	@$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c $< -o $@
 
 $(BUILD)/unit/%: LDLIBS += -lcriterion
 $(UNIT_TESTS) $(STRESS_TESTS): $(BUILD)/%: tests/%.c $(BUILD)/liboutrigger.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP $(LDFLAGS) $< $(BUILD)/liboutrigger.a $(LDLIBS) -o $@
+	@echo "  CC $@"
+	@$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP $(LDFLAGS) $< $(BUILD)/liboutrigger.a $(LDLIBS) -o $@
 
 # What the binary knows of its build; made anew when any of it changes.
 FACTS = -DOUTRIGGER_VERSION='"$(VERSION)"' -DOUTRIGGER_PREFIX='"$(PREFIX)"' \

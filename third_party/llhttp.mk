@@ -9,5 +9,6 @@ LLHTTP_LIBS :=
 LLHTTP_OBJECTS := $(patsubst %,$(BUILD)/third_party/llhttp/%.o,api http llhttp)
 $(BUILD)/third_party/llhttp/%.o: /usr/share/llhttp/%.c
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 $(OPTIMISE) $(SANITIZE_FLAGS) -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CFLAGS) -c $< -o $@
+	@echo "  CC $@"
+	@$(CC) -std=gnu17 $(OPTIMISE) $(SANITIZE_FLAGS) -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CFLAGS) -c $< -o $@
 endif
