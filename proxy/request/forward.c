@@ -60,7 +60,8 @@ static void add_forwarding(struct headers *out, const struct request *request, s
     append_list(out, &head->fields, HEADER_CDN_LOOP, name, arena);
     headers_add_known(out, HEADER_X_FORWARDED_FOR, arena_copy(arena, bytes_from(address, len)));
     headers_add_known(out, HEADER_X_FORWARDED_PROTO, head->scheme);
-    headers_add_known(out, HEADER_X_FORWARDED_HOST, head->authority);
+    if (head->authority.at != NULL)
+        headers_add_known(out, HEADER_X_FORWARDED_HOST, head->authority);
 }
 
 /* Our conditional request for a stored response, RFC 9111 §4.3.1. */
@@ -77,13 +78,25 @@ static void add_validators(struct headers *out, const struct response_view *stal
         headers_add_known(out, HEADER_IF_MODIFIED_SINCE, modified);
 }
 
+/* RFC 9112 §3.2: a request has a Host, also when an HTTP/1.0 client sent none; then it is the origin's own name. */
+static struct bytes host_for_origin(const struct request *request, struct arena *arena)
+{
+    const struct config_site *site = request->site->config;
+    const struct config_origin *origin = &site->origins[0];
+    if (site->host_header.at != NULL)
+        return site->host_header;
+    if (request->head.authority.at != NULL)
+        return request->head.authority;
+    const char *format = bytes_find(origin->host, ':') < origin->host.len ? "[%.*s]:%u" : "%.*s:%u";
+    return arena_printf(arena, format, BYTES_FMT(origin->host), origin->port);
+}
+
 void forward_fields(struct headers *out, const struct request *request, struct arena *arena, bool for_cache,
                     const struct response_view *stale)
 {
     const struct request_head *head = &request->head;
-    struct bytes override = request->site->config->host_header;
     headers_init(out, arena);
-    headers_add_known(out, HEADER_HOST, override.at != NULL ? override : head->authority);
+    headers_add_known(out, HEADER_HOST, host_for_origin(request, arena));
     for (unsigned f = 0; f < head->fields.count; f++) {
         const struct header *field = &head->fields.at[f];
         if (is_ours(field->id) || is_httpoxy(field) || (for_cache && selects_a_part(field->id)))

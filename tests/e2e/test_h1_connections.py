@@ -98,8 +98,10 @@ def test_http_1_0_is_closed_after_its_answer(proxy, back, path):
 
 
 def test_http_1_0_needs_no_host(proxy, back, path):
+    """The origin is asked in HTTP/1.1, which does: with its own name."""
     back.on(path, b"page")
     assert proxy.get(path, version="1.0", host=None).body == b"page"
+    assert back.last(path).get("host") == f"127.0.0.1:{back.port}" and back.last(path).get("x-forwarded-host") is None
 
 
 def test_http_1_0_keep_alive_is_echoed(proxy, back, path):
