@@ -44,7 +44,7 @@ def test_fields_of_the_origin_reach_the_client_as_they_came(proxy, back, path):
     assert response.get("cache-status").startswith("inner; hit, outrigger; fwd=")
 
 
-HOP_BY_HOP = ["Keep-Alive: timeout=5", "Proxy-Connection: keep-alive", "Proxy-Authorization: Basic x", "TE: trailers", "Trailer: X", "Upgrade: x", "HTTP2-Settings: AAA"]
+HOP_BY_HOP = ["Keep-Alive: timeout=5", "Proxy-Connection: keep-alive", "Proxy-Authorization: Basic x", "TE: trailers", "Trailer: X", "Upgrade: x", "Upgrade: h2c", "HTTP2-Settings: AAA"]
 
 
 def test_hop_by_hop_fields_of_a_request_stay_here(proxy, back, path):

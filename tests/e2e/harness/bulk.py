@@ -14,6 +14,12 @@ def blocks(total):
         yield block(total // BLOCK)[: total % BLOCK]
 
 
+def body_of(target, size=20000):
+    """A body that tells which target it belongs to."""
+    word = target.encode() + b"."
+    return (word * (size // len(word) + 1))[:size]
+
+
 class Check:
     """feed() is given the body as it arrives, in pieces of any size; `count` is how much was right so far."""
 
