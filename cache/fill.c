@@ -213,6 +213,7 @@ enum error fill_set_head(struct fill *fill, const struct origin_head *head)
 
     pthread_mutex_lock(&fill->lock);
     fill->object = object;
+    fill->personal = plan.personal;
     fill->state = FILL_STATE_STREAMING;
     set_verdict(fill, &plan);
     pthread_mutex_unlock(&fill->lock);
@@ -271,6 +272,7 @@ enum error fill_set_not_modified(struct fill **fill_pointer, const struct origin
     }
     pthread_mutex_lock(&fill->lock);
     fill->object = object;
+    fill->personal = plan.personal;
     fill->is_revalidated = true;
     fill->written = fill->stale_view.length;
     set_verdict(fill, &plan);

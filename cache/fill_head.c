@@ -5,6 +5,7 @@
 #include "base/http_date.h"
 #include "cache/policy/storable.h"
 #include "cache/policy/targeted.h"
+#include "cache/policy/validate.h"
 #include "cache/policy/vary.h"
 
 /* RFC 9111 §3.1, RFC 9110 §7.6.1: hop-by-hop fields, and what Connection names, are not kept. Age is written for each answer; so is the
@@ -33,13 +34,25 @@ static char *put(char *at, struct bytes text)
     return at + text.len;
 }
 
+static char *put_field(char *at, const struct header *field)
+{
+    at = put(put(at, field->name), BYTES(": "));
+    return put(put(at, field->value), BYTES("\r\n"));
+}
+
+static size_t fields_length(const struct headers *fields)
+{
+    size_t length = 0;
+    for (unsigned i = 0; i < fields->count; i++)
+        length += fields->at[i].name.len + fields->at[i].value.len + 4;
+    return length;
+}
+
 static char *put_fields(char *at, const struct headers *fields, const struct site_rules *rules, bool hidden)
 {
     for (unsigned i = 0; i < fields->count; i++) {
-        if (field_is_for_us(fields->at[i].id, rules) != hidden)
-            continue;
-        at = put(put(at, fields->at[i].name), BYTES(": "));
-        at = put(put(at, fields->at[i].value), BYTES("\r\n"));
+        if (field_is_for_us(fields->at[i].id, rules) == hidden)
+            at = put_field(at, &fields->at[i]);
     }
     return at;
 }
@@ -47,24 +60,41 @@ static char *put_fields(char *at, const struct headers *fields, const struct sit
 /* Status line, the fields that clients see in their order, then those that were for us. */
 static void write_head(const struct fill *fill, struct head_plan *plan, struct bytes status_line)
 {
-    const struct headers *fields = &plan->fields;
-    size_t length = status_line.len;
-    for (unsigned i = 0; i < fields->count; i++)
-        length += fields->at[i].name.len + fields->at[i].value.len + 4;
+    size_t length = status_line.len + fields_length(&plan->fields);
     char *text = arena_alloc(plan->fields.arena, length);
-    char *hidden = put_fields(put(text, status_line), fields, &fill->rules, false);
-    char *end = put_fields(hidden, fields, &fill->rules, true);
+    char *hidden = put_fields(put(text, status_line), &plan->fields, &fill->rules, false);
+    char *end = put_fields(hidden, &plan->fields, &fill->rules, true);
     plan->parts.head = bytes_from(text, length);
     plan->parts.status_line_bytes = (uint32_t)status_line.len;
     plan->parts.hidden_bytes = (uint32_t)(end - hidden);
 }
 
-static void plan_vary(struct fill *fill, struct head_plan *plan)
+/* Takes the fields that are the originator's alone out of those that are stored. */
+static void set_personal_apart(struct head_plan *plan, const struct store_verdict *verdict)
+{
+    if (!plan->store || (verdict->no_cache_names.at == NULL && verdict->private_names.at == NULL))
+        return;
+    struct headers *fields = &plan->fields, kept;
+    char *text = arena_alloc(fields->arena, fields_length(fields)), *at = text;
+    headers_init(&kept, fields->arena);
+    for (unsigned i = 0; i < fields->count; i++) {
+        const struct header *field = &fields->at[i];
+        if (storable_keeps_field(verdict, field->name))
+            headers_add(&kept, field->id, field->name, field->value);
+        else
+            at = put_field(at, field);
+    }
+    *fields = kept;
+    plan->personal = bytes_from(text, (size_t)(at - text));
+}
+
+/* `fields`: of the whole response, those included that are not stored. */
+static void plan_vary(struct fill *fill, struct head_plan *plan, const struct headers *fields)
 {
     struct record_parts *parts = &plan->parts;
     if (!fill->is_listable)
         return; /* nobody else will be given it */
-    enum vary_kind kind = vary_parse(&plan->fields, &fill->rules.key_cookies, &fill->arena, &parts->vary_names);
+    enum vary_kind kind = vary_parse(fields, &fill->rules.key_cookies, &fill->arena, &parts->vary_names);
     if (kind == VARY_FIELDS) {
         parts->vary_values = vary_values(parts->vary_names, &fill->fields, &fill->arena);
     } else if (kind == VARY_STAR && plan->store) {
@@ -90,13 +120,15 @@ static void plan_body(struct fill *fill, const struct origin_head *head, struct 
     }
 }
 
-static void judge(struct fill *fill, const struct origin_head *head, unsigned status, const struct headers *fields, struct head_plan *plan)
+static struct store_verdict judge(struct fill *fill, const struct origin_head *head, unsigned status, const struct headers *fields,
+                                  struct head_plan *plan)
 {
     struct store_verdict verdict =
         storable_decide(&fill->request, status, fields, &fill->rules, head->request_time, head->response_time, &plan->parts.meta);
     plan->store = verdict.store && fill->is_listable;
     plan->detail = verdict.store || fill->pass_detail != DETAIL_NONE ? fill->pass_detail : verdict.detail;
     plan->error = ERROR_OK;
+    return verdict;
 }
 
 void plan_head(struct fill *fill, const struct origin_head *head, struct head_plan *plan)
@@ -108,14 +140,15 @@ void plan_head(struct fill *fill, const struct origin_head *head, struct head_pl
         if (is_kept(field, head->fields, head->body_forbidden))
             headers_add(&plan->fields, field->id, field->name, field->value);
     }
-    add_missing_date(&plan->fields, head->response_time);
-    judge(fill, head, head->status, head->fields, plan);
+    struct store_verdict verdict = judge(fill, head, head->status, head->fields, plan);
     plan->is_origin_error = fill->stale != NULL && status_is_origin_error(head->status);
     if (plan->store && fill->stale != NULL && !storable_replaces(fill->stale_view.meta, &plan->parts.meta)) {
         plan->store = false;
         plan->detail = DETAIL_ERROR;
     }
-    plan_vary(fill, plan);
+    plan_vary(fill, plan, head->fields);
+    set_personal_apart(plan, &verdict);
+    add_missing_date(&plan->fields, head->response_time);
     struct bytes line = arena_printf(&fill->arena, "HTTP/1.1 %03u %.*s\r\n", head->status, BYTES_FMT(head->reason));
     write_head(fill, plan, line);
     plan_body(fill, head, plan);
@@ -133,16 +166,12 @@ static bool is_replaced(const struct header *stored, const struct headers *recei
     return newer != NULL && is_refreshed(newer, received);
 }
 
-static void merge_fields(struct fill *fill, const struct origin_head *head, struct headers *merged)
+static void merge_fields(struct fill *fill, const struct headers *stored, const struct origin_head *head, struct headers *merged)
 {
-    struct headers stored;
-    headers_init(&stored, &fill->arena);
-    headers_parse_block(&stored, fill->stale_view.fields);
-    headers_parse_block(&stored, fill->stale_view.hidden);
     headers_init(merged, &fill->arena);
-    for (unsigned i = 0; i < stored.count; i++) {
-        if (!is_replaced(&stored.at[i], head->fields))
-            headers_add(merged, stored.at[i].id, stored.at[i].name, stored.at[i].value);
+    for (unsigned i = 0; i < stored->count; i++) {
+        if (!is_replaced(&stored->at[i], head->fields))
+            headers_add(merged, stored->at[i].id, stored->at[i].name, stored->at[i].value);
     }
     for (unsigned i = 0; i < head->fields->count; i++) {
         const struct header *field = &head->fields->at[i];
@@ -155,8 +184,16 @@ void plan_refresh(struct fill *fill, const struct origin_head *head, struct head
 {
     const struct response_view *stale = &fill->stale_view;
     *plan = (struct head_plan){0};
-    merge_fields(fill, head, &plan->fields);
-    if (headers_find(head->fields, HEADER_DATE) == NULL) { /* the stored one tells of the stored answer, not of this one */
+    struct headers stored;
+    headers_init(&stored, &fill->arena);
+    headers_parse_block(&stored, stale->fields);
+    headers_parse_block(&stored, stale->hidden);
+    bool is_same = not_modified_updates(&stored, head->fields);
+    if (is_same)
+        merge_fields(fill, &stored, head, &plan->fields);
+    else
+        plan->fields = stored;
+    if (is_same && headers_find(head->fields, HEADER_DATE) == NULL) { /* the stored one tells of the stored answer, not of this one */
         headers_remove(&plan->fields, HEADER_DATE);
         add_missing_date(&plan->fields, head->response_time);
     }
@@ -167,8 +204,13 @@ void plan_refresh(struct fill *fill, const struct origin_head *head, struct head
     const struct header *age = headers_find(head->fields, HEADER_AGE);
     for (; age != NULL; age = headers_next(head->fields, age))
         headers_add(&judged, age->id, age->name, age->value);
-    judge(fill, head, stale->status, &judged, plan);
-    plan_vary(fill, plan);
+    struct store_verdict verdict = judge(fill, head, stale->status, &judged, plan);
+    if (!is_same && plan->store) { /* what it confirmed is served this once, and stays as it is */
+        plan->store = false;
+        plan->detail = DETAIL_VALIDATOR;
+    }
+    plan_vary(fill, plan, &judged);
+    set_personal_apart(plan, &verdict);
     write_head(fill, plan, bytes_from(stale->head.at, stale->head.len - stale->fields.len));
     struct origin_head whole = *head;
     whole.body_forbidden = false;

@@ -45,6 +45,7 @@ struct fill {
     bool                  is_revalidated;  /* `object` is `stale` with a fresh head */
     enum cache_detail     detail;
     struct object        *object; /* a reference */
+    struct bytes          personal; /* field lines for the originator alone (RFC 9111 §5.2.2.4, §5.2.2.7); in the arena */
     uint64_t              written;
     struct list           readers;
     struct waker         *waker; /* the writer's; NULL before it is set and once the writer is gone */
@@ -90,7 +91,8 @@ struct object *fill_close_body(struct fill *fill);
 /* A record's head made of what an origin answered, and the verdict on it; fill_head.c. */
 struct head_plan {
     struct record_parts parts;
-    struct headers      fields; /* as stored */
+    struct headers      fields;   /* as stored */
+    struct bytes        personal; /* field lines for the originator alone */
     bool                store;
     enum cache_detail   detail;
     bool                is_origin_error; /* a 5xx in answer to a validation */

@@ -128,7 +128,7 @@ static inline void object_touch(struct object *object)
         atomic_store_explicit(&object->frequency, (uint8_t)(frequency + 1), memory_order_relaxed);
 }
 
-/* Fills in all but source, is_stored and detail. */
+/* Fills in all but source, is_stored, detail and personal. */
 void object_view(const struct cache *cache, const struct object *object, bool is_complete, struct response_view *view);
 /* Points `iov` at the body's bytes [position, end), as many as fit into *count pieces; sets *count. */
 void object_body_iov(const struct cache *cache, const struct object *object, uint64_t position, uint64_t end, struct iovec *iov, int *count);

@@ -46,11 +46,13 @@ static void show(struct reader *reader, struct response_view *view)
         reader->is_complete = fill->state == FILL_STATE_COMPLETE;
         view->is_stored = !fill->is_private;
         view->detail = fill->detail;
+        view->personal = reader->is_originator ? fill->personal : BYTES_NONE;
         object_view(reader->cache, reader->object, reader->is_complete, view);
         pthread_mutex_unlock(&fill->lock);
     } else {
         view->is_stored = true;
         view->detail = DETAIL_NONE;
+        view->personal = BYTES_NONE;
         object_view(reader->cache, reader->object, true, view);
     }
     view->source = reader->source;

@@ -66,6 +66,7 @@ struct response_view {
     unsigned                    status;
     struct bytes                head;   /* status line and field lines, each with its CRLF, no empty line; without Age, Connection, framing fields */
     struct bytes                fields; /* the field lines of `head` only */
+    struct bytes                personal; /* field lines that are not stored: this request's alone */
     struct bytes                hidden; /* field lines that were meant for this cache: they count, and are not sent */
     const struct response_meta *meta;
     uint64_t                    length; /* of the whole body, valid when length_known */

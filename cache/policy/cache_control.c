@@ -141,6 +141,39 @@ static int64_t *seconds_of(struct cache_control *out, const struct known_directi
     return (int64_t *)((char *)out + known->offset);
 }
 
+static struct bytes *names_of(struct cache_control *out, const struct known_directive *known)
+{
+    return known->kind == DIRECTIVE_NO_CACHE ? &out->no_cache_names : &out->private_names;
+}
+
+/* Whether a response without this field is still that response. */
+static bool field_can_be_left_out(struct bytes name)
+{
+    switch (header_identify(name)) {
+    case HEADER_CACHE_CONTROL:
+    case HEADER_CONTENT_ENCODING:
+    case HEADER_CONTENT_LENGTH:
+    case HEADER_CONTENT_RANGE:
+    case HEADER_CONTENT_TYPE:
+    case HEADER_VARY:
+        return false;
+    default:
+        return true;
+    }
+}
+
+static bool names_can_be_honoured(struct bytes names)
+{
+    struct bytes name;
+    bool is_empty = true;
+    while (bytes_next_list_member(&names, &name)) {
+        if (!bytes_is_token(name) || !field_can_be_left_out(name))
+            return false;
+        is_empty = false;
+    }
+    return !is_empty;
+}
+
 static void apply(struct cache_control *out, const struct directive *directive)
 {
     const struct known_directive *known = directive_find(directive->name);
@@ -160,12 +193,11 @@ static void apply(struct cache_control *out, const struct directive *directive)
         *flag |= !directive->is_malformed;
         break;
     case DIRECTIVE_NO_CACHE:
-        *flag = true;
-        out->no_cache_fields |= has_argument;
-        break;
     case DIRECTIVE_PRIVATE:
-        *flag = true;
-        out->private_fields |= has_argument;
+        if (directive->is_malformed || names_of(out, known)->at || !names_can_be_honoured(directive->argument))
+            *flag = true;
+        else
+            *names_of(out, known) = directive->argument;
         break;
     case DIRECTIVE_MAX_STALE:
         if (!directive->is_malformed && !has_argument)
@@ -216,13 +248,13 @@ void cache_control_apply(struct cache_control *out, struct bytes name, const str
         *flag_of(out, known) = argument->kind == ARGUMENT_TRUE;
         break;
     case DIRECTIVE_NO_CACHE:
-        out->no_cache = argument->kind != ARGUMENT_FALSE;
-        out->no_cache_fields = argument->kind == ARGUMENT_STRING;
+    case DIRECTIVE_PRIVATE: {
+        struct bytes *names = names_of(out, known);
+        bool has_names = argument->kind == ARGUMENT_STRING && names_can_be_honoured(argument->text);
+        *names = has_names ? argument->text : BYTES_NONE;
+        *flag_of(out, known) = argument->kind != ARGUMENT_FALSE && !has_names;
         break;
-    case DIRECTIVE_PRIVATE:
-        out->is_private = argument->kind != ARGUMENT_FALSE;
-        out->private_fields = argument->kind == ARGUMENT_STRING;
-        break;
+    }
     case DIRECTIVE_SECONDS:
     case DIRECTIVE_MAX_STALE:
         *seconds_of(out, known) =

@@ -12,7 +12,9 @@ enum { CC_ABSENT = -1 };
 struct cache_control {
     bool no_store, no_cache, is_private, is_public, must_revalidate, proxy_revalidate, no_transform, must_understand, immutable;
     bool only_if_cached, max_stale_any; /* request; max_stale_any: max-stale without a value */
-    bool no_cache_fields, private_fields; /* the directive named fields; the names are not a reason to store more */
+    /* Fields that no-cache or private names, where they name some (§5.2.2.4, §5.2.2.7): they alone are meant then, and `no_cache` or `is_private` is
+     * not set. Names that cannot be honoured (malformed, twice, a field without which the rest has no meaning) count as the directive without names. */
+    struct bytes no_cache_names, private_names;
     /* Seconds, capped at 2^31 (RFC 9111 §1.2.2); CC_ABSENT; an unparsable value counts as 0 (§4.2.1: stale). */
     int64_t max_age, s_maxage, stale_while_revalidate, stale_if_error, min_fresh, max_stale;
     bool is_present; /* the field was there at all */

@@ -6,7 +6,8 @@
 /* RFC 9111 §5.4: Pragma counts only where there is no Cache-Control. */
 static bool request_says_no_cache(const struct request_meta *request)
 {
-    return request->cache_control.no_cache || (request->pragma_no_cache && !request->cache_control.is_present);
+    const struct cache_control *cc = &request->cache_control;
+    return cc->no_cache || cc->no_cache_names.at || (request->pragma_no_cache && !request->cache_control.is_present);
 }
 
 /* The request's own wishes (RFC 9111 §5.2.1) against this response; DETAIL_NONE when they are met. */

@@ -67,6 +67,11 @@ static bool status_answers_condition(const struct request_meta *request, unsigne
     }
 }
 
+static bool is_named(const struct cache_control *cc, struct bytes name)
+{
+    return bytes_list_has(cc->no_cache_names, name) || bytes_list_has(cc->private_names, name);
+}
+
 /* RFC 9111 §3, but for freshness: the reason against, or DETAIL_NONE. */
 static enum cache_detail find_prohibition(const struct cache_control *cc, const struct request_meta *request, unsigned status,
                                           const struct headers *response, const struct site_rules *rules)
@@ -92,7 +97,8 @@ static enum cache_detail find_prohibition(const struct cache_control *cc, const 
     /* §3.5 */
     if (request->has_authorization && !is_shared_explicitly && !cc->must_revalidate)
         return DETAIL_AUTHORIZATION;
-    if (headers_find(response, HEADER_SET_COOKIE) && !(rules->store_set_cookie && is_shared_explicitly))
+    bool sets_cookie = headers_find(response, HEADER_SET_COOKIE) && !is_named(cc, header_spelling(HEADER_SET_COOKIE));
+    if (sets_cookie && !(rules->store_set_cookie && is_shared_explicitly))
         return DETAIL_SET_COOKIE;
     /* §4.1: it could never be selected again. */
     if (vary_kind(response) == VARY_STAR)
@@ -143,7 +149,13 @@ struct store_verdict storable_decide(const struct request_meta *request, unsigne
     enum cache_detail detail = find_prohibition(cc, request, status, response, rules);
     if (detail == DETAIL_NONE)
         detail = judge_worth(cc, meta, lifetime != CC_ABSENT);
-    return (struct store_verdict){.store = detail == DETAIL_NONE, .detail = detail};
+    return (struct store_verdict){
+        .store = detail == DETAIL_NONE, .detail = detail, .no_cache_names = cc->no_cache_names, .private_names = cc->private_names};
+}
+
+bool storable_keeps_field(const struct store_verdict *verdict, struct bytes name)
+{
+    return !bytes_list_has(verdict->no_cache_names, name) && !bytes_list_has(verdict->private_names, name);
 }
 
 bool storable_replaces(const struct response_meta *stored, const struct response_meta *newer)

@@ -9,6 +9,7 @@
 struct store_verdict {
     bool              store;
     enum cache_detail detail; /* why not; DETAIL_NONE when stored */
+    struct bytes      no_cache_names, private_names; /* of fields that are not stored with it; borrowed from the response */
 };
 
 /* Fills *meta in either case (a response that is passed has an age too). What is not fresh on arrival is stored if it can be validated or
@@ -16,6 +17,9 @@ struct store_verdict {
 struct store_verdict storable_decide(const struct request_meta *request, unsigned status, const struct headers *response,
                                      const struct site_rules *rules, struct wall_seconds request_time,
                                      struct wall_seconds response_time, struct response_meta *meta);
+
+/* RFC 9111 §5.2.2.4, §5.2.2.7: a field named by no-cache or private is for the one who asked first. */
+bool storable_keeps_field(const struct store_verdict *verdict, struct bytes name);
 
 /* Whether `newer`, which may be stored, takes the place of what is stored already: an error never does that to a success, unless it is no trouble
  * of the origin's (such as 404) and says itself how long it is fresh (HARDENING: cache). */

@@ -140,3 +140,12 @@ bool if_range_holds(const struct headers *request, const struct validators *stor
     /* §8.8.2.2: a date is a strong validator only if the response was sent at least a second after the change. */
     return date_s == stored->last_modified_s && stored->date_s - stored->last_modified_s >= 1;
 }
+
+bool not_modified_updates(const struct headers *stored, const struct headers *received)
+{
+    struct bytes newer = headers_value(received, HEADER_ETAG);
+    if (!etag_is_valid(newer) || etag_is_weak(newer))
+        return true;
+    /* Compared weakly: an origin that compresses as it sends (nginx) weakens the tag of its 200, and not that of its 304. */
+    return etag_weak_equal(newer, headers_value(stored, HEADER_ETAG));
+}

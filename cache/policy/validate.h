@@ -30,6 +30,9 @@ enum condition condition_evaluate(enum method method, const struct headers *requ
 /* §13.1.5: whether Range applies given If-Range (true when there is no If-Range). Strong comparison. */
 bool if_range_holds(const struct headers *request, const struct validators *stored, struct wall_seconds now);
 
+/* RFC 9111 §4.3.4: whether a 304 with these fields may update what is stored: not when its strong entity tag is that of another version. */
+bool not_modified_updates(const struct headers *stored, const struct headers *received);
+
 /* §8.8.3.2 */
 bool etag_weak_equal(struct bytes a, struct bytes b);
 bool etag_strong_equal(struct bytes a, struct bytes b);

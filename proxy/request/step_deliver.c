@@ -167,8 +167,10 @@ static void apply_selection(struct request *request, const struct response_view 
 
 static struct bytes extra_fields(struct request *request, const struct response_view *view)
 {
-    char *out = arena_alloc(&request->arena, EXTRA_MAX_BYTES);
-    char *at = out;
+    /* RFC 9110 §15.4.5: a 304 repeats nothing that is not needed. */
+    struct bytes personal = request->response.status == 304 ? BYTES("") : view->personal;
+    char *out = arena_alloc(&request->arena, EXTRA_MAX_BYTES + personal.len);
+    char *at = personal.len > 0 ? mempcpy(out, personal.at, personal.len) : out;
     struct bytes name = worker_pseudonym(request->worker);
     int64_t age = freshness_current_age(view->meta, loop_wall(request->worker->loop));
     /* RFC 9111 §5.1: Age on everything that was not got from the origin for this very request; and what came old stays old. */

@@ -91,7 +91,7 @@ NOT_STORED = {
     "no-store": ({"Cache-Control": "no-store, max-age=60"}, "200 OK", {}, "no-store"),
     "no-store on the second line": ([("Cache-Control", "max-age=60"), ("Cache-Control", "no-store")], "200 OK", {}, "no-store"),
     "private": ({"Cache-Control": "private, max-age=60"}, "200 OK", {}, "private"),
-    "private fields": ({"Cache-Control": 'private="X", max-age=60'}, "200 OK", {}, "private"),
+    "private fields without which it has no meaning": ({"Cache-Control": 'private="Vary", max-age=60'}, "200 OK", {}, "private"),
     "authorized": (FRESH, "200 OK", {"Authorization": "Basic x"}, "authorization"),
     "cookie": ({**FRESH, "Set-Cookie": "a=b"}, "200 OK", {}, "set-cookie"),
     "cookie and public": ({"Cache-Control": "public, max-age=60", "Set-Cookie": "a=b"}, "200 OK", {}, "set-cookie"),

@@ -106,7 +106,18 @@ Test(storable, verdicts)
         {"§5.2.2.5: case", D, METHOD_GET, "", 200, "Cache-Control: No-StOrE, max-age=60", DETAIL_NO_STORE},
         {"§5.2.2.5: on another line", D, METHOD_GET, "", 200, "Cache-Control: max-age=60\nCache-Control: no-store", DETAIL_NO_STORE},
         {"§5.2.2.7: private", D, METHOD_GET, "", 200, "Cache-Control: private, max-age=60", DETAIL_PRIVATE},
-        {"§5.2.2.7: private with names", D, METHOD_GET, "", 200, "Cache-Control: private=\"a\", max-age=60", DETAIL_PRIVATE},
+        {"§5.2.2.7: private with names", D, METHOD_GET, "", 200, "Cache-Control: private=\"a\", max-age=60", OK},
+        {"§5.2.2.7: private with no name", D, METHOD_GET, "", 200, "Cache-Control: private=\"\", max-age=60", DETAIL_PRIVATE},
+        {"§5.2.2.7: private with a name that cannot be left out", D, METHOD_GET, "", 200, "Cache-Control: private=\"vary\", max-age=60",
+         DETAIL_PRIVATE},
+        {"§5.2.2.4: no-cache with field names, nothing to validate", D, METHOD_GET, "", 200, "Cache-Control: no-cache=\"a\", max-age=60",
+         OK},
+        {"§5.2.2.4: a cookie that is not stored", D, METHOD_GET, "", 200,
+         "Cache-Control: no-cache=\"set-cookie\", max-age=60\nSet-Cookie: a=b", OK},
+        {"§5.2.2.7: a cookie that is not stored", D, METHOD_GET, "", 200,
+         "Cache-Control: private=\"a, Set-Cookie\", max-age=60\nSet-Cookie: a=b", OK},
+        {"§5.2.2.7: another field than the cookie", D, METHOD_GET, "", 200, "Cache-Control: private=\"a\", max-age=60\nSet-Cookie: a=b",
+         DETAIL_SET_COOKIE},
         {"§4.2.1: private beats public", D, METHOD_GET, "", 200, "Cache-Control: public, private, s-maxage=60", DETAIL_PRIVATE},
         {"§5.2.3: quoted text is no directive", D, METHOD_GET, "", 200, "Cache-Control: a=\"no-store, private\", max-age=60", OK},
         /* must-understand */
@@ -168,7 +179,7 @@ Test(storable, flags)
     } cases[] = {
         {"nothing", "", "Cache-Control: max-age=60", 0},
         {"§5.2.2.4", "", "Cache-Control: no-cache", RESPONSE_NO_CACHE},
-        {"§5.2.2.4: with names", "", "Cache-Control: no-cache=\"a\"", RESPONSE_NO_CACHE},
+        {"§5.2.2.4: with names", "", "Cache-Control: no-cache=\"a\"", 0},
         {"§5.2.2.2", "", "Cache-Control: must-revalidate", RESPONSE_MUST_REVALIDATE},
         {"§5.2.2.8", "", "Cache-Control: proxy-revalidate", RESPONSE_MUST_REVALIDATE},
         {"§5.2.2.10", "", "Cache-Control: s-maxage=60", RESPONSE_MUST_REVALIDATE},
@@ -297,4 +308,21 @@ Test(storable, what_takes_the_place_of_what)
         struct response_meta newer = {.status = (uint16_t)cases[i].newer, .lifetime_source = (uint8_t)cases[i].source};
         cr_expect_eq(storable_replaces(&stored, &newer), cases[i].replaces, "%s", cases[i].clause);
     }
+}
+
+Test(storable, fields_that_are_not_kept_with_it)
+{
+    struct arena arena;
+    arena_init(&arena);
+    struct case_row row = {"", D, METHOD_GET, "", 200, "Cache-Control: max-age=60, no-cache=\"A, b\", private=\"set-cookie\"", OK};
+    struct response_meta meta;
+    struct store_verdict verdict = decide(&arena, &row, &meta);
+    cr_expect_not(storable_keeps_field(&verdict, BYTES("a")), "§5.2.2.4");
+    cr_expect_not(storable_keeps_field(&verdict, BYTES("B")), "§5.2.2.4");
+    cr_expect_not(storable_keeps_field(&verdict, BYTES("Set-Cookie")), "§5.2.2.7");
+    cr_expect(storable_keeps_field(&verdict, BYTES("c")));
+    row.response = "Cache-Control: max-age=60";
+    verdict = decide(&arena, &row, &meta);
+    cr_expect(storable_keeps_field(&verdict, BYTES("a")));
+    arena_free(&arena);
 }

@@ -97,6 +97,10 @@ Test(targeted, what_their_directives_mean)
          {.is_public = true, .immutable = true, .must_understand = true, .no_transform = true, .proxy_revalidate = true}},
         {"RFC 9213 §2.1: false", "no-store=?0, public=?0, private=?0, no-cache=?0", {.no_store = false}},
         {"RFC 9651 §4.2.2: the last counts", "private, private=?0, no-store=?0, no-store", {.no_store = true}},
+        {"RFC 9213 §2.1: names", "no-cache=\"a, b\", private=\"c\"", {.no_cache_names = {"a, b", 4}, .private_names = {"c", 1}}},
+        {"RFC 9651 §4.2.2: the last counts, with names too",
+         "no-cache, no-cache=\"a\", private=\"c\", private",
+         {.no_cache_names = {"a", 1}, .is_private = true}},
         {"a restriction of a wrong type restricts",
          "no-store=1, private=(), no-cache=a, must-revalidate=\"x\"",
          {.no_store = true, .is_private = true, .no_cache = true, .must_revalidate = true}},
@@ -123,6 +127,8 @@ Test(targeted, what_their_directives_mean)
         SAME(must_understand);
         SAME(immutable);
 #undef SAME
+        cr_expect(bytes_equal(cc->no_cache_names, expected->no_cache_names), "%s", cases[i].field);
+        cr_expect(bytes_equal(cc->private_names, expected->private_names), "%s", cases[i].field);
     }
     arena_free(&arena);
 }

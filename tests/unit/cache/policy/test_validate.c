@@ -213,3 +213,26 @@ Test(validate, if_range)
     cr_expect_not(if_range_holds(&request, &undated, T0), "§8.8.2.2: nothing shows that the date is strong");
     arena_free(&arena);
 }
+
+Test(validate, which_304_updates_what_is_stored)
+{
+    static const struct {
+        const char *clause, *stored, *received;
+        bool updates;
+    } cases[] = {
+        {"RFC 9111 §4.3.4: no validator", "ETag: \"1\"", "Cache-Control: max-age=60", true},
+        {"RFC 9111 §4.3.4: the same strong one", "ETag: \"1\"", "ETag: \"1\"", true},
+        {"RFC 9111 §4.3.4: another strong one", "ETag: \"1\"", "ETag: \"2\"", false},
+        {"RFC 9111 §4.3.4: a strong one, none stored", "Last-Modified: @", "ETag: \"2\"", false},
+        {"RFC 9111 §4.3.4: weak ones identify nothing", "ETag: W/\"1\"", "ETag: W/\"2\"", true},
+        {"nginx: weakened as it was compressed", "ETag: W/\"1\"", "ETag: \"1\"", true},
+        {"RFC 9110 §8.8.3: what is no entity tag", "ETag: \"1\"", "ETag: 2", true},
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct headers stored = fields_from(&arena, cases[i].stored), received = fields_from(&arena, cases[i].received);
+        cr_expect_eq(not_modified_updates(&stored, &received), cases[i].updates, "%s", cases[i].clause);
+    }
+    arena_free(&arena);
+}
