@@ -17,6 +17,7 @@ struct cache *cache_new(const struct cache_settings *settings, const struct hash
     cells_init(&cache->objects);
     cells_init(&cache->buckets);
     evict_init(&cache->evict, slab_bytes(cache->slab));
+    unstorable_init(&cache->unstorable);
     for (unsigned i = 0; i < SHARD_COUNT; i++) {
         struct shard *shard = &cache->shards[i];
         pthread_mutex_init(&shard->lock, NULL);
@@ -51,6 +52,7 @@ void cache_free(struct cache **cache_pointer)
     }
     assert(cells_in_use(&cache->objects) == 0); /* no reader is left */
     evict_free(&cache->evict);
+    unstorable_free(&cache->unstorable);
     cells_free(&cache->objects);
     cells_free(&cache->buckets);
     pthread_mutex_destroy(&cache->memory_lock);

@@ -11,6 +11,7 @@
 #include "cache/cache.h"
 #include "cache/evict.h"
 #include "cache/index.h"
+#include "cache/unstorable.h"
 
 #include <pthread.h>
 
@@ -34,6 +35,7 @@ struct cache {
     struct hash_key       hash_key;
     struct cells          objects, buckets;
     struct evict          evict;
+    struct unstorable     unstorable;
     /* shared, each under its own lock */
     struct shard shards[SHARD_COUNT];
     pthread_mutex_t  memory_lock;

@@ -5,6 +5,8 @@
  * fails to attach to it will not find it again. */
 #include "cache/fill_state.h"
 
+#include "cache/policy/storable.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -40,6 +42,7 @@ struct fill *fill_new(struct cache *cache, const struct fill_request *request)
     fill->is_listable = request->name != NULL;
     fill->is_private = !fill->is_listable;
     fill->pass_detail = request->pass_detail;
+    fill->unstorable = request->unstorable;
     if (request->name != NULL)
         fill->name = (struct object_name){request->name->hash, fill->key.encoded, arena_copy(&fill->arena, request->name->values)};
     if (request->stale != NULL)
@@ -165,6 +168,21 @@ static void release_waiters(struct fill *fill)
     }
 }
 
+void fill_note_unstorable(struct fill *fill, enum cache_detail detail)
+{
+    if (fill->is_listable && detail_will_last(detail))
+        unstorable_add(&fill->cache->unstorable, fill->unstorable, fill->unstorable_until);
+}
+
+/* What the head says about the next response under its key. An error of the origin says nothing. */
+static void note_plan(struct fill *fill, const struct head_plan *plan, struct wall_seconds received)
+{
+    fill->unstorable_until = (struct wall_seconds){received.s + fill->rules.hit_for_miss_s};
+    fill->is_storable = plan->is_storable;
+    if (!plan->store && !plan->is_origin_error)
+        fill_note_unstorable(fill, plan->detail);
+}
+
 /* With the fill's lock held. A response that was purged meanwhile still answers those who asked before. */
 static void set_verdict(struct fill *fill, const struct head_plan *plan)
 {
@@ -204,6 +222,7 @@ enum error fill_set_head(struct fill *fill, const struct origin_head *head)
     struct object *object = build_object(fill, &plan, &error);
     if (object == NULL)
         return error;
+    note_plan(fill, &plan, head->response_time);
     if (!plan.store)
         unlist_fill(fill);
     if (plan.parts.body_is_apart)
@@ -264,6 +283,7 @@ enum error fill_set_not_modified(struct fill **fill_pointer, const struct origin
         return error;
     }
     take_stale_body(fill, object);
+    note_plan(fill, &plan, head->response_time);
     if (plan.store) {
         plan.detail = place_object(fill, object);
         plan.store = plan.detail == DETAIL_NONE;
@@ -290,6 +310,8 @@ void fill_finish(struct fill **fill_pointer)
         fill_fail(fill_pointer, ERROR_ORIGIN_TRUNCATED);
         return;
     }
+    if (fill->is_storable && fill->unstorable != 0 && fill->written <= fill->cache->settings.object_max_bytes)
+        unstorable_remove(&fill->cache->unstorable, fill->unstorable);
     struct object *object = fill_close_body(fill);
     enum cache_detail detail = fill->is_private ? DETAIL_NONE : place_object(fill, object);
     if (detail != DETAIL_NONE) {

@@ -65,6 +65,7 @@ void fill_reader_moved(struct fill *fill, uint64_t from)
 static void make_private(struct fill *fill, enum cache_detail detail)
 {
     unlist_fill(fill);
+    fill_note_unstorable(fill, detail);
     pthread_mutex_lock(&fill->lock);
     fill->is_private = true;
     fill->detail = detail;

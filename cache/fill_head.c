@@ -114,7 +114,7 @@ static void plan_body(struct fill *fill, const struct origin_head *head, struct 
     parts->body_is_apart = !parts->length_known || !fits;
     if (front > SLAB_PAGE_BYTES)
         plan->error = ERROR_ORIGIN_HEADER_TOO_LARGE;
-    if (plan->store && parts->body_bytes > fill->cache->settings.object_max_bytes) {
+    if ((plan->store || plan->detail == DETAIL_HIT_FOR_MISS) && parts->body_bytes > fill->cache->settings.object_max_bytes) {
         plan->store = false;
         plan->detail = DETAIL_TOO_LARGE;
     }
@@ -125,8 +125,10 @@ static struct store_verdict judge(struct fill *fill, const struct origin_head *h
 {
     struct store_verdict verdict =
         storable_decide(&fill->request, status, fields, &fill->rules, head->request_time, head->response_time, &plan->parts.meta);
+    plan->is_storable = verdict.store;
     plan->store = verdict.store && fill->is_listable;
-    plan->detail = verdict.store || fill->pass_detail != DETAIL_NONE ? fill->pass_detail : verdict.detail;
+    bool has_own_reason = fill->pass_detail == DETAIL_NONE || fill->pass_detail == DETAIL_HIT_FOR_MISS;
+    plan->detail = verdict.store || !has_own_reason ? fill->pass_detail : verdict.detail;
     plan->error = ERROR_OK;
     return verdict;
 }

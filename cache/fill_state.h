@@ -18,6 +18,7 @@ struct fill {
     struct request_meta  request; /* of the originator */
     struct headers       fields;  /* its request's fields, copied: it may be gone before the head arrives */
     struct site_rules    rules;
+    uint64_t             unstorable;    /* unstorable_name of what it fetches, for a listed fill or a hit-for-miss; else 0 */
     bool                 is_listable;   /* opened for everybody; else for its originator alone */
     bool                 is_background; /* without an originator: nobody need be waiting */
     struct object       *stale;         /* a reference: what it revalidates, or NULL */
@@ -30,6 +31,8 @@ struct fill {
     uint64_t      length;
     size_t        reserved;      /* room given out and not committed yet */
     enum cache_detail pass_detail; /* why it is for its originator alone */
+    bool          is_storable;   /* by its head */
+    struct wall_seconds unstorable_until; /* what turns out not to be storable is remembered as such until then */
     struct extent retired; /* the tail before it was trimmed: readers may still be sending it */
     /* shared, under the lock of the shard that `name` leads to */
     struct object_name name;
@@ -66,6 +69,7 @@ struct fill_request {
     struct object             *stale;    /* or NULL; a reference is taken */
     struct object             *selector; /* or NULL; a reference is taken */
     enum cache_detail          pass_detail;
+    uint64_t                   unstorable; /* see struct fill */
 };
 
 /* With the writer's reference. Not listed yet. */
@@ -83,6 +87,8 @@ void fill_reader_moved(struct fill *fill, uint64_t from);
 void fill_tell_if_unwanted(struct fill *fill);
 /* Wakes those who wait. With the fill's lock held. */
 void fill_wake_readers(struct fill *fill);
+/* With `detail` its response is not stored: remembered, where the next one will not be either. On the writer's loop. */
+void fill_note_unstorable(struct fill *fill, enum cache_detail detail);
 /* fill_body.c: on the writer's loop. */
 void fill_stop_waiting_for_memory(struct fill *fill);
 /* The body is complete: the object to be stored, a reference; trimmed to what it needs, and for that maybe another than fill->object. */
@@ -94,6 +100,7 @@ struct head_plan {
     struct headers      fields;   /* as stored */
     struct bytes        personal; /* field lines for the originator alone */
     bool                store;
+    bool                is_storable; /* by the policy; it may be passed nevertheless */
     enum cache_detail   detail;
     bool                is_origin_error; /* a 5xx in answer to a validation */
     enum error          error; /* the head cannot be kept in memory at all */

@@ -85,6 +85,12 @@ static void serve_object(struct search *search, const struct reuse_verdict *verd
     lookup->outcome = verdict->reuse == REUSE_FRESH ? LOOKUP_HIT : LOOKUP_STALE;
 }
 
+/* What the answer to this request is remembered by if it turns out not to be storable. */
+static uint64_t unstorable_of(const struct search *search)
+{
+    return unstorable_name(search->name.hash, search->request.has_authorization);
+}
+
 static struct fill *new_listable_fill(const struct search *search)
 {
     return fill_new(search->cache, &(struct fill_request){
@@ -94,6 +100,7 @@ static struct fill *new_listable_fill(const struct search *search)
                                        .name = &search->name,
                                        .stale = search->object,
                                        .selector = search->selector,
+                                       .unstorable = unstorable_of(search),
                                    });
 }
 
@@ -104,6 +111,7 @@ static struct fill *new_private_fill(const struct search *search, enum cache_det
                                        .meta = &search->request,
                                        .rules = search->lookup->rules,
                                        .pass_detail = detail,
+                                       .unstorable = detail == DETAIL_HIT_FOR_MISS ? unstorable_of(search) : 0,
                                    });
 }
 
@@ -186,6 +194,10 @@ static bool fetch(struct search *search, enum fwd_reason fwd, enum cache_detail 
     }
     if (lookup->method == METHOD_HEAD) {
         pass(search, fwd, search->object != NULL ? detail : DETAIL_HEAD_MISS);
+        return true;
+    }
+    if (unstorable_has(&search->cache->unstorable, unstorable_of(search), lookup->now)) {
+        pass(search, fwd, DETAIL_HIT_FOR_MISS);
         return true;
     }
     lookup->fwd = fwd;

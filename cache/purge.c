@@ -16,6 +16,8 @@ bool cache_purge(struct cache *cache, const struct cache_key *key)
         shard_unlist_fill(fill);
     }
     pthread_mutex_unlock(&shard->lock);
+    for (unsigned with_authorization = 0; with_authorization < 2; with_authorization++)
+        unstorable_remove(&cache->unstorable, unstorable_name(name.hash, with_authorization));
     bool found = object != NULL;
     object_unref(cache, &object);
     fill_unref(&fill);

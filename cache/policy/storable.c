@@ -173,3 +173,19 @@ bool status_is_origin_error(unsigned status)
 {
     return status == 500 || status == 502 || status == 503 || status == 504;
 }
+
+bool detail_will_last(enum cache_detail detail)
+{
+    switch (detail) {
+    case DETAIL_NONE:
+    case DETAIL_REQUEST_NO_STORE: /* this request's own wish */
+    case DETAIL_NO_MEMORY:
+    case DETAIL_VARIANTS_FULL:
+    case DETAIL_VARIANT:
+    case DETAIL_PURGED:
+    case DETAIL_TRUNCATED:
+        return false;
+    default:
+        return true;
+    }
+}

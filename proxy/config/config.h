@@ -64,7 +64,7 @@ struct config_site {
     int64_t  files_max_age_s;          /* files: Cache-Control: max-age of what is served; < 0: none */
     /* cache rules; see cache/policy/rules.h */
     bool     honour_request_directives, store_set_cookie;
-    int64_t  heuristic_max_s, grace_s;
+    int64_t  heuristic_max_s, grace_s, hit_for_miss_s;
     struct config_names targeted;
     bool     surrogate_control, accel_expires;
     struct config_names query_ignore, query_keep; /* query_keep.at NULL: all */

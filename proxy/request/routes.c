@@ -54,6 +54,7 @@ static void site_init(struct site *site, struct worker *worker, struct config *c
         .store_set_cookie = from->store_set_cookie,
         .heuristic_max_s = from->heuristic_max_s,
         .grace_s = from->grace_s,
+        .hit_for_miss_s = from->hit_for_miss_s,
         .targeted = names_of(&from->targeted),
         .surrogate_control = from->surrogate_control,
         .accel_expires = from->accel_expires,
