@@ -120,8 +120,7 @@ def test_bytes_are_counted(outrigger, origin):
     with outrigger.connect() as client:
         for _ in range(3):
             client.request("/stored")
-    sent = outrigger.metric("outrigger_client_sent_bytes_total")
-    assert sent > 30000
+    until(lambda: outrigger.metric("outrigger_client_sent_bytes_total") > 30000, what="the bytes of three answers")
     outrigger.await_metric(20000, "outrigger_cache_sent_bytes_total")
     assert 10000 < outrigger.metric("outrigger_origin_received_bytes_total") < 11000
     assert outrigger.metric("outrigger_origin_sent_bytes_total") > 50
