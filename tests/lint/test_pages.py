@@ -1,5 +1,6 @@
-"""The reference page is the table of settings."""
+"""Pages that are written from a table are not older than it."""
 import pathlib
+import runpy
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -15,3 +16,10 @@ def test_every_setting_has_its_entry():
         ROOT / "proxy" / "config" / "settings.tbl"
     ).read_text().count("\nSECTION(")
     assert (ROOT / "docs" / "outrigger.yaml.5").read_text().count("\n.It ") == rows
+
+
+def test_the_table_of_reasons_is_not_older_than_the_code():
+    page = ROOT / "docs" / "CACHING.md"
+    before = page.read_text()
+    script = runpy.run_path(str(ROOT / "packaging" / "reasons"), run_name="reasons")
+    assert before == script["page_with_reasons"](), "run: packaging/reasons"
