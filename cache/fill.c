@@ -117,7 +117,7 @@ void fill_set_waker(struct fill *fill, struct waker *waker)
 
 const struct response_view *fill_stale(const struct fill *fill)
 {
-    bool can_validate = fill->stale != NULL && (fill->stale_view.meta->flags & RESPONSE_HAS_VALIDATOR) != 0;
+    bool can_validate = fill->is_listable && fill->stale != NULL && (fill->stale_view.meta->flags & RESPONSE_HAS_VALIDATOR) != 0;
     return can_validate ? &fill->stale_view : NULL;
 }
 

@@ -143,7 +143,6 @@ void plan_head(struct fill *fill, const struct origin_head *head, struct head_pl
             headers_add(&plan->fields, field->id, field->name, field->value);
     }
     struct store_verdict verdict = judge(fill, head, head->status, head->fields, plan);
-    plan->is_origin_error = fill->stale != NULL && status_is_origin_error(head->status);
     if (plan->store && fill->stale != NULL && !storable_replaces(fill->stale_view.meta, &plan->parts.meta)) {
         plan->store = false;
         plan->detail = DETAIL_ERROR;
@@ -154,6 +153,7 @@ void plan_head(struct fill *fill, const struct origin_head *head, struct head_pl
     struct bytes line = arena_printf(&fill->arena, "HTTP/1.1 %03u %.*s\r\n", head->status, BYTES_FMT(head->reason));
     write_head(fill, plan, line);
     plan_body(fill, head, plan);
+    plan->is_origin_error = !plan->store && status_is_origin_error(head->status);
 }
 
 /* RFC 9111 §3.2: what a 304 says replaces what is stored, except what describes the stored body itself. */

@@ -44,7 +44,7 @@ struct fill {
     enum fill_state       state;
     enum error            error;       /* FAILED */
     bool                  is_private;  /* not kept (any more) */
-    bool                  is_origin_error; /* a 5xx in answer to a validation: those who may get the stale response */
+    bool                  is_origin_error; /* a 5xx that is not stored: its originator's, unless there is a stale response for it; a failure to the others */
     bool                  is_revalidated;  /* `object` is `stale` with a fresh head */
     enum cache_detail     detail;
     struct object        *object; /* a reference */
@@ -102,7 +102,7 @@ struct head_plan {
     bool                store;
     bool                is_storable; /* by the policy; it may be passed nevertheless */
     enum cache_detail   detail;
-    bool                is_origin_error; /* a 5xx in answer to a validation */
+    bool                is_origin_error; /* a 5xx, not to be stored */
     enum error          error; /* the head cannot be kept in memory at all */
 };
 

@@ -110,6 +110,7 @@ static struct fill *new_private_fill(const struct search *search, enum cache_det
                                        .key = &search->lookup->key,
                                        .meta = &search->request,
                                        .rules = search->lookup->rules,
+                                       .stale = search->object,
                                        .pass_detail = detail,
                                        .unstorable = detail == DETAIL_HIT_FOR_MISS ? unstorable_of(search) : 0,
                                    });

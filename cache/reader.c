@@ -114,7 +114,9 @@ enum reader_head reader_head(struct reader *reader, struct response_view *view, 
         view->detail = DETAIL_STALE_IF_ERROR;
         return READER_HEAD_READY;
     }
-    if (failed)
+    if (is_released && is_origin_error)
+        *error = ERROR_ORIGIN_ERROR; /* its page may be about the one who got it */
+    if (failed || (is_released && is_origin_error))
         return READER_HEAD_FAILED;
     if (is_released)
         return READER_HEAD_RELEASED;

@@ -55,7 +55,7 @@ enum reader_head {
     READER_HEAD_READY,
     READER_HEAD_WAIT,     /* the waker is called when this changes */
     READER_HEAD_RELEASED, /* the response turned out not to be for this request: close and look up again, with is_private unless view->detail is DETAIL_VARIANT */
-    READER_HEAD_FAILED,   /* *error tells why: close */
+    READER_HEAD_FAILED,   /* *error tells why: close. ERROR_ORIGIN_ERROR: who asked got an error status, which is not for others */
 };
 
 /* A stored (or arriving) response as its readers see it. Borrowed from the reader. */

@@ -121,6 +121,27 @@ static void invalidate_target(struct request *request, unsigned status)
         cache_purge(request->worker->cache, &request->lookup.key);
 }
 
+/* A fetch that others waited for failed in a way that may be due to the request that it was made for. Those who waited look again: one of them asks the
+ * origin with its own request, the others wait for that one. Who has waited for two of them in vain gets the error: so whatever their number, one
+ * request is at the origin at a time, and nobody's poisoned request fails those of others. */
+static bool asks_again(struct request *request, enum error error)
+{
+    switch (error) {
+    case ERROR_ORIGIN_CLOSED:
+    case ERROR_ORIGIN_BAD_RESPONSE:
+    case ERROR_ORIGIN_HEADER_TOO_LARGE:
+    case ERROR_ORIGIN_INTERIM_FLOOD:
+    case ERROR_ORIGIN_ERROR:
+        break;
+    default: /* would be the same for all */
+        return false;
+    }
+    if (request->waited_in_vain || request->lookup.outcome != LOOKUP_JOIN)
+        return false;
+    request->waited_in_vain = true;
+    return true;
+}
+
 enum step step_await_head(struct request *request)
 {
     struct response_view view;
@@ -129,7 +150,10 @@ enum step step_await_head(struct request *request)
     case READER_HEAD_WAIT:
         return STEP_WAIT;
     case READER_HEAD_FAILED:
-        return respond_error(request, error);
+        if (!asks_again(request, error))
+            return respond_error(request, error);
+        reader_close(&request->reader);
+        return STEP_LOOKUP;
     case READER_HEAD_RELEASED:
         reader_close(&request->reader);
         request->lookup_private = view.detail != DETAIL_VARIANT;

@@ -96,3 +96,85 @@ def test_conditions_of_the_client_reach_the_origin_where_nothing_is_stored(make_
     origin.on("/page", lambda request: request.answer(b"", "304 Not Modified", {"ETag": '"1"'}, length=False))
     assert outrigger.get("/page", fields={"If-None-Match": '"1"'}).status == 304
     assert origin.last("/page").get("if-none-match") == '"1"'
+
+
+# Failures: one of those who waited asks again, the others wait for it; then the error is for all
+
+CROWD = 500
+
+
+def crowd_of_errors(outrigger, gated, fields=""):
+    """All ask for /broken at a time; each one's status and body when the gate has opened."""
+    with Crowd(outrigger.port, CROWD, get("/broken", fields)).send() as crowd:
+        await_collapsed(outrigger, CROWD - 1)
+        assert gated.most == 1
+        gated.gate.set()
+        crowd.until(lambda member: b"</html>" in member.body or member.body.startswith(b"trouble"), what="an answer")
+        return [(member.status, member.body) for member in crowd.members]
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("status", ["500 Internal Server Error", "502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"])
+def test_an_origin_that_answers_with_errors_gets_one_request_at_a_time(make_outrigger, origin, status):
+    gated = Gated(lambda request, number: request.answer(f"trouble {number}", status))
+    origin.on("/broken", gated)
+    outrigger = make_outrigger(origin=origin.url)
+    answers = crowd_of_errors(outrigger, gated)
+    own = [body for _, body in answers if body.startswith(b"trouble")]
+    assert len(own) == len(set(own)) == gated.count, "an error page is seen by the one that it was made for, and by nobody else"
+    assert sorted({code for code, _ in answers}) == sorted({502, int(status[:3])})
+    assert gated.most == 1 and 2 <= gated.count <= 4
+
+
+@pytest.mark.threads
+def test_an_origin_that_closes_without_an_answer_gets_one_request_at_a_time(make_outrigger, origin):
+    def close(request, number):
+        raise Truncated
+
+    gated = Gated(close)
+    origin.on("/broken", gated)
+    outrigger = make_outrigger(origin=origin.url, site={"retries": 0, "down": 0})
+    assert {code for code, _ in crowd_of_errors(outrigger, gated)} == {502}
+    assert gated.most == 1 and 2 <= gated.count <= 4
+
+
+@pytest.mark.threads
+def test_those_who_waited_for_an_error_get_what_the_second_one_brings(make_outrigger, origin):
+    gated = Gated(lambda request, number: request.answer("trouble", "500 Internal Server Error") if number == 1 else request.answer("fine", fields=FRESH))
+    origin.on("/page", gated)
+    outrigger = make_outrigger(origin=origin.url)
+    with Crowd(outrigger.port, CROWD, get("/page")).send() as crowd:
+        await_collapsed(outrigger, CROWD - 1)
+        gated.gate.set()
+        crowd.until(lambda member: member.body in (b"trouble", b"fine"), what="an answer")
+        assert sorted(member.body for member in crowd.members) == [b"fine"] * (CROWD - 1) + [b"trouble"]
+    assert gated.count == 2
+
+
+@pytest.mark.threads
+def test_an_origin_that_is_not_there_is_not_tried_again_by_those_who_waited(make_outrigger, origin):
+    """Nothing about the one who asked made it fail."""
+    gated = Gated(lambda request, number: None)
+    origin.on("/broken", gated)
+    outrigger = make_outrigger(origin=origin.url, site={"timeouts": {"first_byte": "1s"}, "retries": 0})
+    with Crowd(outrigger.port, 100, get("/broken")).send() as crowd:
+        crowd.until(lambda member: b"</html>" in member.body, what="an answer")
+        assert {member.status for member in crowd.members} == {504}
+    assert gated.count == 1
+    gated.gate.set()
+
+
+def test_an_error_that_says_how_long_it_is_fresh_is_for_all(make_outrigger, origin):
+    gated = Gated(lambda request, number: request.answer("trouble", "503 Service Unavailable", FRESH))
+    origin.on("/broken", gated)
+    outrigger = make_outrigger(origin=origin.url)
+    assert set(crowd_of_errors(outrigger, gated)) == {(503, b"trouble")}
+    assert gated.count == 1
+
+
+def test_an_error_is_not_remembered_as_hit_for_miss(make_outrigger, origin):
+    origin.on("/page", lambda request: request.answer("trouble", "503 Service Unavailable"))
+    outrigger = make_outrigger(origin=origin.url)
+    assert outrigger.get("/page").status == 503
+    origin.on("/page", b"fine")
+    assert status_of(outrigger.get("/page"))["stored"] is True

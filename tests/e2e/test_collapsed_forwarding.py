@@ -94,7 +94,7 @@ def test_an_error_reaches_all_who_waited(make_outrigger, origin):
         gate.set()
         crowd.until(lambda member: member.body.endswith(b"</html>\n"))
         assert {member.status for member in crowd.members} == {502}
-    assert origin.count() == 1
+    assert 2 <= origin.count() <= 4, "one of those who waited asks again, on each loop at most"
     origin.on("/broken", b"mended")
     assert until(lambda: outrigger.get("/broken").body == b"mended", what="the origin to be asked again")
 
