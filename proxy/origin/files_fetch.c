@@ -8,6 +8,7 @@
 #include "proxy/origin/files_fetch.h"
 
 #include "base/http_date.h"
+#include "base/log.h"
 #include "proxy/origin/file_path.h"
 #include "proxy/origin/mime.h"
 
@@ -224,7 +225,9 @@ static void looked_up(struct files_fetch *files)
         else
             redirect_to_directory(files);
         break;
-    case FILE_FORBIDDEN:
+    case FILE_FORBIDDEN: /* the owner's affair more than the client's */
+        log_warn("origin", "%.*s: /%s is not served: it may not be read, leads out of the directory, or is no file",
+                 BYTES_FMT(files->fetch->backend->config->url), files->path);
         say_plainly(files, 403, BYTES("Forbidden"));
         break;
     case FILE_MISSING:
