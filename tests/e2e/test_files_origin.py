@@ -3,6 +3,7 @@ import email.utils
 import hashlib
 import os
 import socket
+import tempfile
 import threading
 
 import pytest
@@ -242,6 +243,20 @@ def test_a_link_out_of_the_root_and_what_is_no_file_are_forbidden(files, target)
 @pytest.mark.parametrize("target", ["/small.txt%00", "/small.txt%00.html", "/%00", "/sub/%00/page.html", "/%", "/%4", "/%zz"])
 def test_nul_and_malformed_escapes_are_400(files, target):
     assert files.get(target).status in (400, 404)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
+def test_what_the_helper_may_not_read_is_forbidden_and_the_log_says_why(make_outrigger):
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        for name, mode in (("open", 0o644), ("closed", 0o600)):
+            with open(os.path.join(directory, name), "wb") as file:
+                file.write(b"x")
+            os.chmod(os.path.join(directory, name), mode)
+        outrigger = make_outrigger(origin=f"files:{directory}", config={"user": "nobody"})
+        assert outrigger.get("/open").status == 200
+        assert outrigger.get("/closed").status == 403
+        until(lambda: f"files:{directory}: /closed is not served: it may not be read" in outrigger.errors(), what="the reason")
 
 
 def test_a_directory_without_index_is_403(files):

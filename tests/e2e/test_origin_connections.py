@@ -276,6 +276,54 @@ def test_an_origin_that_stops_reading_a_body_is_504(make_outrigger, origin):
     assert '" 504 ' in lines[0] and "origin-write-timeout" in lines[0]
 
 
+def test_a_request_that_may_not_be_repeated_is_not_sent_to_another_origin(make_outrigger, make_origin):
+    hanging, alive = make_origin(), make_origin()
+    enough = threading.Event()
+    hanging.on("*", lambda request: enough.wait(30 * SLOW))
+    alive.on("*", passed(b"alive"))
+    outrigger = make_outrigger(origin=[hanging.url, alive.url], config={"workers": 1}, site={"timeouts": {"first_byte": "100ms"}, "down": 0})
+    assert sorted(outrigger.get("/", method="POST", body=b"once").status for _ in range(4)) == [200, 200, 504, 504]
+    enough.set()
+    assert hanging.count() == alive.count() == 2
+
+
+def test_a_head_without_end_from_the_origin_is_502(proxy, back):
+    def pour(request):
+        request.send("HTTP/1.1 200 OK\r\n")
+        for n in range(1000):
+            request.send(f"X-{n}: {'x' * 1000}\r\n")
+
+    back.on("/endless-head", pour)
+    answer = proxy.get("/endless-head")
+    assert answer.status == 502 and b"origin's response header too large" in answer.body
+
+
+def test_an_ipv6_address_is_connected_to(make_outrigger, make_origin):
+    origin = make_origin(address="::1")
+    origin.on("/", b"by IPv6")
+    assert make_outrigger(origin=f"http://[::1]:{origin.port}").get("/").body == b"by IPv6"
+
+
+def test_a_client_that_is_gone_ends_the_request_that_only_it_wanted(make_outrigger, origin):
+    """Reset, while the origin is still sending what may not be stored."""
+    outrigger = make_outrigger(origin=origin.url)
+    ended = threading.Event()
+
+    def pour(request):
+        request.send("HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try:
+            while True:
+                request.send(b"3e8\r\n" + b"x" * 1000 + b"\r\n")
+        except OSError:
+            ended.set()
+
+    origin.on("*", pour)
+    with outrigger.connect() as client:
+        client.send("GET / HTTP/1.1\r\nHost: site.test\r\n\r\n").read_exactly(10_000)
+    assert ended.wait(20 * SLOW)
+    until(lambda: outrigger.metric("outrigger_origin_connections") == 0 and outrigger.metric("outrigger_cache_fills") == 0, what="nothing to be left")
+
+
 # ---- framing and versions ----
 
 BODY = b"The same bytes, however they come. " * 400

@@ -253,6 +253,18 @@ def test_the_proxy_that_is_started_again_serves_the_last_good_configuration(make
     assert outrigger.get("/").body == b"new"
 
 
+def test_a_reload_while_the_proxy_is_started_again_is_not_lost(make_outrigger, two):
+    old, new = two
+    outrigger = make_outrigger(origin=old.url)
+    for n in range(5):
+        rewrite(outrigger, sites=[site((new, old)[n % 2])])
+        (proxy,) = outrigger.children("proxy")
+        os.kill(proxy, signal.SIGKILL)
+        outrigger.send_signal(signal.SIGHUP)
+        outrigger.await_children("proxy", 1, without=proxy)
+        until(lambda: outrigger.get("/").body == (b"new", b"old")[n % 2], what="the new configuration")
+
+
 @pytest.mark.threads
 def test_fifty_reloads_under_load_fail_no_request(make_outrigger, make_origin):
     origins = [make_origin(), make_origin()]

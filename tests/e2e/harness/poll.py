@@ -2,7 +2,7 @@
 import time
 
 
-def until(condition, timeout=10.0, what="condition"):
+def until(condition, timeout=30.0, what="condition"):
     """Returns the first true value of condition(); fails after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
