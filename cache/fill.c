@@ -225,6 +225,8 @@ enum error fill_set_head(struct fill *fill, const struct origin_head *head)
     note_plan(fill, &plan, head->response_time);
     if (!plan.store)
         unlist_fill(fill);
+    if (fill->request.method == METHOD_HEAD && fill->stale != NULL)
+        update_stored_by_head(fill, head);
     if (plan.parts.body_is_apart)
         object->body = body_new(!plan.store ? BODY_ALL_SMALL : plan.parts.length_known ? 0 : SLAB_PAGE_BYTES / BODY_SMALL_BYTES);
     fill->length_known = plan.parts.length_known;
@@ -255,8 +257,7 @@ static void end_writer(struct fill **fill_pointer, enum fill_state state, enum e
     fill_unref(fill_pointer);
 }
 
-/* A body that 304 confirmed: large ones are shared, small ones lie behind their new head. */
-static void take_stale_body(struct fill *fill, struct object *object)
+void take_stale_body(struct fill *fill, struct object *object)
 {
     struct cache *cache = fill->cache;
     if (fill->stale->body == NULL) {

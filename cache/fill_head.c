@@ -182,11 +182,12 @@ static void merge_fields(struct fill *fill, const struct headers *stored, const 
     }
 }
 
-void plan_refresh(struct fill *fill, const struct origin_head *head, struct head_plan *plan)
+/* `plan->fields`: the stored fields as `head` leaves them. `judged`: with the Age that is not kept, but counts. False: it is about another version. */
+static bool plan_merge(struct fill *fill, const struct origin_head *head, struct head_plan *plan, struct headers *judged)
 {
     const struct response_view *stale = &fill->stale_view;
-    *plan = (struct head_plan){0};
     struct headers stored;
+    *plan = (struct head_plan){0};
     headers_init(&stored, &fill->arena);
     headers_parse_block(&stored, stale->fields);
     headers_parse_block(&stored, stale->hidden);
@@ -199,20 +200,19 @@ void plan_refresh(struct fill *fill, const struct origin_head *head, struct head
         headers_remove(&plan->fields, HEADER_DATE);
         add_missing_date(&plan->fields, head->response_time);
     }
-    struct headers judged; /* Age is not kept, but counts */
-    headers_init(&judged, &fill->arena);
+    headers_init(judged, &fill->arena);
     for (unsigned i = 0; i < plan->fields.count; i++)
-        headers_add(&judged, plan->fields.at[i].id, plan->fields.at[i].name, plan->fields.at[i].value);
+        headers_add(judged, plan->fields.at[i].id, plan->fields.at[i].name, plan->fields.at[i].value);
     const struct header *age = headers_find(head->fields, HEADER_AGE);
     for (; age != NULL; age = headers_next(head->fields, age))
-        headers_add(&judged, age->id, age->name, age->value);
-    struct store_verdict verdict = judge(fill, head, stale->status, &judged, plan);
-    if (!is_same && plan->store) { /* what it confirmed is served this once, and stays as it is */
-        plan->store = false;
-        plan->detail = DETAIL_VALIDATOR;
-    }
-    plan_vary(fill, plan, &judged);
-    set_personal_apart(plan, &verdict);
+        headers_add(judged, age->id, age->name, age->value);
+    return is_same;
+}
+
+/* The rest of a record that keeps the stored body. */
+static void plan_stale_body(struct fill *fill, const struct origin_head *head, struct head_plan *plan)
+{
+    const struct response_view *stale = &fill->stale_view;
     write_head(fill, plan, bytes_from(stale->head.at, stale->head.len - stale->fields.len));
     struct origin_head whole = *head;
     whole.body_forbidden = false;
@@ -220,4 +220,37 @@ void plan_refresh(struct fill *fill, const struct origin_head *head, struct head
     whole.length = stale->length;
     plan_body(fill, &whole, plan);
     plan->parts.body_is_apart = fill->stale->body != NULL;
+}
+
+void plan_refresh(struct fill *fill, const struct origin_head *head, struct head_plan *plan)
+{
+    struct headers judged;
+    bool is_same = plan_merge(fill, head, plan, &judged);
+    struct store_verdict verdict = judge(fill, head, fill->stale_view.status, &judged, plan);
+    if (!is_same && plan->store) { /* what it confirmed is served this once, and stays as it is */
+        plan->store = false;
+        plan->detail = DETAIL_VALIDATOR;
+    }
+    plan_vary(fill, plan, &judged);
+    set_personal_apart(plan, &verdict);
+    plan_stale_body(fill, head, plan);
+}
+
+void plan_update(struct fill *fill, const struct origin_head *head, struct head_plan *plan)
+{
+    struct headers judged;
+    bool is_same = plan_merge(fill, head, plan, &judged);
+    const struct record *stored = object_record(fill->cache, fill->stale);
+    struct request_meta as_get = fill->request;
+    as_get.method = METHOD_GET;
+    struct store_verdict verdict =
+        storable_decide(&as_get, stored->meta.status, &judged, &fill->rules, head->request_time, head->response_time, &plan->parts.meta);
+    /* It stays where it is in the index, so it must select as it did. */
+    struct bytes names = BYTES("");
+    vary_parse(&judged, &fill->rules.key_cookies, &fill->arena, &names);
+    plan->parts.vary_names = record_vary_names(stored);
+    plan->parts.vary_values = record_vary_values(stored);
+    plan->store = verdict.store && is_same && bytes_equal(names, plan->parts.vary_names);
+    set_personal_apart(plan, &verdict);
+    plan_stale_body(fill, head, plan);
 }

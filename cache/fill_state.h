@@ -21,7 +21,7 @@ struct fill {
     uint64_t             unstorable;    /* unstorable_name of what it fetches, for a listed fill or a hit-for-miss; else 0 */
     bool                 is_listable;   /* opened for everybody; else for its originator alone */
     bool                 is_background; /* without an originator: nobody need be waiting */
-    struct object       *stale;         /* a reference: what it revalidates, or NULL */
+    struct object       *stale;         /* a reference: what it revalidates, or what a HEAD for it may tell about; or NULL */
     struct response_view stale_view;
     struct ref           refs;
     /* writer's loop only */
@@ -110,6 +110,13 @@ struct head_plan {
 void plan_head(struct fill *fill, const struct origin_head *head, struct head_plan *plan);
 /* The same for a 304 to `stale` (RFC 9111 §4.3.4). */
 void plan_refresh(struct fill *fill, const struct origin_head *head, struct head_plan *plan);
+
+/* What a HEAD's answer says of the stored response to GET: the head that it will have. `store` is false when it may not be kept; fill_head.c. */
+void plan_update(struct fill *fill, const struct origin_head *head, struct head_plan *plan);
+/* RFC 9111 §4.3.5: the answer to a HEAD updates the stored response to GET, or takes it away; fill_update.c. */
+void update_stored_by_head(struct fill *fill, const struct origin_head *head);
+/* The body of fill->stale becomes that of `object`: large ones are shared, small ones lie behind their new head. */
+void take_stale_body(struct fill *fill, struct object *object);
 
 /* The name of the variant of `selector` that a request with `fields` selects; its values lie in `arena`. */
 struct object_name variant_name(struct cache *cache, const struct object *selector, const struct cache_key *key, const struct headers *fields,

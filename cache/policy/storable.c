@@ -179,6 +179,8 @@ bool detail_will_last(enum cache_detail detail)
     switch (detail) {
     case DETAIL_NONE:
     case DETAIL_REQUEST_NO_STORE: /* this request's own wish */
+    case DETAIL_ERROR:            /* what is stored stays, and is validated */
+    case DETAIL_VALIDATOR:
     case DETAIL_NO_MEMORY:
     case DETAIL_VARIANTS_FULL:
     case DETAIL_VARIANT:

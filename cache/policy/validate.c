@@ -149,3 +149,22 @@ bool not_modified_updates(const struct headers *stored, const struct headers *re
     /* Compared weakly: an origin that compresses as it sends (nginx) weakens the tag of its 200, and not that of its 304. */
     return etag_weak_equal(newer, headers_value(stored, HEADER_ETAG));
 }
+
+static bool is_unchanged(const struct headers *stored, const struct headers *received, enum header_id id)
+{
+    struct bytes newer = headers_value(received, id);
+    return newer.at == NULL || bytes_equal(newer, headers_value(stored, id));
+}
+
+enum head_effect head_effect_on(unsigned stored_status, const struct headers *stored, uint64_t stored_length, unsigned status,
+                                const struct headers *received)
+{
+    if (status != 200)
+        return HEAD_SAYS_NOTHING;
+    struct bytes length = headers_value(received, HEADER_CONTENT_LENGTH);
+    uint64_t bytes = stored_length;
+    bool is_same_length = length.at == NULL || (bytes_parse_u64(length, &bytes) && bytes == stored_length);
+    bool is_same = stored_status == 200 && is_same_length && is_unchanged(stored, received, HEADER_ETAG) &&
+                   is_unchanged(stored, received, HEADER_LAST_MODIFIED);
+    return is_same ? HEAD_UPDATES : HEAD_INVALIDATES;
+}

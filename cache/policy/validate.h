@@ -33,6 +33,16 @@ bool if_range_holds(const struct headers *request, const struct validators *stor
 /* RFC 9111 §4.3.4: whether a 304 with these fields may update what is stored: not when its strong entity tag is that of another version. */
 bool not_modified_updates(const struct headers *stored, const struct headers *received);
 
+enum head_effect {
+    HEAD_SAYS_NOTHING, /* of what is stored */
+    HEAD_UPDATES,      /* its fields are those of the stored response, too */
+    HEAD_INVALIDATES,  /* the stored response is of the past */
+};
+
+/* RFC 9111 §4.3.5: what the answer to a HEAD says of the stored response to GET, whose body has `stored_length` bytes. */
+enum head_effect head_effect_on(unsigned stored_status, const struct headers *stored, uint64_t stored_length, unsigned status,
+                                const struct headers *received);
+
 /* §8.8.3.2 */
 bool etag_weak_equal(struct bytes a, struct bytes b);
 bool etag_strong_equal(struct bytes a, struct bytes b);

@@ -236,3 +236,40 @@ Test(validate, which_304_updates_what_is_stored)
     }
     arena_free(&arena);
 }
+
+Test(validate, what_a_head_says_of_the_stored_response)
+{
+    static const struct {
+        const char *clause;
+        unsigned stored_status;
+        const char *stored;
+        unsigned status;
+        const char *received;
+        enum head_effect effect;
+    } cases[] = {
+        {"§4.3.5: no validator", 200, "", 200, "Cache-Control: max-age=60", HEAD_UPDATES},
+        {"§4.3.5: the same ETag", 200, "ETag: \"1\"", 200, "ETag: \"1\"", HEAD_UPDATES},
+        {"§4.3.5: another ETag", 200, "ETag: \"1\"", 200, "ETag: \"2\"", HEAD_INVALIDATES},
+        {"§4.3.5: a weak one for a strong one", 200, "ETag: \"1\"", 200, "ETag: W/\"1\"", HEAD_INVALIDATES},
+        {"§4.3.5: an ETag where none is stored", 200, "Last-Modified: @", 200, "ETag: \"2\"", HEAD_INVALIDATES},
+        {"§4.3.5: no ETag any more", 200, "ETag: \"1\"", 200, "Foo: bar", HEAD_UPDATES},
+        {"§4.3.5: the same Last-Modified", 200, "Last-Modified: @-9", 200, "Last-Modified: @-9", HEAD_UPDATES},
+        {"§4.3.5: another Last-Modified", 200, "Last-Modified: @-9", 200, "Last-Modified: @-8", HEAD_INVALIDATES},
+        {"§4.3.5: one of both differs", 200, "ETag: \"1\"\nLast-Modified: @-9", 200, "ETag: \"1\"\nLast-Modified: @", HEAD_INVALIDATES},
+        {"§4.3.5: the same length", 200, "ETag: \"1\"", 200, "ETag: \"1\"\nContent-Length: 100", HEAD_UPDATES},
+        {"§4.3.5: another length", 200, "ETag: \"1\"", 200, "ETag: \"1\"\nContent-Length: 101", HEAD_INVALIDATES},
+        {"§4.3.5: what is no length", 200, "", 200, "Content-Length: x", HEAD_INVALIDATES},
+        {"§4.3.5: only 200", 200, "ETag: \"1\"", 304, "ETag: \"2\"", HEAD_SAYS_NOTHING},
+        {"§4.3.5: only 200", 200, "", 404, "", HEAD_SAYS_NOTHING},
+        {"§4.3.5: only 200", 200, "", 500, "", HEAD_SAYS_NOTHING},
+        {"§4.3.5: what is stored has another status", 404, "", 200, "", HEAD_INVALIDATES},
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct headers stored = fields_from(&arena, cases[i].stored), received = fields_from(&arena, cases[i].received);
+        enum head_effect effect = head_effect_on(cases[i].stored_status, &stored, 100, cases[i].status, &received);
+        cr_expect_eq(effect, cases[i].effect, "%s: %s", cases[i].clause, cases[i].received);
+    }
+    arena_free(&arena);
+}
