@@ -59,7 +59,7 @@ static void show(struct reader *reader, struct response_view *view)
 }
 
 /* RFC 5861 §4: the stale response instead of an error, where it allows that and the request does. Leaves the fill. */
-static bool fall_back_on_stale(struct reader *reader)
+static bool fall_back_on_stale(struct reader *reader, enum response_source source)
 {
     struct object *stale = reader->fill->stale;
     struct request_meta request;
@@ -70,7 +70,7 @@ static bool fall_back_on_stale(struct reader *reader)
         return false;
     object_unref(reader->cache, &reader->object);
     reader->object = object_ref(stale);
-    reader->source = SOURCE_STALE_ON_ERROR;
+    reader->source = source;
     detach(reader);
     reader->is_open = reader->is_complete = true;
     return true;
@@ -109,7 +109,7 @@ enum reader_head reader_head(struct reader *reader, struct response_view *view, 
     }
     pthread_mutex_unlock(&fill->lock);
 
-    if ((failed || is_origin_error) && fall_back_on_stale(reader)) {
+    if ((failed || is_origin_error) && fall_back_on_stale(reader, SOURCE_STALE_ON_ERROR)) {
         show(reader, view);
         view->detail = DETAIL_STALE_IF_ERROR;
         return READER_HEAD_READY;
@@ -128,6 +128,17 @@ enum reader_head reader_head(struct reader *reader, struct response_view *view, 
     reader->is_open = true;
     show(reader, view);
     return READER_HEAD_READY;
+}
+
+bool reader_take_stale(struct reader *reader)
+{
+    struct fill *fill = reader->fill;
+    if (reader->is_open || fill == NULL)
+        return false;
+    pthread_mutex_lock(&fill->lock);
+    bool waits = fill->state == FILL_STATE_FETCHING;
+    pthread_mutex_unlock(&fill->lock);
+    return waits && fall_back_on_stale(reader, SOURCE_STALE_ON_DELAY);
 }
 
 void reader_set_range(struct reader *reader, uint64_t first, uint64_t end)

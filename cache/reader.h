@@ -36,6 +36,7 @@ struct reader {
         SOURCE_FETCHED,        /* the fill brought it */
         SOURCE_REVALIDATED,    /* it was there, and the fill's 304 confirmed it */
         SOURCE_STALE_ON_ERROR, /* it was there, stale, and the fill failed */
+        SOURCE_STALE_ON_DELAY, /* it was there, stale, and the fill took too long */
     } source;
     /* of the request, for what is decided when the head is there */
     enum method              method;
@@ -75,6 +76,10 @@ struct response_view {
 };
 
 enum reader_head reader_head(struct reader *reader, struct response_view *view, enum error *error);
+
+/* Instead of waiting on for the head: the stale response that the fill was to refresh, where it may be served while the origin is in trouble
+ * (reuse_allowed_on_error). The fill goes on without this reader. False: there is none, or it must not be; or the head is there by now. */
+bool reader_take_stale(struct reader *reader);
 
 /* Restricts delivery to [first, end): before the first peek, or after READER_END. Never backwards, unless what is read is kept and complete. */
 void reader_set_range(struct reader *reader, uint64_t first, uint64_t end);

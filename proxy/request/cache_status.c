@@ -19,7 +19,7 @@ struct bytes cache_status_line(const struct request *request, const struct respo
     at = append(at, "Cache-Status: outrigger");
     if (!was_forwarded(request, view)) {
         at += sprintf(at, "; hit; ttl=%ld", (long)request->lookup.ttl_s);
-    } else if (view->source == SOURCE_STALE_ON_ERROR) {
+    } else if (view->source == SOURCE_STALE_ON_ERROR || view->source == SOURCE_STALE_ON_DELAY) {
         /* RFC 9211 §2.1: hit and fwd exclude each other; the request went forward, and the answer was the stale one. */
         at = append(at, "; fwd=stale");
     } else {

@@ -64,6 +64,8 @@ struct request {
     struct lookup        lookup;
     struct reader        reader;
     bool                 reader_is_open;
+    struct deadline      patience;       /* while it waits for a head, where a stale response may answer instead */
+    bool                 is_impatient;
     bool                 waited_in_vain; /* the fetch that it waited for failed; it will not wait for another one's failure again */
     bool                 lookup_private; /* a released waiter goes to the origin itself */
     struct mail          mail;           /* the reader's waker */

@@ -192,6 +192,9 @@ static void settle_result(struct request *request, const struct response_view *v
     else if (view->source == SOURCE_STALE_ON_ERROR) {
         request->result = RESULT_STALE;
         request->detail = DETAIL_STALE_IF_ERROR;
+    } else if (view->source == SOURCE_STALE_ON_DELAY) {
+        request->result = RESULT_STALE;
+        request->detail = DETAIL_STALE_IF_SLOW;
     } else if (view->source == SOURCE_FETCHED && !view->is_stored &&
                (request->detail == DETAIL_NONE || request->detail == DETAIL_HIT_FOR_MISS))
         request->detail = view->detail; /* of a hit-for-miss: why it is not stored this time either */

@@ -121,6 +121,33 @@ static void invalidate_target(struct request *request, unsigned status)
         cache_purge(request->worker->cache, &request->lookup.key);
 }
 
+static void patience_ended(struct deadline *deadline)
+{
+    struct request *request = LIST_OWNER(deadline, struct request, patience);
+    request->is_impatient = true;
+    request_resume(request);
+}
+
+/* The head is not there yet. cache.stale_if_slow: after that long the stale response answers, where it may be served while the origin is in trouble,
+ * and the fetch goes on without us to refresh it. */
+static enum step wait_for_head(struct request *request)
+{
+    int64_t patience_ms = request->site->config->stale_if_slow_ms;
+    bool revalidates = request->lookup.outcome == LOOKUP_FILL || request->lookup.outcome == LOOKUP_JOIN;
+    if (patience_ms == 0 || !revalidates || request->lookup.fwd != FWD_STALE)
+        return STEP_WAIT;
+    if (!request->is_impatient) {
+        if (!deadline_is_set(&request->patience))
+            loop_set_deadline(request->worker->loop, &request->patience, patience_ms, patience_ended);
+        return STEP_WAIT;
+    }
+    if (!reader_take_stale(&request->reader))
+        return STEP_WAIT;
+    if (request->fetch != NULL)
+        fetch_detach(&request->fetch); /* its interim responses would come too late for this client */
+    return STEP_DELIVER;
+}
+
 /* A fetch that others waited for failed in a way that may be due to the request that it was made for. Those who waited look again: one of them asks the
  * origin with its own request, the others wait for that one. Who has waited for two of them in vain gets the error: so whatever their number, one
  * request is at the origin at a time, and nobody's poisoned request fails those of others. */
@@ -146,9 +173,12 @@ enum step step_await_head(struct request *request)
 {
     struct response_view view;
     enum error error = ERROR_OK;
-    switch (reader_head(&request->reader, &view, &error)) {
+    enum reader_head head = reader_head(&request->reader, &view, &error);
+    if (head != READER_HEAD_WAIT)
+        deadline_clear(&request->patience);
+    switch (head) {
     case READER_HEAD_WAIT:
-        return STEP_WAIT;
+        return wait_for_head(request);
     case READER_HEAD_FAILED:
         if (!asks_again(request, error))
             return respond_error(request, error);

@@ -6,6 +6,7 @@ import socket
 class Deaf:
     def __init__(self, address=("127.0.0.1", 0)):
         self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind(address)
         self.listener.listen(0)
         self.address = self.listener.getsockname()

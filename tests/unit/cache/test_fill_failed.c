@@ -142,3 +142,71 @@ Test(fill_failed, a_304_to_the_clients_own_condition_is_passed_on)
     cr_assert_eq(ask.view.status, 304);
     reader_close(&ask.reader);
 }
+
+/* ---- a fill that takes long ---- */
+
+Test(fill_failed, the_stale_response_can_be_taken_while_the_fill_goes_on)
+{
+    struct ask first, other, later;
+    store(&rig, "/a", "", STALE_IF_ERROR, 10);
+    rig.now.s += 61;
+    cr_assert_eq(ask_get(&rig, &first, "/a"), LOOKUP_FILL);
+    cr_assert_eq(ask_get(&rig, &other, "/a"), LOOKUP_JOIN);
+    cr_assert_eq(ask_head(&first), READER_HEAD_WAIT);
+    cr_assert_eq(ask_head(&other), READER_HEAD_WAIT);
+    struct ask *both[] = {&first, &other};
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert(reader_take_stale(&both[i]->reader));
+        cr_assert_eq(ask_head(both[i]), READER_HEAD_READY);
+        cr_assert_eq(both[i]->view.source, SOURCE_STALE_ON_DELAY);
+        cr_assert_not(reader_take_stale(&both[i]->reader), "once");
+    }
+    cr_assert(fill_is_wanted(first.lookup.fill));
+    cr_assert_eq(ask_get(&rig, &later, "/a"), LOOKUP_JOIN);
+    answer(&rig, &first, FRESH, 20);
+    cr_assert_eq(first.reader_waker.count + other.reader_waker.count, 0, "who left is not woken");
+    cr_assert_eq(ask_head(&later), READER_HEAD_READY);
+    cr_assert_eq(read_all(&later), 20);
+    cr_assert_eq(read_all(&first), 10);
+    cr_assert_eq(read_all(&other), 10);
+    reader_close(&first.reader);
+    reader_close(&other.reader);
+    reader_close(&later.reader);
+    cr_assert_eq(ask_get(&rig, &later, "/a"), LOOKUP_HIT);
+    reader_close(&later.reader);
+}
+
+Test(fill_failed, the_stale_response_cannot_be_taken_where_that_is_forbidden)
+{
+    static const char *const stored[] = {
+        "Cache-Control: max-age=60\r\nETag: \"1\"\r\n",
+        "Cache-Control: max-age=60, stale-if-error=1\r\nETag: \"1\"\r\n",
+        "Cache-Control: max-age=60, stale-if-error=100, must-revalidate\r\nETag: \"1\"\r\n",
+        "Cache-Control: s-maxage=60, stale-if-error=100\r\nETag: \"1\"\r\n",
+        "Cache-Control: no-cache, stale-if-error=100\r\nETag: \"1\"\r\n",
+    };
+    for (size_t i = 0; i < sizeof stored / sizeof *stored; i++) {
+        struct ask ask;
+        char path[8];
+        sprintf(path, "/%zu", i);
+        store(&rig, path, "", stored[i], 10);
+        rig.now.s += 61;
+        cr_assert_eq(ask_get(&rig, &ask, path), LOOKUP_FILL);
+        cr_assert_not(reader_take_stale(&ask.reader), "%s", stored[i]);
+        cr_assert_eq(ask_head(&ask), READER_HEAD_WAIT);
+        answer(&rig, &ask, FRESH, 20);
+        cr_assert_not(reader_take_stale(&ask.reader), "the head is there");
+        cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+        reader_close(&ask.reader);
+        rig.now.s -= 61;
+    }
+}
+
+Test(fill_failed, there_is_no_stale_response_of_a_miss)
+{
+    struct ask ask;
+    cr_assert_eq(ask_get(&rig, &ask, "/a"), LOOKUP_FILL);
+    cr_assert_not(reader_take_stale(&ask.reader));
+    fill_fail(&ask.lookup.fill, ERROR_ORIGIN_CLOSED);
+    reader_close(&ask.reader);
+}

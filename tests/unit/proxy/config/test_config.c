@@ -112,6 +112,7 @@ Test(config, defaults_of_a_site)
     cr_assert_eq(site->heuristic_max_s, 86400);
     cr_assert_eq(site->grace_s, 0);
     cr_assert_eq(site->hit_for_miss_s, 10);
+    cr_assert_eq(site->stale_if_slow_ms, 0);
     config_unref(&config);
 }
 
@@ -138,7 +139,7 @@ static const char everything[] = "workers: 3\n"
                                  "    retries: 0\n"
                                  "    down: 0\n"
                                  "    files: {delay: 20ms, max_age: 1h}\n"
-                                 "    cache: {honour_request_directives: on, store_set_cookie: true, heuristic_max: 0, grace: 5m, hit_for_miss: 20s,\n"
+                                 "    cache: {honour_request_directives: on, store_set_cookie: true, heuristic_max: 0, grace: 5m, hit_for_miss: 20s, stale_if_slow: 50ms,\n"
                                  "            query: {ignore: [tracking, x_*], keep: a%5B, sort: yes}}\n"
                                  "  - hosts: other.example\n"
                                  "    origin: http://b\n"
@@ -211,6 +212,7 @@ Test(config, every_setting_reaches_its_field)
     cr_assert_eq(site->heuristic_max_s, 0);
     cr_assert_eq(site->grace_s, 300);
     cr_assert_eq(site->hit_for_miss_s, 20);
+    cr_assert_eq(site->stale_if_slow_ms, 50);
     cr_assert_eq(site->query_ignore.count, 2);
     assert_text(site->query_ignore.at[0], "tracking");
     assert_text(site->query_ignore.at[1], "x_*");
