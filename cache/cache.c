@@ -18,6 +18,7 @@ struct cache *cache_new(const struct cache_settings *settings, const struct hash
     cells_init(&cache->buckets);
     evict_init(&cache->evict, slab_bytes(cache->slab));
     unstorable_init(&cache->unstorable);
+    purge_table_init(&cache->purges);
     for (unsigned i = 0; i < SHARD_COUNT; i++) {
         struct shard *shard = &cache->shards[i];
         pthread_mutex_init(&shard->lock, NULL);
@@ -53,6 +54,7 @@ void cache_free(struct cache **cache_pointer)
     assert(cells_in_use(&cache->objects) == 0); /* no reader is left */
     evict_free(&cache->evict);
     unstorable_free(&cache->unstorable);
+    purge_table_free(&cache->purges);
     cells_free(&cache->objects);
     cells_free(&cache->buckets);
     pthread_mutex_destroy(&cache->memory_lock);
@@ -83,7 +85,7 @@ void cache_stats(struct cache *cache, struct cache_stats *stats)
     }
     *stats = (struct cache_stats){
         .objects = entries,
-        .index_bytes = (buckets + cells_in_use(&cache->objects)) * CELL_BYTES + evict_ghost_bytes(&cache->evict) +
+        .index_bytes = (buckets + cells_in_use(&cache->objects)) * CELL_BYTES + evict_ghost_bytes(&cache->evict) + purge_table_bytes() +
                        atomic_load_explicit(&cache->body_table_bytes, memory_order_relaxed),
         .fills = atomic_load_explicit(&cache->fills_count, memory_order_relaxed),
         .purges = atomic_load_explicit(&cache->purges_count, memory_order_relaxed),

@@ -18,6 +18,7 @@
 #include "cache/key.h"
 #include "cache/policy/detail.h"
 #include "cache/policy/rules.h"
+#include "cache/purge.h"
 #include "cache/reader.h"
 
 struct cache;
@@ -62,10 +63,6 @@ struct lookup {
 };
 
 void cache_lookup(struct cache *cache, struct lookup *lookup, struct reader *reader);
-
-/* A non-error answer to an unsafe request makes the stored responses of its target stale knowledge (RFC 9111 §4.4).
- * Also PURGE of a URL: all variants, at once, whatever their number. Returns whether anything was stored under it. */
-bool cache_purge(struct cache *cache, const struct cache_key *key);
 
 struct cache_stats {
     struct slab_stats slab;

@@ -2,7 +2,7 @@
  *
  * DESIGN. A shard holds the index of its part of the hashes, and a small table of the fills under way ("listed" ones: those that other requests
  * may join). An object in the index is a stored response or a selector; a fill's object gets there when the fill ends.
- * Locks, in the order in which they may nest: shard (lower number first) → fill → {eviction, slab, cells, memory waiters}; the last four are leaves.
+ * Locks, in the order in which they may nest: shard (lower number first) → fill → {eviction, slab, cells, purges, memory waiters}; the last five are leaves.
  * Nothing is decided, allocated (but cells) or freed (but cells) under a shard's lock.
  */
 #ifndef CACHE_STATE_H
@@ -11,6 +11,7 @@
 #include "cache/cache.h"
 #include "cache/evict.h"
 #include "cache/index.h"
+#include "cache/purge_table.h"
 #include "cache/unstorable.h"
 
 #include <pthread.h>
@@ -36,6 +37,7 @@ struct cache {
     struct cells          objects, buckets;
     struct evict          evict;
     struct unstorable     unstorable;
+    struct purge_table    purges;
     /* shared, each under its own lock */
     struct shard shards[SHARD_COUNT];
     pthread_mutex_t  memory_lock;

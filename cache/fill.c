@@ -5,6 +5,7 @@
  * fails to attach to it will not find it again. */
 #include "cache/fill_state.h"
 
+#include "cache/policy/freshness.h"
 #include "cache/policy/storable.h"
 
 #include <assert.h>
@@ -27,6 +28,15 @@ static void set_stale(struct fill *fill, struct object *stale)
     fill->stale_view.is_stored = true;
 }
 
+static uint64_t fill_host_tag(struct fill *fill)
+{
+    struct bytes scheme, host, path, query;
+    bool is_key = cache_key_parts(fill->key.encoded, &scheme, &host, &path, &query);
+    assert(is_key);
+    (void)is_key;
+    return host_hash(fill->cache, host, &fill->arena);
+}
+
 struct fill *fill_new(struct cache *cache, const struct fill_request *request)
 {
     struct fill *fill = calloc(1, sizeof *fill);
@@ -39,6 +49,8 @@ struct fill *fill_new(struct cache *cache, const struct fill_request *request)
     fill->request = *request->meta;
     fill->request.fields = &fill->fields;
     fill->rules = *request->rules;
+    fill->purge_sequence = request->purge_sequence;
+    fill->host_tag = fill_host_tag(fill);
     fill->is_listable = request->name != NULL;
     fill->is_private = !fill->is_listable;
     fill->pass_detail = request->pass_detail;
@@ -101,8 +113,14 @@ bool fill_head_meta(struct fill *fill, struct response_meta *meta)
 {
     pthread_mutex_lock(&fill->lock);
     bool there = fill->object != NULL;
-    if (there)
-        *meta = object_record(fill->cache, fill->object)->meta;
+    if (there) {
+        const struct record *record = object_record(fill->cache, fill->object);
+        struct response_meta scratch;
+        *meta = *record_meta(record, &scratch);
+        struct purge_verdict purge = record_find_purge(fill->cache, record, fill->purge_sequence);
+        if (purge.is_soft)
+            freshness_end(meta, (struct wall_seconds){purge.stale_since_s});
+    }
     pthread_mutex_unlock(&fill->lock);
     return there;
 }

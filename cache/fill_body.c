@@ -283,6 +283,10 @@ static struct object *in_one_chunk(struct fill *fill)
     const struct record *record = object_record(fill->cache, from);
     const struct record_parts parts = {
         .meta = record->meta,
+        .tags = record_tags(record),
+        .tags_count = record->tags_count,
+        .purge_sequence = atomic_load_explicit(&record->purge_checked, memory_order_relaxed),
+        .stale_since_s = atomic_load_explicit(&record->stale_since_s, memory_order_relaxed),
         .key = record_key(record),
         .vary_names = record_vary_names(record),
         .vary_values = record_vary_values(record),

@@ -4,6 +4,7 @@
 
 #include "base/http_date.h"
 #include "cache/policy/storable.h"
+#include "cache/policy/tags.h"
 #include "cache/policy/targeted.h"
 #include "cache/policy/validate.h"
 #include "cache/policy/vary.h"
@@ -48,10 +49,16 @@ static size_t fields_length(const struct headers *fields)
     return length;
 }
 
+/* Field lines that are kept, and sent to nobody. */
+static bool is_hidden(enum header_id id, const struct site_rules *rules)
+{
+    return field_is_for_us(id, rules) || (rules->strip_tags && header_is_tag_field(id));
+}
+
 static char *put_fields(char *at, const struct headers *fields, const struct site_rules *rules, bool hidden)
 {
     for (unsigned i = 0; i < fields->count; i++) {
-        if (field_is_for_us(fields->at[i].id, rules) == hidden)
+        if (is_hidden(fields->at[i].id, rules) == hidden)
             at = put_field(at, &fields->at[i]);
     }
     return at;
@@ -109,7 +116,14 @@ static void plan_body(struct fill *fill, const struct origin_head *head, struct 
     parts->key = fill->key.encoded;
     parts->length_known = head->length_known || head->body_forbidden;
     parts->body_bytes = head->body_forbidden || !head->length_known ? 0 : head->length;
-    size_t front = sizeof(struct record) + parts->key.len + parts->vary_names.len + parts->vary_values.len + parts->head.len;
+    if (record_parts_bytes(parts) > SLAB_PAGE_BYTES && plan->store) { /* it may fit without what is only for storing it */
+        plan->store = false;
+        plan->detail = DETAIL_TAGS_FULL;
+        parts->tags_count = 0;
+        parts->head.len -= parts->hidden_bytes;
+        parts->hidden_bytes = 0;
+    }
+    size_t front = record_parts_bytes(parts);
     bool fits = parts->body_bytes == 0 || front + parts->body_bytes <= SLAB_CHUNK_MAX_BYTES;
     parts->body_is_apart = !parts->length_known || !fits;
     if (front > SLAB_PAGE_BYTES)
@@ -148,6 +162,7 @@ void plan_head(struct fill *fill, const struct origin_head *head, struct head_pl
         plan->detail = DETAIL_ERROR;
     }
     plan_vary(fill, plan, head->fields);
+    plan_tags(fill, plan);
     set_personal_apart(plan, &verdict);
     add_missing_date(&plan->fields, head->response_time);
     struct bytes line = arena_printf(&fill->arena, "HTTP/1.1 %03u %.*s\r\n", head->status, BYTES_FMT(head->reason));
@@ -232,6 +247,7 @@ void plan_refresh(struct fill *fill, const struct origin_head *head, struct head
         plan->detail = DETAIL_VALIDATOR;
     }
     plan_vary(fill, plan, &judged);
+    plan_stale_tags(fill, plan);
     set_personal_apart(plan, &verdict);
     plan_stale_body(fill, head, plan);
 }
@@ -251,6 +267,7 @@ void plan_update(struct fill *fill, const struct origin_head *head, struct head_
     plan->parts.vary_names = record_vary_names(stored);
     plan->parts.vary_values = record_vary_values(stored);
     plan->store = verdict.store && is_same && bytes_equal(names, plan->parts.vary_names);
+    plan_stale_tags(fill, plan);
     set_personal_apart(plan, &verdict);
     plan_stale_body(fill, head, plan);
 }

@@ -88,7 +88,8 @@ static struct object *find_selector(const struct fill *fill, struct bytes names)
 
 static struct object *new_selector(const struct fill *fill, const struct record_parts *response)
 {
-    const struct record_parts parts = {.key = response->key, .vary_names = response->vary_names, .length_known = true};
+    const struct record_parts parts = {
+        .key = response->key, .vary_names = response->vary_names, .stale_since_s = META_ABSENT, .length_known = true};
     struct object *selector = object_new(fill->cache, OBJECT_SELECTOR, &parts);
     if (selector != NULL) {
         selector->serial = atomic_fetch_add_explicit(&fill->cache->selector_serial, 1, memory_order_relaxed) + 1;
@@ -190,10 +191,11 @@ enum cache_detail place_object(struct fill *fill, struct object *object)
     if (name.hash != fill->name.hash)
         unlist_fill(fill); /* it was fetched as a variant, and does not vary any more */
     object->hash = name.hash;
+    bool is_purged = fill_is_purged(fill); /* by tag, host or all, so far; what comes later is seen as it is hit */
     struct object *replaced = NULL;
     struct shard *shard = shard_of(cache, name.hash);
     shard_lock_to_insert(cache, shard);
-    enum cache_detail detail = overtaken(fill);
+    enum cache_detail detail = is_purged ? DETAIL_PURGED : overtaken(fill);
     if (fill->is_listed)
         drop_listing(fill);
     if (detail == DETAIL_NONE) {

@@ -19,6 +19,8 @@ struct fill {
     struct headers       fields;  /* its request's fields, copied: it may be gone before the head arrives */
     struct site_rules    rules;
     uint64_t             unstorable;    /* unstorable_name of what it fetches, for a listed fill or a hit-for-miss; else 0 */
+    uint64_t             host_tag;
+    uint64_t             purge_sequence; /* at the lookup: what is purged after it may be what the origin sends */
     bool                 is_listable;   /* opened for everybody; else for its originator alone */
     bool                 is_background; /* without an originator: nobody need be waiting */
     struct object       *stale;         /* a reference: what it revalidates, or what a HEAD for it may tell about; or NULL */
@@ -65,6 +67,7 @@ struct fill_request {
     const struct cache_key    *key;
     const struct request_meta *meta;
     const struct site_rules   *rules;
+    uint64_t                   purge_sequence;
     const struct object_name  *name;     /* where it is to be listed; NULL: for its originator alone */
     struct object             *stale;    /* or NULL; a reference is taken */
     struct object             *selector; /* or NULL; a reference is taken */
@@ -77,8 +80,19 @@ struct fill *fill_new(struct cache *cache, const struct fill_request *request);
 void         fill_unref(struct fill **fill);
 /* A fill that was neither listed nor given to a writer. */
 void fill_discard(struct fill **fill);
-/* The stored part of the head, once it is there. */
+/* The stored part of the head, once it is there, with soft purges since the lookup counted in. */
 bool fill_head_meta(struct fill *fill, struct response_meta *meta);
+
+/* purge.c: the hash by which it is found in the table of purges. `arena` is scratch. */
+uint64_t tag_hash(const struct cache *cache, struct bytes tag, struct arena *arena);
+uint64_t group_hash(const struct cache *cache, struct bytes scheme, struct bytes host, struct bytes group, struct arena *arena);
+uint64_t host_hash(const struct cache *cache, struct bytes host, struct arena *arena);
+/* Whether the object was purged (hard) since it was last compared with the table; a soft purge is noted in its record. */
+bool object_is_purged(struct cache *cache, const struct object *object);
+/* Whether what the fill brings, or the stored response that it validates, was purged (hard) since its lookup, as far as can be told by now. */
+bool fill_is_purged(struct fill *fill);
+/* What was purged of a record after `since`, be its response listed or not. */
+struct purge_verdict record_find_purge(const struct cache *cache, const struct record *record, uint64_t since);
 
 /* Makes `reader` one of the fill's. False when the fill failed or is private by now: it is not to be joined any more. */
 bool fill_attach(struct fill *fill, struct reader *reader, bool is_originator);
@@ -117,6 +131,10 @@ void plan_update(struct fill *fill, const struct origin_head *head, struct head_
 void update_stored_by_head(struct fill *fill, const struct origin_head *head);
 /* The body of fill->stale becomes that of `object`: large ones are shared, small ones lie behind their new head. */
 void take_stale_body(struct fill *fill, struct object *object);
+/* After the verdict: the tags of plan->fields, and DETAIL_PURGED when any was purged since the lookup. fill_tags.c. */
+void plan_tags(struct fill *fill, struct head_plan *plan);
+/* The same for a record that keeps the body of fill->stale, which what was purged of that concerns, too. */
+void plan_stale_tags(struct fill *fill, struct head_plan *plan);
 
 /* The name of the variant of `selector` that a request with `fields` selects; its values lie in `arena`. */
 struct object_name variant_name(struct cache *cache, const struct object *selector, const struct cache_key *key, const struct headers *fields,

@@ -14,6 +14,7 @@ struct search {
     struct reader *reader;
     struct request_meta request;
     struct object_name name; /* where the response is, or would be */
+    uint64_t purge_sequence; /* before anything was looked at */
     struct object *selector; /* a reference, or NULL: the primary key's */
     struct object *object;   /* a reference, or NULL */
     struct fill *fill;       /* a reference, or NULL */
@@ -62,6 +63,7 @@ static void open_reader(struct search *search)
     const struct lookup *lookup = search->lookup;
     *search->reader = (struct reader){
         .cache = search->cache,
+        .purge_sequence = purge_sequence(&search->cache->purges),
         .waker = lookup->reader_waker,
         .end = UINT64_MAX,
         .method = lookup->method,
@@ -97,6 +99,7 @@ static struct fill *new_listable_fill(const struct search *search)
                                        .key = &search->lookup->key,
                                        .meta = &search->request,
                                        .rules = search->lookup->rules,
+                                       .purge_sequence = search->purge_sequence,
                                        .name = &search->name,
                                        .stale = search->object,
                                        .selector = search->selector,
@@ -110,6 +113,7 @@ static struct fill *new_private_fill(const struct search *search, enum cache_det
                                        .key = &search->lookup->key,
                                        .meta = &search->request,
                                        .rules = search->lookup->rules,
+                                       .purge_sequence = search->purge_sequence,
                                        .stale = search->object,
                                        .pass_detail = detail,
                                        .unstorable = detail == DETAIL_HIT_FOR_MISS ? unstorable_of(search) : 0,
@@ -166,10 +170,29 @@ static void find_fill(struct search *search)
     pthread_mutex_unlock(&shard->lock);
 }
 
+/* What it will bring, or validates, was purged after it was opened: it goes on for those who asked before. */
+static void leave_purged_fill(struct search *search)
+{
+    struct shard *shard = shard_of(search->cache, search->name.hash);
+    struct fill *unlisted = NULL;
+    pthread_mutex_lock(&shard->lock);
+    if (shard_find_fill(shard, &search->name) == search->fill) {
+        atomic_store_explicit(&search->fill->is_purged, true, memory_order_relaxed);
+        shard_unlist_fill(search->fill);
+        unlisted = search->fill;
+    }
+    pthread_mutex_unlock(&shard->lock);
+    fill_unref(&unlisted);
+}
+
 /* True: decided. */
 static bool join(struct search *search)
 {
     struct response_meta meta;
+    if (fill_is_purged(search->fill)) {
+        leave_purged_fill(search);
+        return false;
+    }
     if (fill_head_meta(search->fill, &meta)) {
         /* It came for an earlier request: for this one it is a stored response like any other (RFC 9111 §4). */
         struct reuse_verdict verdict = reuse_decide(&meta, &search->request, search->lookup->rules, search->lookup->now);
@@ -228,14 +251,42 @@ static void revalidate_in_background(struct search *search)
         fill_discard(&fill);
 }
 
+static void drop_purged_object(struct search *search)
+{
+    struct shard *shard = shard_of(search->cache, search->name.hash);
+    struct object *listed = NULL;
+    pthread_mutex_lock(&shard->lock);
+    if (atomic_load_explicit(&search->object->listing, memory_order_relaxed) == OBJECT_LISTED) {
+        shard_delist(search->cache, shard, search->object, OBJECT_PURGED);
+        listed = search->object;
+    }
+    pthread_mutex_unlock(&shard->lock);
+    object_unref(search->cache, &listed);
+}
+
+static struct reuse_verdict judge(const struct search *search)
+{
+    struct response_meta scratch;
+    const struct record *record = object_record(search->cache, search->object);
+    const struct response_meta *meta = record_meta(record, &scratch);
+    struct reuse_verdict verdict = reuse_decide(meta, &search->request, search->lookup->rules, search->lookup->now);
+    if (meta == &scratch && (verdict.detail == DETAIL_EXPIRED || verdict.detail == DETAIL_NO_VALIDATOR))
+        verdict.detail = DETAIL_SOFT_PURGED;
+    return verdict;
+}
+
 /* True: decided. False: what was found has changed meanwhile. */
 static bool attempt(struct search *search)
 {
+    search->purge_sequence = purge_sequence(&search->cache->purges);
     find_by_key(search);
+    if (search->object != NULL && object_is_purged(search->cache, search->object)) {
+        drop_purged_object(search);
+        return false;
+    }
     if (search->object == NULL)
         return fetch(search, search->selector != NULL ? FWD_VARY_MISS : FWD_URI_MISS, DETAIL_NONE);
-    const struct response_meta *meta = &object_record(search->cache, search->object)->meta;
-    struct reuse_verdict verdict = reuse_decide(meta, &search->request, search->lookup->rules, search->lookup->now);
+    struct reuse_verdict verdict = judge(search);
     if (verdict.reuse == REUSE_REVALIDATE)
         return fetch(search, verdict.fwd, verdict.detail);
     if (verdict.reuse == REUSE_STALE)

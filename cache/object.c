@@ -2,6 +2,7 @@
 #include "cache/object.h"
 
 #include "cache/cache_state.h"
+#include "cache/policy/freshness.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -29,7 +30,12 @@ const struct record *object_record(const struct cache *cache, const struct objec
 
 static const char *record_at(const struct record *record, size_t offset)
 {
-    return (const char *)record + sizeof *record + offset;
+    return (const char *)(record + 1) + record->tags_count * sizeof(uint64_t) + offset;
+}
+
+const uint64_t *record_tags(const struct record *record)
+{
+    return (const uint64_t *)(record + 1);
 }
 
 struct bytes record_key(const struct record *record)
@@ -49,13 +55,30 @@ struct bytes record_vary_values(const struct record *record)
 
 struct bytes record_head(const struct record *record)
 {
-    return bytes_from(record_at(record, (size_t)record->key_bytes + record->vary_names_bytes + record->vary_values_bytes),
-                      record->head_bytes);
+    struct bytes before = record_vary_values(record);
+    return bytes_from(before.at + before.len, record->head_bytes);
 }
 
 size_t record_front_bytes(const struct record *record)
 {
-    return sizeof *record + (size_t)record->key_bytes + record->vary_names_bytes + record->vary_values_bytes + record->head_bytes;
+    struct bytes head = record_head(record);
+    return (size_t)(head.at + head.len - (const char *)record);
+}
+
+size_t record_parts_bytes(const struct record_parts *parts)
+{
+    return sizeof(struct record) + parts->tags_count * sizeof *parts->tags + parts->key.len + parts->vary_names.len +
+           parts->vary_values.len + parts->head.len;
+}
+
+const struct response_meta *record_meta(const struct record *record, struct response_meta *scratch)
+{
+    int64_t stale_since_s = atomic_load_explicit(&record->stale_since_s, memory_order_relaxed);
+    if (stale_since_s == META_ABSENT)
+        return &record->meta;
+    *scratch = record->meta;
+    freshness_end(scratch, (struct wall_seconds){stale_since_s});
+    return scratch;
 }
 
 static char *put(char *at, struct bytes text)
@@ -77,14 +100,17 @@ static void write_record(struct record *record, const struct record_parts *parts
         .status_line_bytes = parts->status_line_bytes,
         .length_known = parts->length_known,
         .hidden_bytes = parts->hidden_bytes & INT32_MAX,
+        .tags_count = parts->tags_count,
+        .purge_checked = parts->purge_sequence,
+        .stale_since_s = parts->stale_since_s,
     };
-    put(put(put(put((char *)(record + 1), parts->key), parts->vary_names), parts->vary_values), parts->head);
+    char *at = put((char *)(record + 1), bytes_from((const char *)parts->tags, parts->tags_count * sizeof *parts->tags));
+    put(put(put(put(at, parts->key), parts->vary_names), parts->vary_values), parts->head);
 }
 
 struct object *object_new(struct cache *cache, enum object_kind kind, const struct record_parts *parts)
 {
-    size_t bytes = sizeof(struct record) + parts->key.len + parts->vary_names.len + parts->vary_values.len + parts->head.len +
-                   (parts->body_is_apart ? 0 : parts->body_bytes);
+    size_t bytes = record_parts_bytes(parts) + (parts->body_is_apart ? 0 : parts->body_bytes);
     if (bytes > SLAB_PAGE_BYTES)
         return NULL;
     room_for_overhead(cache);

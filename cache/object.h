@@ -1,6 +1,7 @@
 /* An object: one stored (or arriving) response, or the selector of a key whose responses vary.
  *
- * DESIGN. An object is one cache line outside the slab; its bytes are a record in the slab: struct record | key | Vary names | Vary values | head | body.
+ * DESIGN. An object is one cache line outside the slab; its bytes are a record in the slab: struct record | tags | key | Vary names | Vary values | head | body.
+ * *Tags* are the hashes that it may be purged by (purge_table.h).
  * A record of at most SLAB_CHUNK_MAX_BYTES whose length is known lies in one extent. Else the first extent ends with the head and the body has
  * extents of its own (struct body), which two objects may share (a 304 makes a new head for the same body).
  *
@@ -9,7 +10,7 @@
  *
  * Lifetime: object_new (1 reference: the fill's, or its maker's) → listed in the index (+1) ⇄ used by readers, fills, variants (+1 each)
  *           → delisted (evicted, purged or replaced) → last reference dropped: extents and cell are given back.
- * Invariants: 1. `record`, and what the record says, do not change while the object is listed; 2. an object is in an eviction queue if and only if
+ * Invariants: 1. `record`, and what the record says, do not change while the object is listed, but for its two purge members; 2. an object is in an eviction queue if and only if
  * it is listed (evict.h has the one exception, under way); 3. a variant holds a reference to its selector.
  */
 #ifndef CACHE_OBJECT_H
@@ -50,7 +51,7 @@ struct object {
 _Static_assert(sizeof(struct object) <= 80, "the overhead of a cached response (DESIGN §4)");
 _Static_assert(sizeof(struct object) == CELL_BYTES, "an object is a cell");
 
-/* The fixed part of a record, in memory and on disk alike: no pointers. */
+/* The fixed part of a record, in memory and on disk alike: no pointers. A checksum leaves the two purge members out. */
 struct record {
     struct response_meta meta;
     uint64_t             body_bytes;
@@ -58,9 +59,15 @@ struct record {
     uint32_t             head_bytes, status_line_bytes;
     uint32_t             length_known : 1;  /* 0 only while a response of unknown length arrives */
     uint32_t             hidden_bytes : 31; /* the last of the head: field lines that were for this cache, and are sent to nobody */
+    uint32_t             tags_count;
+    /* Compared with the purges up to this one. Of a selector: the last soft purge of its URL. */
+    _Atomic uint64_t purge_checked;
+    _Atomic int64_t  stale_since_s; /* softly purged then; META_ABSENT */
 };
 
-_Static_assert(sizeof(struct record) == 104, "part of the store's format");
+enum { TAGS_MAX = 1024 }; /* the host's included; RFC 9875 §2 asks for 128 groups, each of which has two */
+
+_Static_assert(sizeof(struct record) == 128, "part of the store's format");
 
 /* What an index entry is found by: the hash, then all of the rest. `values` is empty for a primary key. */
 struct object_name {
@@ -82,9 +89,13 @@ struct body {
 
 enum { BODY_SMALL_BYTES = SLAB_CHUNK_MAX_BYTES, BODY_ALL_SMALL = UINT32_MAX };
 
-/* The head of a record to be made. Everything is borrowed for the call. */
+/* The head of a record to be made. Everything is borrowed for the call. stale_since_s is META_ABSENT in the usual case. */
 struct record_parts {
     struct response_meta meta;
+    const uint64_t      *tags;
+    uint32_t             tags_count;
+    uint64_t             purge_sequence; /* purges after this one concern it */
+    int64_t              stale_since_s;
     struct bytes         key, vary_names, vary_values;
     struct bytes         head; /* status line and field lines */
     uint32_t             status_line_bytes, hidden_bytes; /* at its beginning, at its end */
@@ -93,6 +104,8 @@ struct record_parts {
     bool                 body_is_apart;   /* the body is put into (or is) a struct body */
 };
 
+/* Of everything before the body. */
+size_t record_parts_bytes(const struct record_parts *parts);
 /* With one reference and a record whose parts are filled in, its body's bytes excepted; makes room by evicting. NULL when there is no room. */
 struct object *object_new(struct cache *cache, enum object_kind kind, const struct record_parts *parts);
 /* Makes it a variant of `selector` (takes a reference). Before it is listed. */
@@ -110,11 +123,14 @@ bool object_try_ref(struct object *object);
 void object_unref(struct cache *cache, struct object **object);
 
 const struct record *object_record(const struct cache *cache, const struct object *object);
+/* What policy is to know of it: what its record says, or, when it was softly purged, a copy in *scratch that is stale since then. */
+const struct response_meta *record_meta(const struct record *record, struct response_meta *scratch);
 struct bytes         record_key(const struct record *record);
 struct bytes         record_vary_names(const struct record *record);
 struct bytes         record_vary_values(const struct record *record);
 /* With what is hidden. */
 struct bytes         record_head(const struct record *record);
+const uint64_t      *record_tags(const struct record *record);
 /* Of everything before the body. */
 size_t record_front_bytes(const struct record *record);
 bool   object_has_name(const struct cache *cache, const struct object *object, const struct object_name *name);

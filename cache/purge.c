@@ -1,15 +1,146 @@
-/* Purge: whatever stands under the primary key goes, in one step. Where that is the selector, no variant is ever found again, for their names
- * are made with its serial; they leave memory as eviction meets them. A fill under way goes on for its readers, and is not stored. */
+/* See purge.h.
+ *
+ * DESIGN. A URL's responses stand under one primary key: a hard purge takes away what stands there. Where that is the selector, no variant is ever
+ * found again, for their names are made with its serial; they leave memory as eviction meets them. A soft purge marks the response, or the selector
+ * for its variants to look at. All other purges are entries of the table (purge_table.h), which stored responses are compared with as they are hit:
+ * what is found to be purged leaves the index then. */
 #include "cache/fill_state.h"
 
-bool cache_purge(struct cache *cache, const struct cache_key *key)
+#include <assert.h>
+
+/* ---- names of the table ----------------------------------------------------------------------------------------------------------------- */
+
+enum name_kind { NAME_TAG, NAME_GROUP, NAME_HOST };
+
+/* Length-prefixed parts, so that no two names are spelled the same. */
+static uint64_t name_hash(const struct cache *cache, enum name_kind kind, const struct bytes *parts, unsigned count, struct arena *arena)
+{
+    size_t size = 1;
+    for (unsigned i = 0; i < count; i++)
+        size += sizeof(size_t) + parts[i].len;
+    char *text = arena_alloc(arena, size), *at = text;
+    *at++ = (char)kind;
+    for (unsigned i = 0; i < count; i++) {
+        at = (char *)memcpy(at, &parts[i].len, sizeof(size_t)) + sizeof(size_t);
+        if (parts[i].len > 0)
+            at = (char *)memcpy(at, parts[i].at, parts[i].len) + parts[i].len;
+    }
+    uint64_t hash = hash_bytes(&cache->hash_key, bytes_from(text, size)).low;
+    return hash != 0 ? hash : 1;
+}
+
+uint64_t tag_hash(const struct cache *cache, struct bytes tag, struct arena *arena)
+{
+    return name_hash(cache, NAME_TAG, &tag, 1, arena);
+}
+
+/* Scheme and host as keys have them: lower case, without the default port. */
+uint64_t group_hash(const struct cache *cache, struct bytes scheme, struct bytes host, struct bytes group, struct arena *arena)
+{
+    struct cache_key key = cache_key_build(&cache->hash_key, arena, scheme, host, BYTES_NONE, BYTES_NONE);
+    return name_hash(cache, NAME_GROUP, (struct bytes[]){key.encoded, group}, 2, arena);
+}
+
+/* Without port and trailing dot, in lower case. */
+uint64_t host_hash(const struct cache *cache, struct bytes host, struct arena *arena)
+{
+    for (size_t i = host.len; i > 0 && host.at[i - 1] != ']'; i--) {
+        if (host.at[i - 1] == ':')
+            host.len = i - 1;
+    }
+    if (host.len > 1 && host.at[host.len - 1] == '.')
+        host.len--;
+    char *text = arena_alloc(arena, host.len + 1);
+    for (size_t i = 0; i < host.len; i++)
+        text[i] = byte_lower(host.at[i]);
+    struct bytes lower = bytes_from(text, host.len);
+    return name_hash(cache, NAME_HOST, &lower, 1, arena);
+}
+
+/* ---- purging ---------------------------------------------------------------------------------------------------------------------------- */
+
+static void count_purge(struct cache *cache)
+{
+    atomic_fetch_add_explicit(&cache->purges_count, 1, memory_order_relaxed);
+}
+
+void cache_purge_tag(struct cache *cache, struct bytes tag, enum purge_kind kind, struct wall_seconds now)
+{
+    struct arena arena;
+    arena_init(&arena);
+    purge_add(&cache->purges, tag_hash(cache, tag, &arena), kind, now);
+    arena_free(&arena);
+    count_purge(cache);
+}
+
+void cache_purge_group(struct cache *cache, struct bytes scheme, struct bytes host, struct bytes group, enum purge_kind kind,
+                       struct wall_seconds now)
+{
+    struct arena arena;
+    arena_init(&arena);
+    purge_add(&cache->purges, group_hash(cache, scheme, host, group, &arena), kind, now);
+    arena_free(&arena);
+    count_purge(cache);
+}
+
+void cache_purge_host(struct cache *cache, struct bytes host, enum purge_kind kind, struct wall_seconds now)
+{
+    struct arena arena;
+    arena_init(&arena);
+    purge_add(&cache->purges, host_hash(cache, host, &arena), kind, now);
+    arena_free(&arena);
+    count_purge(cache);
+}
+
+void cache_purge_all(struct cache *cache, enum purge_kind kind, struct wall_seconds now)
+{
+    purge_add_all(&cache->purges, kind, now);
+    count_purge(cache);
+}
+
+/* Records are constant for all but these two members. */
+static struct record *record_of(const struct cache *cache, const struct object *object)
+{
+    return (struct record *)object_record(cache, object);
+}
+
+/* Stale since the earlier of the two. */
+static void note_stale(struct record *record, int64_t since_s)
+{
+    int64_t before = atomic_load_explicit(&record->stale_since_s, memory_order_relaxed);
+    while ((before == META_ABSENT || since_s < before) &&
+           !atomic_compare_exchange_weak_explicit(&record->stale_since_s, &before, since_s, memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
+/* With the lock of the object's shard held. */
+static void purge_softly(struct cache *cache, const struct object *object, struct wall_seconds now)
+{
+    struct record *record = record_of(cache, object);
+    if (object->kind == OBJECT_RESPONSE) {
+        note_stale(record, now.s);
+        return;
+    }
+    uint64_t sequence = purge_begin(&cache->purges);
+    atomic_store_explicit(&record->stale_since_s, now.s, memory_order_relaxed);
+    atomic_store_explicit(&record->purge_checked, sequence, memory_order_release);
+    purge_end(&cache->purges);
+}
+
+bool cache_purge(struct cache *cache, const struct cache_key *key, enum purge_kind kind, struct wall_seconds now)
 {
     struct object_name name = {.hash = key->hash.low, .key = key->encoded};
     struct shard *shard = shard_of(cache, name.hash);
+    struct object *purged = NULL;
     pthread_mutex_lock(&shard->lock);
     struct object *object = shard_find(cache, shard, &name);
-    if (object != NULL)
+    bool found = object != NULL;
+    if (found && kind == PURGE_SOFT) {
+        purge_softly(cache, object, now);
+    } else if (found) {
         shard_delist(cache, shard, object, OBJECT_PURGED);
+        purged = object;
+    }
     struct fill *fill = shard_find_fill(shard, &name);
     if (fill != NULL) {
         atomic_store_explicit(&fill->is_purged, true, memory_order_relaxed);
@@ -18,10 +149,66 @@ bool cache_purge(struct cache *cache, const struct cache_key *key)
     pthread_mutex_unlock(&shard->lock);
     for (unsigned with_authorization = 0; with_authorization < 2; with_authorization++)
         unstorable_remove(&cache->unstorable, unstorable_name(name.hash, with_authorization));
-    bool found = object != NULL;
-    object_unref(cache, &object);
+    object_unref(cache, &purged);
     fill_unref(&fill);
     if (found)
-        atomic_fetch_add_explicit(&cache->purges_count, 1, memory_order_relaxed);
+        count_purge(cache);
     return found;
+}
+
+/* ---- comparing -------------------------------------------------------------------------------------------------------------------------- */
+
+struct purge_verdict record_find_purge(const struct cache *cache, const struct record *record, uint64_t since)
+{
+    return purge_find(&cache->purges, record_tags(record), record->tags_count, since);
+}
+
+/* A soft purge of the URL that the variant is of. */
+static void add_selector(const struct cache *cache, const struct object *selector, uint64_t since, struct purge_verdict *verdict)
+{
+    const struct record *record = object_record(cache, selector);
+    if (atomic_load_explicit(&record->purge_checked, memory_order_acquire) <= since)
+        return;
+    int64_t stale_since_s = atomic_load_explicit(&record->stale_since_s, memory_order_relaxed);
+    if (!verdict->is_soft || stale_since_s < verdict->stale_since_s)
+        verdict->stale_since_s = stale_since_s;
+    verdict->is_soft = true;
+}
+
+bool object_is_purged(struct cache *cache, const struct object *object)
+{
+    struct record *record = record_of(cache, object);
+    uint64_t sequence = purge_sequence(&cache->purges);
+    uint64_t checked = atomic_load_explicit(&record->purge_checked, memory_order_acquire);
+    if (checked >= sequence)
+        return false;
+    struct purge_verdict verdict = record_find_purge(cache, record, checked);
+    if (verdict.is_hard)
+        return true;
+    if (object->selector != NULL)
+        add_selector(cache, object->selector, checked, &verdict);
+    if (verdict.is_soft)
+        note_stale(record, verdict.stale_since_s);
+    /* Release: who skips the comparison because of this sees that it is stale. */
+    while (checked < sequence &&
+           !atomic_compare_exchange_weak_explicit(&record->purge_checked, &checked, sequence, memory_order_release, memory_order_relaxed)) {
+    }
+    return false;
+}
+
+bool fill_is_purged(struct fill *fill)
+{
+    const struct cache *cache = fill->cache;
+    if (atomic_load_explicit(&fill->is_purged, memory_order_relaxed))
+        return true;
+    if (purge_sequence(&cache->purges) == fill->purge_sequence)
+        return false;
+    uint64_t since = fill->purge_sequence;
+    if (fill->stale != NULL && record_find_purge(cache, object_record(cache, fill->stale), since).is_hard)
+        return true;
+    pthread_mutex_lock(&fill->lock);
+    struct purge_verdict verdict = fill->object != NULL ? record_find_purge(cache, object_record(cache, fill->object), since)
+                                                        : purge_find(&cache->purges, &fill->host_tag, 1, since);
+    pthread_mutex_unlock(&fill->lock);
+    return verdict.is_hard;
 }

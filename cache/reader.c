@@ -66,7 +66,8 @@ static bool fall_back_on_stale(struct reader *reader, enum response_source sourc
     if (stale == NULL)
         return false;
     request_meta_from(&request, reader->method, reader->fields);
-    if (!reuse_allowed_on_error(&object_record(reader->cache, stale)->meta, &request, reader->rules, reader->now))
+    struct response_meta scratch;
+    if (!reuse_allowed_on_error(record_meta(object_record(reader->cache, stale), &scratch), &request, reader->rules, reader->now))
         return false;
     object_unref(reader->cache, &reader->object);
     reader->object = object_ref(stale);
@@ -83,6 +84,17 @@ static bool is_selected(const struct reader *reader, const struct record *record
         return true;
     struct bytes values = vary_values(record_vary_names(record), reader->fields, reader->fields->arena);
     return bytes_equal(values, record_vary_values(record));
+}
+
+/* It joined after a purge that the fill was opened before, and only now is it known of what: DETAIL_PURGED, DETAIL_SOFT_PURGED, or DETAIL_NONE. */
+static enum cache_detail find_purge(const struct reader *reader, const struct record *record)
+{
+    const struct fill *fill = reader->fill;
+    if (reader->is_originator || reader->purge_sequence == fill->purge_sequence)
+        return DETAIL_NONE;
+    if (fill_is_purged(reader->fill))
+        return DETAIL_PURGED;
+    return record_find_purge(reader->cache, record, fill->purge_sequence).is_soft ? DETAIL_SOFT_PURGED : DETAIL_NONE;
 }
 
 enum reader_head reader_head(struct reader *reader, struct response_view *view, enum error *error)
@@ -120,9 +132,10 @@ enum reader_head reader_head(struct reader *reader, struct response_view *view, 
         return READER_HEAD_FAILED;
     if (is_released)
         return READER_HEAD_RELEASED;
-    if (!is_selected(reader, record)) {
+    enum cache_detail detail = is_selected(reader, record) ? find_purge(reader, record) : DETAIL_VARIANT;
+    if (detail != DETAIL_NONE) {
         object_unref(reader->cache, &reader->object);
-        view->detail = DETAIL_VARIANT;
+        view->detail = detail;
         return READER_HEAD_RELEASED;
     }
     reader->is_open = true;

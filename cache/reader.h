@@ -31,6 +31,7 @@ struct reader {
     bool           is_open; /* the head is ready */
     bool           is_complete; /* nothing will arrive: no lock is needed any more */
     bool           is_originator;
+    uint64_t       purge_sequence; /* at the lookup */
     enum response_source {  /* how this reader came to this response */
         SOURCE_STORED,         /* it was there at the lookup */
         SOURCE_FETCHED,        /* the fill brought it */
@@ -55,7 +56,7 @@ struct reader {
 enum reader_head {
     READER_HEAD_READY,
     READER_HEAD_WAIT,     /* the waker is called when this changes */
-    READER_HEAD_RELEASED, /* the response turned out not to be for this request: close and look up again, with is_private unless view->detail is DETAIL_VARIANT */
+    READER_HEAD_RELEASED, /* the response turned out not to be for this request: close and look up again, with is_private unless view->detail is DETAIL_VARIANT or DETAIL_PURGED */
     READER_HEAD_FAILED,   /* *error tells why: close. ERROR_ORIGIN_ERROR: who asked got an error status, which is not for others */
 };
 

@@ -114,6 +114,13 @@ int64_t freshness_current_age(const struct response_meta *meta, struct wall_seco
     return clamp_seconds(meta->corrected_initial_age_s + clamp_seconds(now.s - meta->response_time_s));
 }
 
+void freshness_end(struct response_meta *meta, struct wall_seconds then)
+{
+    int64_t age_s = freshness_current_age(meta, then);
+    if (meta->lifetime_s > age_s)
+        meta->lifetime_s = age_s;
+}
+
 bool status_is_heuristically_cacheable(unsigned status)
 {
     switch (status) {

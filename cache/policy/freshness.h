@@ -20,6 +20,9 @@ int64_t freshness_lifetime(const struct response_control *control, unsigned stat
 /* §4.2.3 current_age at `now`; a clock that ran backwards gives the initial age. */
 int64_t freshness_current_age(const struct response_meta *meta, struct wall_seconds now);
 
+/* Makes it stale as of `then`, if it would not be by then: a soft purge. */
+void freshness_end(struct response_meta *meta, struct wall_seconds then);
+
 /* RFC 9110 §15.1: 200 203 204 206 300 301 308 404 405 410 414 501. */
 bool status_is_heuristically_cacheable(unsigned status);
 

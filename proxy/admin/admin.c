@@ -88,19 +88,18 @@ static struct bytes decode(struct arena *arena, struct bytes text)
     return bytes_from(out, len);
 }
 
-/* The value of `name` in "a=1&b=2", decoded; BYTES_NONE when it is not there. */
-static struct bytes parameter(struct arena *arena, struct bytes query, struct bytes name)
+/* Takes "a=1" from the front of "a=1&b=2"; the value decoded, BYTES_NONE without "=". False when nothing is left. */
+static bool next_parameter(struct arena *arena, struct bytes *query, struct bytes *name, struct bytes *value)
 {
-    while (query.len > 0) {
-        size_t end = bytes_find(query, '&');
-        struct bytes pair = bytes_from(query.at, end);
-        size_t equals = bytes_find(pair, '=');
-        if (equals < pair.len && bytes_equal(bytes_from(pair.at, equals), name))
-            return decode(arena, bytes_from(pair.at + equals + 1, pair.len - equals - 1));
-        size_t used = end < query.len ? end + 1 : end;
-        query = bytes_from(query.at + used, query.len - used);
-    }
-    return BYTES_NONE;
+    if (query->len == 0)
+        return false;
+    size_t end = bytes_find(*query, '&');
+    size_t equals = bytes_find(bytes_from(query->at, end), '=');
+    *name = bytes_from(query->at, equals);
+    *value = equals < end ? decode(arena, bytes_from(query->at + equals + 1, end - equals - 1)) : BYTES_NONE;
+    size_t used = end < query->len ? end + 1 : end;
+    *query = bytes_from(query->at + used, query->len - used);
+    return true;
 }
 
 /* ---- pages ------------------------------------------------------------------------------------------------------------------------------ */
@@ -147,16 +146,68 @@ static void stats(struct admin *admin, struct admin_request *request)
     answer(request, 200, "application/json", text);
 }
 
+static const struct {
+    struct bytes name;
+    const char *word;
+} purge_kinds[] = {
+    [ADMIN_PURGE_URL] = {{"url", 3}, "url"},
+    [ADMIN_PURGE_TAG] = {{"tag", 3}, "tag"},
+    [ADMIN_PURGE_HOST] = {{"host", 4}, "host"},
+    [ADMIN_PURGE_ALL] = {{"all", 3}, "all"},
+};
+
+/* The kind that a parameter names, −1: none. */
+static int purge_kind_of(struct bytes name)
+{
+    for (size_t i = 0; i < sizeof purge_kinds / sizeof *purge_kinds; i++) {
+        if (bytes_equal(purge_kinds[i].name, name))
+            return (int)i;
+    }
+    return -1;
+}
+
+/* What is to be purged; all of one kind, and of more than one only tags. NULL: it says something else. */
+static struct admin_purge *parse_purge(struct admin_request *request, unsigned *count)
+{
+    struct bytes query = request->query, name, value;
+    bool is_soft = false;
+    struct admin_purge *what = arena_alloc(request->arena, (query.len / 2 + 1) * sizeof *what); /* "a=&" is the shortest */
+    *count = 0;
+    while (next_parameter(request->arena, &query, &name, &value)) {
+        int kind = purge_kind_of(name);
+        if (bytes_equal(name, BYTES("soft")) && (bytes_equal(value, BYTES("0")) || bytes_equal(value, BYTES("1"))))
+            is_soft = value.at[0] == '1';
+        else if (kind < 0 || value.len == 0 || (kind == ADMIN_PURGE_ALL && !bytes_equal(value, BYTES("1"))) ||
+                 (*count > 0 && (kind != ADMIN_PURGE_TAG || what[0].by != ADMIN_PURGE_TAG)))
+            return NULL;
+        else
+            what[(*count)++] = (struct admin_purge){.by = (enum admin_purge_by)kind, .name = value};
+    }
+    for (unsigned i = 0; i < *count; i++)
+        what[i].is_soft = is_soft;
+    return *count > 0 ? what : NULL;
+}
+
 static void purge(struct admin *admin, struct admin_request *request)
 {
-    struct bytes url = parameter(request->arena, request->query, BYTES("url"));
+    unsigned count;
+    struct admin_purge *what = parse_purge(request, &count);
     bool found = false;
-    if (url.len == 0)
-        refuse(request, 400, "say which: /purge?url=http://host/path");
-    else if (!admin->ports.purge(admin->ports.context, url, &found))
-        refuse(request, 400, "not an absolute URL: http://host/path is one");
-    else
-        answer_json(request, 200, json_pack("{s:b}", "purged", found));
+    if (what == NULL) {
+        refuse(request, 400, "say what: one of url=http://host/path, tag=TAG (as often as needed), host=HOST, all=1; and soft=1");
+        return;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (!admin->ports.purge(admin->ports.context, &what[i], &found)) {
+            refuse(request, 400, "not an absolute URL: http://host/path is one");
+            return;
+        }
+    }
+    json_t *result = json_pack("{s:b, s:s}", "purged", found, "by", purge_kinds[what[0].by].word);
+    if (what[0].by == ADMIN_PURGE_TAG)
+        json_object_set_new(result, "tags", json_integer(count));
+    json_object_set_new(result, "soft", json_boolean(what[0].is_soft));
+    answer_json(request, 200, result);
 }
 
 static void reload(struct admin *admin, struct admin_request *request)

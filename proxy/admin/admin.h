@@ -3,7 +3,8 @@
  *   GET /healthz            200 "ok", 503 while draining
  *   GET /metrics            Prometheus text
  *   GET /stats              the same as JSON, for outriggerctl
- *   POST /purge?url=URL     JSON {"purged": true|false}          socket, or an allowed address
+ *   POST /purge?…           JSON {"purged": true|false, "by": …, "soft": …}   socket only
+ *        url=URL | tag=TAG (as often as there are tags) | host=HOST | all=1, and soft=1
  *   POST /reload            JSON {"accepted": …, "errors": "…"}  socket only
  */
 #ifndef ADMIN_ADMIN_H
@@ -17,12 +18,20 @@
 
 struct admin;
 
+enum admin_purge_by { ADMIN_PURGE_URL, ADMIN_PURGE_TAG, ADMIN_PURGE_HOST, ADMIN_PURGE_ALL };
+
+struct admin_purge {
+    enum admin_purge_by by;
+    struct bytes        name; /* URL, tag or host */
+    bool                is_soft;
+};
+
 struct admin_ports {
     void *context;
     /* Sums all loops' counters and collects gauges, into `arena`. */
     void (*collect)(void *context, struct arena *arena, struct counters *sum, struct gauge **gauges, unsigned *gauge_count);
-    /* False: not an absolute URL. *found: something was stored. */
-    bool (*purge)(void *context, struct bytes url, bool *found);
+    /* False: not an absolute URL. *found: by URL: something was stored; else true. */
+    bool (*purge)(void *context, const struct admin_purge *what, bool *found);
     /* Asks the supervisor; admin_reloaded follows. */
     void (*reload)(void *context, uint32_t ticket);
     bool (*is_draining)(void *context);

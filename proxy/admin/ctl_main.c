@@ -10,18 +10,26 @@
 
 enum { EXIT_USAGE = 2 };
 
-static const char help[] = "Usage: outriggerctl [--socket PATH] [--json] COMMAND\n"
-                           "\n"
-                           "  stats        what the cache does: requests, hit ratios, memory, helpers\n"
-                           "  purge URL    forget what is stored of this URL, all variants; http://host/path, as clients ask for it\n"
-                           "  reload       read the configuration again; prints its errors when it is refused\n"
-                           "\n"
-                           "  --socket PATH  default: /run/outrigger/admin.sock (admin.socket in the configuration)\n"
-                           "  --json         print the answer as JSON\n";
+static const char help[] =
+    "Usage: outriggerctl [--socket PATH] [--json] COMMAND\n"
+    "\n"
+    "  stats        what the cache does: requests, hit ratios, memory, helpers\n"
+    "  purge URL    forget what is stored of this URL, all variants; http://host/path, as clients ask for it\n"
+    "  purge --tag TAG... | --host HOST | --all\n"
+    "               forget every response with one of these tags, of this host, or everything\n"
+    "  reload       read the configuration again; prints its errors when it is refused\n"
+    "\n"
+    "  --soft         purge: make it stale instead, so that it can be validated, and served meanwhile where that is allowed\n"
+    "  --socket PATH  default: /run/outrigger/admin.sock (admin.socket in the configuration)\n"
+    "  --json         print the answer as JSON\n";
 
 struct ctl {
     const char *socket;
     bool json;
+    /* of purge: its query; and which kind of thing it names, 0: a URL yet to come */
+    char *query;
+    int purge_by;
+    bool soft;
 };
 
 static int __attribute__((format(printf, 1, 2))) usage(const char *format, ...)
@@ -69,18 +77,31 @@ static int stats(const struct ctl *ctl)
     return EXIT_SUCCESS;
 }
 
-static int purge(const struct ctl *ctl, const char *url)
+/* Appends "&name=value". */
+static void add_parameter(struct ctl *ctl, const char *name, const char *value)
 {
-    char *escaped = ctl_escape(url), *target;
-    if (asprintf(&target, "/purge?url=%s", escaped) < 0)
+    char *escaped = ctl_escape(value), *before = ctl->query;
+    if (asprintf(&ctl->query, "%s%s%s=%s", before ? before : "", before ? "&" : "", name, escaped) < 0)
+        abort();
+    free(before);
+    free(escaped);
+}
+
+static int purge(struct ctl *ctl)
+{
+    char *target;
+    if (ctl->soft)
+        add_parameter(ctl, "soft", "1");
+    if (asprintf(&target, "/purge?%s", ctl->query) < 0)
         abort();
     json_t *object = ask(ctl, "POST", target);
     free(target);
-    free(escaped);
     if (!object)
         return EXIT_FAILURE;
-    if (!ctl->json)
-        puts(json_is_true(json_object_get(object, "purged")) ? "purged" : "nothing was stored of it");
+    if (!ctl->json && !json_is_true(json_object_get(object, "purged")))
+        puts("nothing was stored of it");
+    else if (!ctl->json)
+        puts(ctl->soft ? "purged softly: stale from now on" : "purged");
     json_decref(object);
     return EXIT_SUCCESS;
 }
@@ -100,15 +121,24 @@ static int reload(const struct ctl *ctl)
     return accepted ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static int run(const struct ctl *ctl, int argc, char **argv)
+/* "purge URL", or "purge" with --tag, --host or --all. */
+static int run_purge(struct ctl *ctl, int argc, char **argv)
+{
+    if (argc != (ctl->purge_by == 0))
+        return usage("purge takes one URL, or --tag, --host or --all");
+    if (ctl->purge_by == 0)
+        add_parameter(ctl, "url", argv[0]);
+    return purge(ctl);
+}
+
+static int run(struct ctl *ctl, int argc, char **argv)
 {
     if (argc == 0)
         return usage("a command is missing");
-    bool takes_url = strcmp(argv[0], "purge") == 0;
-    if (argc != 1 + takes_url)
-        return usage(takes_url ? "purge takes one URL" : "%s takes no arguments", argv[0]);
-    if (takes_url)
-        return purge(ctl, argv[1]);
+    if (strcmp(argv[0], "purge") == 0)
+        return run_purge(ctl, argc - 1, argv + 1);
+    if (argc != 1 || ctl->purge_by != 0 || ctl->soft)
+        return usage("%s takes no arguments", argv[0]);
     if (strcmp(argv[0], "stats") == 0)
         return stats(ctl);
     if (strcmp(argv[0], "reload") == 0)
@@ -116,10 +146,25 @@ static int run(const struct ctl *ctl, int argc, char **argv)
     return usage("unknown command %s", argv[0]);
 }
 
+/* --tag may come several times, and alone; --host and --all once, and alone. */
+static bool take_purge_option(struct ctl *ctl, int option)
+{
+    if (ctl->purge_by != 0 && !(option == 't' && ctl->purge_by == 't'))
+        return false;
+    ctl->purge_by = option;
+    if (option == 'a')
+        add_parameter(ctl, "all", "1");
+    else
+        add_parameter(ctl, option == 't' ? "tag" : "host", optarg);
+    return true;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option options[] = {{"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},         {"tag", required_argument, NULL, 't'},
+                                            {"host", required_argument, NULL, 'o'},   {"all", no_argument, NULL, 'a'},
+                                            {"soft", no_argument, NULL, 'f'},         {0}};
     struct ctl ctl = {.socket = "/run/outrigger/admin.sock"};
     int option;
     opterr = 0;
@@ -134,11 +179,22 @@ int main(int argc, char **argv)
         case 'h':
             fputs(help, stdout);
             return EXIT_SUCCESS;
+        case 'f':
+            ctl.soft = true;
+            break;
+        case 't':
+        case 'o':
+        case 'a':
+            if (!take_purge_option(&ctl, option))
+                return usage("purge by one thing at a time: a URL, tags, a host, or everything");
+            break;
         case ':':
             return usage("%s needs a value", argv[optind - 1]);
         default:
             return usage("unknown option %s", argv[optind - 1]);
         }
     }
-    return run(&ctl, argc - optind, argv + optind);
+    int status = run(&ctl, argc - optind, argv + optind);
+    free(ctl.query);
+    return status;
 }

@@ -117,7 +117,8 @@ static void add_cache(struct gauges *gauges, struct cache *cache)
                 (double)stats.evicted_bytes);
     add_counter(gauges, "cache_admission_failures_total", "", "Responses not stored because no room could be made.",
                 (double)stats.admission_failures);
-    add_counter(gauges, "cache_purges_total", "", "Purges of a URL.", (double)stats.purges);
+    add_counter(gauges, "cache_purges_total", "", "Purges: of a URL that was stored, of a tag, of a host, of everything.",
+                (double)stats.purges);
 }
 
 /* ---- helpers ---------------------------------------------------------------------------------------------------------------------------- */

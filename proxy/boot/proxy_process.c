@@ -287,11 +287,10 @@ static bool split_url(struct bytes url, struct bytes *scheme, struct bytes *host
     return host->len > 0 && (bytes_equal_nocase(*scheme, BYTES("http")) || bytes_equal_nocase(*scheme, BYTES("https")));
 }
 
-static bool purge(void *context, struct bytes url, bool *found)
+static bool purge_url(struct bytes url, enum purge_kind kind, bool *found)
 {
     struct bytes scheme, host, path, query;
     struct arena arena;
-    (void)context;
     if (!split_url(url, &scheme, &host, &path, &query))
         return false;
     arena_init(&arena);
@@ -300,8 +299,29 @@ static bool purge(void *context, struct bytes url, bool *found)
     if (site != NULL)
         query = query_apply_rules(query, &site->rules.query, &arena);
     struct cache_key key = cache_key_build(cache_hash_key(proxy.cache), &arena, scheme, host, path, query);
-    *found = cache_purge(proxy.cache, &key);
+    *found = cache_purge(proxy.cache, &key, kind, clock_wall());
     arena_free(&arena);
+    return true;
+}
+
+static bool purge(void *context, const struct admin_purge *what, bool *found)
+{
+    (void)context;
+    enum purge_kind kind = what->is_soft ? PURGE_SOFT : PURGE_HARD;
+    *found = true;
+    switch (what->by) {
+    case ADMIN_PURGE_URL:
+        return purge_url(what->name, kind, found);
+    case ADMIN_PURGE_TAG:
+        cache_purge_tag(proxy.cache, what->name, kind, clock_wall());
+        break;
+    case ADMIN_PURGE_HOST:
+        cache_purge_host(proxy.cache, what->name, kind, clock_wall());
+        break;
+    case ADMIN_PURGE_ALL:
+        cache_purge_all(proxy.cache, kind, clock_wall());
+        break;
+    }
     return true;
 }
 

@@ -118,7 +118,7 @@ enum step step_fetch(struct request *request)
 static void invalidate_target(struct request *request, unsigned status)
 {
     if (invalidates_target(request->head.method, status))
-        cache_purge(request->worker->cache, &request->lookup.key);
+        cache_purge(request->worker->cache, &request->lookup.key, PURGE_HARD, loop_wall(request->worker->loop));
 }
 
 static void patience_ended(struct deadline *deadline)
@@ -186,7 +186,7 @@ enum step step_await_head(struct request *request)
         return STEP_LOOKUP;
     case READER_HEAD_RELEASED:
         reader_close(&request->reader);
-        request->lookup_private = view.detail != DETAIL_VARIANT;
+        request->lookup_private = view.detail != DETAIL_VARIANT && view.detail != DETAIL_PURGED;
         request->detail = view.detail;
         return STEP_LOOKUP;
     case READER_HEAD_READY:

@@ -16,6 +16,7 @@ enum {
     KEYS = 160,
     SLOTS = 24, /* requests at a time on a loop */
     VARIANTS = 6,
+    TAGS = 40, /* a key has two of them */
     SLAB_BYTES = 6 * 1024 * 1024,
     OBJECT_MAX_BYTES = 600 * 1024,
     TEXT_BYTES = 65521, /* a prime */
@@ -69,6 +70,7 @@ enum count {
     COUNT_TRUNCATED,
     COUNT_REFRESHED,
     COUNT_PURGES,
+    COUNT_TAG_PURGES,
     COUNT_NO_ROOM,
     COUNT_PRIVATE_AT_END,
     COUNT_LOST,
@@ -77,9 +79,9 @@ enum count {
 };
 
 static const char *const count_names[COUNTS] = {
-    "requests",           "hit",         "stale",     "join",      "fill",   "pass",
-    "released",           "failed",      "truncated", "refreshed", "purges", "writer waits",
-    "private at the end", "spaces lost", "bytes",
+    "requests",    "hit",       "stale",     "join",   "fill",          "pass",         "released",
+    "failed",      "truncated", "refreshed", "purges", "purges by tag", "writer waits", "private at the end",
+    "spaces lost", "bytes",
 };
 
 struct loop {
@@ -94,6 +96,7 @@ static struct hash_key hash_key;
 static struct site_rules rules = {.heuristic_max_s = 60, .grace_s = 5};
 static _Atomic uint64_t generations;
 static _Atomic uint64_t purged[KEYS]; /* generations up to this one are gone */
+static _Atomic uint64_t purged_tags[TAGS], purged_host;
 static _Atomic int64_t now_s = 1700000000;
 static char text[TEXT_BYTES];
 static _Atomic unsigned losses;
@@ -122,6 +125,11 @@ static bool take_wake(struct flag_waker *waker)
 static bool key_varies(unsigned key)
 {
     return key % 4 == 1;
+}
+
+static unsigned key_tag(unsigned key, unsigned which)
+{
+    return which == 0 ? key % TAGS : key * 7 / 4 % TAGS;
 }
 
 static bool key_is_private(unsigned key)
@@ -161,6 +169,8 @@ static void make_fields(struct loop *loop, const struct writer *writer, struct h
     add_number(fields, "X-Key", writer->key);
     add_number(fields, "X-Variant", writer->variant);
     add_number(fields, "X-Gen", writer->generation);
+    headers_add_named(fields, BYTES("Surrogate-Key"), arena_printf(fields->arena, "t%u", key_tag(writer->key, 0)));
+    headers_add_named(fields, BYTES("Cache-Tag"), arena_printf(fields->arena, "t%u", key_tag(writer->key, 1)));
     headers_add_named(fields, BYTES("ETag"), arena_printf(fields->arena, "\"%lu\"", (unsigned long)writer->generation));
     if (key_varies(writer->key))
         headers_add_named(fields, BYTES("Vary"), random_below(loop, 50) == 0 ? BYTES("X-Want, X-Other") : BYTES("X-Want"));
@@ -289,6 +299,18 @@ static void writer_start(struct loop *loop, struct slot *slot)
 
 /* ---- the reader's side ---- */
 
+static uint64_t later(uint64_t generation, _Atomic uint64_t *other)
+{
+    uint64_t value = atomic_load(other);
+    return value > generation ? value : generation;
+}
+
+static uint64_t least_generation(unsigned key)
+{
+    uint64_t least = later(atomic_load(&purged[key]), &purged_host);
+    return later(later(least, &purged_tags[key_tag(key, 0)]), &purged_tags[key_tag(key, 1)]);
+}
+
 static void look_up(struct loop *loop, struct slot *slot, bool is_private)
 {
     static const enum count outcomes[] = {[LOOKUP_HIT] = COUNT_HIT,
@@ -297,7 +319,7 @@ static void look_up(struct loop *loop, struct slot *slot, bool is_private)
                                           [LOOKUP_FILL] = COUNT_FILL,
                                           [LOOKUP_PASS] = COUNT_PASS};
     slot->waiting = slot->has_head = false;
-    slot->least_generation = atomic_load(&purged[slot->key]);
+    slot->least_generation = least_generation(slot->key);
     slot->lookup = (struct lookup){
         .key = slot->lookup.key,
         .method = METHOD_GET,
@@ -314,13 +336,40 @@ static void look_up(struct loop *loop, struct slot *slot, bool is_private)
         writer_start(loop, slot);
 }
 
+static void raise_to(_Atomic uint64_t *generation, uint64_t before)
+{
+    uint64_t last = atomic_load(generation);
+    while (last < before && !atomic_compare_exchange_weak(generation, &last, before)) {
+    }
+}
+
 static void purge(struct loop *loop, const struct slot *slot)
 {
-    uint64_t before = atomic_load(&generations), last = atomic_load(&purged[slot->key]);
-    cache_purge(cache, &slot->lookup.key);
-    while (last < before && !atomic_compare_exchange_weak(&purged[slot->key], &last, before)) {
-    }
+    uint64_t before = atomic_load(&generations);
+    struct wall_seconds now = {atomic_load(&now_s)};
+    enum purge_kind kind = random_below(loop, 4) == 0 ? PURGE_SOFT : PURGE_HARD;
+    cache_purge(cache, &slot->lookup.key, kind, now);
+    if (kind == PURGE_HARD)
+        raise_to(&purged[slot->key], before);
     loop->counts[COUNT_PURGES]++;
+}
+
+/* Of a tag that two keys or more have, of one that none has, or of everything under the one host. */
+static void purge_tag(struct loop *loop)
+{
+    uint64_t before = atomic_load(&generations);
+    struct wall_seconds now = {atomic_load(&now_s)};
+    unsigned chance = random_below(loop, 100), tag = random_below(loop, TAGS);
+    char text[24];
+    int length = snprintf(text, sizeof text, chance < 60 ? "t%u" : "other%u", chance < 60 ? tag : random_below(loop, 1u << 20));
+    enum purge_kind kind = chance % 4 == 3 ? PURGE_SOFT : PURGE_HARD;
+    if (chance < 98)
+        cache_purge_tag(cache, bytes_from(text, (size_t)length), kind, now);
+    else
+        cache_purge_host(cache, BYTES("stress"), kind, now);
+    if (kind == PURGE_HARD && (chance < 60 || chance >= 98))
+        raise_to(chance < 60 ? &purged_tags[tag] : &purged_host, before);
+    loop->counts[COUNT_TAG_PURGES]++;
 }
 
 static void slot_start(struct loop *loop, struct slot *slot)
@@ -337,6 +386,8 @@ static void slot_start(struct loop *loop, struct slot *slot)
         cache_key_build(&hash_key, &slot->arena, BYTES("http"), BYTES("stress"), arena_printf(&slot->arena, "/%u", slot->key), BYTES_NONE);
     if (random_below(loop, 100) == 0)
         purge(loop, slot);
+    if (random_below(loop, 200) == 0)
+        purge_tag(loop);
     loop->counts[COUNT_REQUESTS]++;
     look_up(loop, slot, false);
 }
@@ -382,7 +433,7 @@ static void step_head(struct loop *loop, struct slot *slot)
     case READER_HEAD_RELEASED:
         loop->counts[COUNT_RELEASED]++;
         reader_close(&slot->reader);
-        look_up(loop, slot, view.detail != DETAIL_VARIANT);
+        look_up(loop, slot, view.detail != DETAIL_VARIANT && view.detail != DETAIL_PURGED);
         break;
     case READER_HEAD_FAILED:
         CHECK(error != ERROR_OK);
@@ -514,7 +565,8 @@ static void report(const struct loop *loops, unsigned threads)
     printf("evictions %lu, admission failures %lu, objects %lu\n", (unsigned long)stats.evictions, (unsigned long)stats.admission_failures,
            (unsigned long)stats.objects);
     CHECK(stats.fills == 0);
-    CHECK(sums[COUNT_HIT] > 0 && sums[COUNT_JOIN] > 0 && sums[COUNT_REFRESHED] > 0 && sums[COUNT_BYTES] > 0 && stats.evictions > 0);
+    CHECK(sums[COUNT_HIT] > 0 && sums[COUNT_JOIN] > 0 && sums[COUNT_REFRESHED] > 0 && sums[COUNT_TAG_PURGES] > 0 && sums[COUNT_BYTES] > 0 &&
+          stats.evictions > 0);
 }
 
 int main(int argc, char **argv)

@@ -151,7 +151,7 @@ static uint64_t bytes_of_unknown_length(uint64_t length, bool has_reader)
 {
     struct ask ask;
     struct cache_key key = rig_key(&rig, "/a");
-    cache_purge(rig.cache, &key);
+    cache_purge(rig.cache, &key, PURGE_HARD, rig.now);
     ask_get(&rig, &ask, "/a");
     answer_head(&rig, &ask, 200, FRESH, LENGTH_UNKNOWN);
     answer_body(&ask, 0, length);
@@ -423,7 +423,7 @@ Test(fill, window_moves_with_the_slowest_of_its_readers)
     enum reader_state state;
     for (unsigned i = 0; i < 3; i++)
         ask_get(&rig, &readers[i], "/a");
-    cache_purge(rig.cache, &readers[0].lookup.key); /* private, for these three */
+    cache_purge(rig.cache, &readers[0].lookup.key, PURGE_HARD, rig.now); /* private, for these three */
     answer_head(&rig, &readers[0], 200, FRESH, LENGTH_UNKNOWN);
     for (unsigned i = 0; i < 3; i++)
         cr_assert_eq(ask_head(&readers[i]), READER_HEAD_READY);

@@ -100,7 +100,7 @@ static void check_stale_on_error(unsigned status, const char *stored, bool is_al
     }
     rig.now.s -= 61;
     struct cache_key key = rig_key(&rig, "/a");
-    cache_purge(rig.cache, &key);
+    cache_purge(rig.cache, &key, PURGE_HARD, rig.now);
 }
 
 Test(fill_failed, what_is_stale_answers_where_that_is_allowed)

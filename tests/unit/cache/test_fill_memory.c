@@ -210,6 +210,6 @@ Test(fill_memory, without_memory_for_a_head_it_says_overloaded)
     cr_assert_eq(ask_head(&ask), READER_HEAD_FAILED);
     reader_close(&ask.reader);
     reader_close(&hold.reader);
-    cache_purge(small.cache, &hold.lookup.key);
+    cache_purge(small.cache, &hold.lookup.key, PURGE_HARD, small.now);
     rig_free_but(&small, rig_stats(&small).slab.allocated);
 }

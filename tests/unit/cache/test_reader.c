@@ -73,7 +73,7 @@ Test(reader, what_it_holds_is_not_freed_by_a_purge)
     struct ask ask;
     open_at(&ask, "/large");
     uint64_t before = rig_stats(&rig).slab.allocated;
-    cr_assert(cache_purge(rig.cache, &ask.lookup.key));
+    cr_assert(cache_purge(rig.cache, &ask.lookup.key, PURGE_HARD, rig.now));
     cr_assert_eq(rig_stats(&rig).slab.allocated, before);
     cr_assert_eq(read_all(&ask), 300000);
     reader_close(&ask.reader);

@@ -179,7 +179,7 @@ Test(unstorable, a_purge_ends_it)
     fetch("", PRIVATE, 10, LOOKUP_FILL);
     fetch("Authorization: x\r\n", FRESH, 10, LOOKUP_FILL);
     cr_assert_eq(outcome_of("/a", "Authorization: x\r\n"), LOOKUP_PASS);
-    cache_purge(rig.cache, &key);
+    cache_purge(rig.cache, &key, PURGE_HARD, rig.now);
     cr_assert_eq(outcome_of("/a", ""), LOOKUP_FILL);
     cr_assert_eq(outcome_of("/a", "Authorization: x\r\n"), LOOKUP_FILL);
 }
@@ -233,7 +233,7 @@ Test(unstorable, variants_are_remembered_apart)
 
 static const struct {
     const char *fields;
-    bool        lasts;
+    bool lasts;
 } answers[] = {
     {PRIVATE, true},
     {"Cache-Control: no-store\r\n", true},
@@ -249,7 +249,7 @@ Test(unstorable, by_what_the_response_says)
 {
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
         struct cache_key key = rig_key(&rig, "/a");
-        cache_purge(rig.cache, &key);
+        cache_purge(rig.cache, &key, PURGE_HARD, rig.now);
         fetch("", answers[i].fields, 10, LOOKUP_FILL);
         cr_expect_eq(outcome_of("/a", "") == LOOKUP_PASS, answers[i].lasts, "%s", answers[i].fields);
     }

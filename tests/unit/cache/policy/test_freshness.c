@@ -209,3 +209,16 @@ Test(freshness, statuses_with_heuristic_freshness)
     for (size_t i = 0; i < COUNT(cacheable); i++)
         cr_expect(status_is_heuristically_cacheable(cacheable[i]), "%u", cacheable[i]);
 }
+
+Test(freshness, a_soft_purge_ends_it_and_never_prolongs_it)
+{
+    static const struct {
+        int64_t initial, lifetime, then_s, expected;
+    } cases[] = {{0, 60, 10, 10}, {5, 60, 10, 15}, {0, 60, 60, 60},  {0, 60, 100, 60},
+                 {0, 60, 0, 0},   {0, 60, -5, 0},  {90, 60, 10, 60}, {0, 0, 10, 0}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct response_meta meta = {.response_time_s = T0.s, .corrected_initial_age_s = cases[i].initial, .lifetime_s = cases[i].lifetime};
+        freshness_end(&meta, after(cases[i].then_s));
+        cr_expect_eq(meta.lifetime_s, cases[i].expected, "row %zu", i);
+    }
+}

@@ -19,10 +19,13 @@ static void collect(void *context, struct arena *arena, struct counters *sum, st
     *count = 1;
 }
 
-static bool purge(void *context, struct bytes url, bool *found)
+static bool purge(void *context, const struct admin_purge *what, bool *found)
 {
+    static const char *const kinds[] = {"", "tag ", "host ", "all "};
     struct fake *fake = context;
-    snprintf(fake->purged, sizeof fake->purged, "%.*s", BYTES_FMT(url));
+    size_t length = strlen(fake->purged);
+    snprintf(fake->purged + length, sizeof fake->purged - length, "%s%s%.*s", what->is_soft ? "soft " : "", kinds[what->by],
+             BYTES_FMT(what->name));
     *found = fake->found;
     return fake->is_url;
 }
@@ -132,23 +135,64 @@ Test(admin, purge_decodes_its_url)
         const char *query, *url;
     } cases[] = {
         {"url=http%3A%2F%2Fa%2Fb%3Fc%3Dd%26e", "http://a/b?c=d&e"},
-        {"x=1&url=http://a/%2500", "http://a/%00"},
+        {"soft=0&url=http://a/%2500", "http://a/%00"},
         {"url=http://a/%zz%4", "http://a/%zz%4"},
-        {"url=http://a/+&url=http://b/", "http://a/ "},
+        {"url=http://a/+", "http://a/ "},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_answer(METHOD_POST, "/purge", cases[i].query, true, 200, "{\"purged\":false}\n");
+        fake.purged[0] = '\0';
+        assert_answer(METHOD_POST, "/purge", cases[i].query, true, 200, "{\"purged\":false,\"by\":\"url\",\"soft\":false}\n");
         cr_assert_str_eq(fake.purged, cases[i].url);
     }
     fake.found = true;
-    assert_answer(METHOD_POST, "/purge", "url=http://a/", true, 200, "{\"purged\":true}\n");
+    assert_answer(METHOD_POST, "/purge", "url=http://a/", true, 200, "{\"purged\":true,\"by\":\"url\",\"soft\":false}\n");
+}
+
+Test(admin, purge_by_other_things_and_softly)
+{
+    static const struct {
+        const char *query, *purged, *answer;
+    } cases[] = {
+        {"tag=a%2Cb", "tag a,b", "{\"purged\":true,\"by\":\"tag\",\"tags\":1,\"soft\":false}\n"},
+        {"tag=a&tag=b&soft=1&tag=c", "soft tag asoft tag bsoft tag c", "{\"purged\":true,\"by\":\"tag\",\"tags\":3,\"soft\":true}\n"},
+        {"host=a.b", "host a.b", "{\"purged\":true,\"by\":\"host\",\"soft\":false}\n"},
+        {"all=1", "all 1", "{\"purged\":true,\"by\":\"all\",\"soft\":false}\n"},
+        {"soft=1&url=http://a/", "soft http://a/", "{\"purged\":true,\"by\":\"url\",\"soft\":true}\n"},
+        {"soft=0&all=1", "all 1", "{\"purged\":true,\"by\":\"all\",\"soft\":false}\n"},
+    };
+    fake.found = true;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fake.purged[0] = '\0';
+        assert_answer(METHOD_POST, "/purge", cases[i].query, true, 200, cases[i].answer);
+        cr_assert_str_eq(fake.purged, cases[i].purged);
+    }
 }
 
 Test(admin, purge_refuses_what_is_no_url)
 {
-    assert_answer(METHOD_POST, "/purge", NULL, true, 400, "{\"error\":\"say which: /purge?url=http://host/path\"}\n");
-    assert_answer(METHOD_POST, "/purge", "url", true, 400, "{\"error\":\"say which: /purge?url=http://host/path\"}\n");
-    assert_answer(METHOD_POST, "/purge", "curl=http://a/", true, 400, "{\"error\":\"say which: /purge?url=http://host/path\"}\n");
+    static const char *const queries[] = {NULL,
+                                          "",
+                                          "url",
+                                          "url=",
+                                          "curl=http://a/",
+                                          "url=http://a/&tag=b",
+                                          "tag=a&host=b",
+                                          "tag=a&all=1",
+                                          "all=0",
+                                          "all",
+                                          "soft=1",
+                                          "tag=a&soft=2",
+                                          "host=a&host=b",
+                                          "all=1&all=1",
+                                          "tag=a&tag",
+                                          "tag=a&x=1",
+                                          "url=http://a/&url=http://b/"};
+    for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
+        assert_answer(
+            METHOD_POST, "/purge", queries[i], true, 400,
+            "{\"error\":\"say what: one of url=http://host/path, tag=TAG (as often as needed), host=HOST, all=1; and soft=1\"}\n");
+        cr_assert_str_eq(fake.purged, "");
+    }
     fake.is_url = false;
     assert_answer(METHOD_POST, "/purge", "url=/a", true, 400, "{\"error\":\"not an absolute URL: http://host/path is one\"}\n");
 }

@@ -109,6 +109,7 @@ Test(config, defaults_of_a_site)
     cr_assert_lt(site->files_max_age_s, 0);
     cr_assert_not(site->honour_request_directives);
     cr_assert_not(site->store_set_cookie);
+    cr_assert(site->strip_tags);
     cr_assert_eq(site->heuristic_max_s, 86400);
     cr_assert_eq(site->grace_s, 0);
     cr_assert_eq(site->hit_for_miss_s, 10);
@@ -140,7 +141,7 @@ static const char everything[] = "workers: 3\n"
                                  "    down: 0\n"
                                  "    files: {delay: 20ms, max_age: 1h}\n"
                                  "    cache: {honour_request_directives: on, store_set_cookie: true, heuristic_max: 0, grace: 5m, hit_for_miss: 20s, stale_if_slow: 50ms,\n"
-                                 "            query: {ignore: [tracking, x_*], keep: a%5B, sort: yes}}\n"
+                                 "            query: {ignore: [tracking, x_*], keep: a%5B, sort: yes}, strip_tags: false}\n"
                                  "  - hosts: other.example\n"
                                  "    origin: http://b\n"
                                  "    purge: {allow: []}\n"
@@ -209,6 +210,7 @@ Test(config, every_setting_reaches_its_field)
     cr_assert_eq(site->files_max_age_s, 3600);
     cr_assert(site->honour_request_directives);
     cr_assert(site->store_set_cookie);
+    cr_assert_not(site->strip_tags);
     cr_assert_eq(site->heuristic_max_s, 0);
     cr_assert_eq(site->grace_s, 300);
     cr_assert_eq(site->hit_for_miss_s, 20);
