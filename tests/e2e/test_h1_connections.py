@@ -1,10 +1,12 @@
 """HTTP/1 on the client side: connections that are kept, pipelining, versions, methods, targets, expectations, and clients that do things by halves."""
+import contextlib
+import socket
 import subprocess
 import threading
 
 import pytest
 
-from harness.http import Connection
+from harness.http import Connection, Truncated
 from harness.poll import until
 
 HOST = "Host: site.test\r\n"
@@ -314,6 +316,25 @@ def test_an_upgrade_is_tunnelled_after_101_only(proxy, back, path):
         for word in (b"hello", b"GET / HTTP/1.1\r\n\r\n", b"x" * 300000):
             client.send(word)
             assert client.read_exactly(len(word)) == word.upper()
+
+
+def test_nothing_is_tunnelled_before_the_101(proxy, back, path):
+    """What the client sends ahead waits here."""
+    ahead = []
+
+    def switch(request):
+        with contextlib.suppress(BlockingIOError):
+            ahead.append(request.connection.buffer + request.connection.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        request.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n")
+        request.send(request.connection.read_exactly(5).upper())
+        raise Truncated
+
+    back.on(path, switch)
+    with proxy.connect() as client:
+        client.send(f"GET {path} HTTP/1.1\r\n{HOST}Connection: Upgrade\r\nUpgrade: echo\r\n\r\nahead")
+        assert client.head().status == 101
+        assert client.read_exactly(5) == b"AHEAD"
+    assert ahead == []
 
 
 def test_curl_sees_a_kept_connection(proxy, back, path):

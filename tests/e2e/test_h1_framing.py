@@ -1,5 +1,7 @@
 """HARDENING "Framing, HTTP/1": what is malformed is refused and never forwarded; what an origin malforms never reaches a client or the cache."""
 import contextlib
+import re
+from random import Random
 
 import pytest
 
@@ -374,3 +376,52 @@ def test_a_pipelined_request_after_a_bad_body_is_not_answered(proxy, back, path)
         client.send(f"POST {path} HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n0\r\nbad\r\n\r\n" + SMUGGLED)
         assert answers(client.read_to_end()) in ([], [400])
     assert back.count("/smuggled") == 0
+
+
+WELL_FORMED = [
+    "GET /fuzz/a?b=c HTTP/1.1\r\nHost: site.test\r\nAccept: */*\r\nRange: bytes=0-3,5-\r\nIf-None-Match: \"x\", W/\"y\"\r\n\r\n",
+    "POST /fuzz/chunked HTTP/1.1\r\nHost: site.test\r\nTransfer-Encoding: chunked\r\nTrailer: T\r\n\r\n5;e=f\r\nhello\r\n0a\r\n0123456789\r\n0\r\nT: u\r\n\r\n",
+    "PUT /fuzz/length HTTP/1.1\r\nHost: site.test\r\nContent-Length: 12\r\nConnection: keep-alive, X-Y\r\nX-Y: z\r\n\r\ntwelve bytes",
+    "GET http://site.test:80/fuzz/absolute HTTP/1.1\r\nHost: other.test\r\nExpect: 100-continue\r\nCookie: a=b; c=d\r\n\r\n",
+    "OPTIONS * HTTP/1.1\r\nHost: site.test\r\nVia: 1.1 x\r\nCache-Control: max-age=0, no-cache=\"a\"\r\n\r\n",
+    "GET /fuzz/old HTTP/1.0\r\nConnection: keep-alive\r\nIf-Modified-Since: Tue, 01 Jul 2025 10:00:00 GMT\r\n\r\n",
+]
+SPECIAL = ["\r\n", "\n", "\r", "\0", " ", "\t", ":", ",", ";", "0", "f" * 20, "\xff", "/", "%", "\x7f", "HTTP/1.1", "chunked", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n",
+           "Host: b\r\n", "9" * 25, "A" * 5000, '"', "-"]
+
+
+def mutated(random, text):
+    for _ in range(random.choice([1, 1, 2, 5])):
+        at = random.randrange(len(text) + 1)
+        end = min(len(text), at + random.choice([0, 1, 2, 8, 30]))
+        text = random.choice([
+            lambda: text[:at] + random.choice(SPECIAL) + text[at:],
+            lambda: text[:at] + random.choice(SPECIAL) + text[end:],
+            lambda: text[:at] + text[end:],
+            lambda: text[:at] + text[at:end] * 3 + text[end:],
+            lambda: text[:at] + chr(random.randrange(256)) + text[at + 1 :],
+        ])()
+    return text
+
+
+def test_whatever_clients_send_the_origin_gets_well_formed_requests(proxy, back):
+    """A thousand seeded mutations, one connection each; the origin's parser fails on what is not HTTP, and so would this test."""
+    back.on("*", lambda request: request.answer("fuzz", fields={"Cache-Control": "no-store"}))
+    random, before, answered = Random(1), back.count(), 0
+    try:
+        for n in range(1000):
+            raw = mutated(random, WELL_FORMED[n % len(WELL_FORMED)])
+            with proxy.connect() as client:
+                with contextlib.suppress(OSError):
+                    client.send(raw).end_sending()
+                answered += len(answers(client.read_to_end())) > 0
+        assert proxy.get("/fuzz/sync").body == b"fuzz"
+    finally:
+        del back.handlers["*"]
+    assert answered > 500 and back.count() > before + 100
+    for request in back.requests[before:]:
+        assert re.fullmatch(r"[!-~]+", request.target) and request.version == "HTTP/1.1"
+        names = [name.lower() for name, _ in request.fields]
+        assert names.count("host") == 1 and names.count("content-length") + names.count("transfer-encoding") <= 1
+        assert all(re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name) for name in names)
+        assert not any(re.search(r"[\r\n\0]", value) for _, value in request.fields)

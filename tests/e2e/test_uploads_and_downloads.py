@@ -284,7 +284,7 @@ def test_an_upload_that_ends_too_early_is_no_request(make_outrigger, origin):
     whole = []
     origin.on("/up", lambda request: (whole.append(request.body), request.answer("whole")))
     outrigger = make_outrigger(origin=origin.url)
-    for framing in ("Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "Transfer-Encoding: chunked\r\n\r\n5\r\nhel"):
+    for framing in ("Content-Length: 10\r\n\r\nhello", f"Content-Length: {(1 << 64) - 1}\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "Transfer-Encoding: chunked\r\n\r\n5\r\nhel"):
         with outrigger.connect() as client:
             client.send(f"POST /up HTTP/1.1\r\n{HOST}{framing}").end_sending()
             assert client.read_to_end()[:12] in (b"", b"HTTP/1.1 400")
