@@ -121,6 +121,9 @@ uint64_t          parts_begin(struct request *request, const struct range *range
 enum reader_state parts_peek(struct request *request, struct iovec *iov, int *count, size_t max_bytes);
 void              parts_consume(struct request *request, size_t bytes);
 
+/* invalidate.c: what the response to an unsafe request makes invalid (RFC 9111 §4.4, RFC 9875 §3); once its status is known to do so. */
+void invalidate(struct request *request, const struct response_view *view);
+
 /* step_fetch.c: a revalidation for nobody in particular, while the request is answered with what is stored. */
 void fetch_in_background(struct request *request);
 

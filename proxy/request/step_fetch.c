@@ -114,12 +114,6 @@ enum step step_fetch(struct request *request)
     return STEP_AWAIT_HEAD;
 }
 
-/* RFC 9111 §4.4: a non-error answer to an unsafe request. */
-static void invalidate_target(struct request *request, unsigned status)
-{
-    if (invalidates_target(request->head.method, status))
-        cache_purge(request->worker->cache, &request->lookup.key, PURGE_HARD, loop_wall(request->worker->loop));
-}
 
 static void patience_ended(struct deadline *deadline)
 {
@@ -192,8 +186,8 @@ enum step step_await_head(struct request *request)
     case READER_HEAD_READY:
         break;
     }
-    if (!method_is_safe(request->head.method))
-        invalidate_target(request, view.status);
+    if (invalidates_target(request->head.method, view.status))
+        invalidate(request, &view);
     return STEP_DELIVER;
 }
 

@@ -271,3 +271,57 @@ def test_ctl_says_what_it_did_and_refuses_what_it_cannot_do(proxy, back, path):
         assert done.returncode == 2 and done.stdout == "" and "--help" in done.stderr, arguments
     refused = proxy.ctl("purge", "/path", check=False)
     assert refused.returncode == 1 and "absolute URL" in refused.stderr
+
+
+# What the response to an unsafe request says
+
+def invalidating(fields, status="200 OK"):
+    """Answers GET with a new body each time, all else with `fields`."""
+    answer = numbered({**FRESH, "Cache-Groups": '"g", "h"'})
+    return lambda request: answer(request) if request.method == "GET" else request.answer(status=status, fields=fields)
+
+
+@pytest.mark.parametrize("field", ["Location", "Content-Location"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "M-SEARCH"])
+def test_location_and_content_location_are_invalidated(proxy, back, path, field, method):
+    for n, reference in enumerate([f"{path}/other?x", f"http://site.test{path}/other?x", f"//SITE.test:80{path}/other?x#f", f".{path}/./x/../other?x"]):
+        back.on(path, invalidating({field: reference}))
+        back.on(f"{path}/other?x", numbered(FRESH)).on(f"{path}/other", numbered(FRESH))
+        proxy.get(path, method="PURGE"), proxy.get(f"{path}/other?x", method="PURGE"), proxy.get(f"{path}/other", method="PURGE")
+        proxy.get(path), proxy.get(f"{path}/other?x"), proxy.get(f"{path}/other")
+        proxy.get(path, method=method, body=b"x")
+        assert proxy.get(f"{path}/other?x").body == b"answer 2", reference
+        assert proxy.get(path).body == b"answer 2"
+        assert proxy.get(f"{path}/other").body == b"answer 1", "the query is part of it"
+
+
+@pytest.mark.parametrize("reference", ["http://other.test{}", "https://site.test{}", "http://site.test:8080{}", "//other.test{}", "mailto:{}"])
+def test_other_origins_are_not_invalidated(proxy, back, path, reference):
+    other = path + "/other"
+    back.on(path, invalidating({"Location": reference.format(other), "Content-Location": reference.format(other)})).on(other, numbered(FRESH))
+    hosts = ["site.test", "other.test", "site.test:8080"]
+    [proxy.get(other, host=host) for host in hosts]
+    proxy.get(path, method="POST", body=b"x")
+    assert all(is_hit(proxy.get(other, host=host)) for host in hosts)
+
+
+def test_an_error_or_a_safe_method_invalidates_nothing(proxy, back, path):
+    other = path + "/other"
+    fields = {"Location": other, "Content-Location": other, "Cache-Group-Invalidation": '"g"', "Cache-Control": "no-store"}
+    back.on(other, invalidating({}))
+    proxy.get(other)
+    for method, status in (("POST", "400 Bad Request"), ("POST", "500 Internal Server Error"), ("OPTIONS", "200 OK"), ("GET", "200 OK")):
+        back.on(path, lambda request: request.answer(status=status, fields=fields))
+        proxy.get(path, method=method)
+        assert is_hit(proxy.get(other)), (method, status)
+
+
+@pytest.mark.parametrize("said, gone", [('"g"', True), ('"x", "h";a=1', True), ('"G"', False), ("g", False), ('"g', False), ("", False)])
+def test_groups_are_invalidated_within_their_origin(proxy, back, path, said, gone):
+    back.on(path, invalidating({"Cache-Group-Invalidation": said}))
+    for n in range(3):
+        back.on(f"{path}/{n}", invalidating({}))
+        proxy.get(f"{path}/{n}"), proxy.get(f"{path}/{n}", host="other.test")
+    proxy.get(path, method="POST", body=b"x")
+    assert [is_hit(proxy.get(f"{path}/{n}")) for n in range(3)] == [not gone] * 3
+    assert [is_hit(proxy.get(f"{path}/{n}", host="other.test")) for n in range(3)] == [True] * 3

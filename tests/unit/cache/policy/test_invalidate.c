@@ -33,3 +33,90 @@ Test(invalidate, unsafe_methods_that_did_not_fail)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         cr_expect_eq(invalidates_target(cases[i].method, cases[i].status), cases[i].invalidates, "%s", cases[i].clause);
 }
+
+/* Against http://h.test/a/b/c?q: RFC 3986 §5.4, as far as it is about one origin. NULL: nothing is invalidated. */
+Test(invalidate, references_within_the_origin)
+{
+    static const struct {
+        const char *reference, *result;
+    } cases[] = {
+        {"http://h.test/x", "/x"},
+        {"HTTP://H.Test:80/x?y", "/x?y"},
+        {"http://h.test.:/x", "/x"},
+        {"http://h.test", "/"},
+        {"http://h.test?y", "/?y"},
+        {"//h.test/x", "/x"},
+        {"/x", "/x"},
+        {"/x?", "/x?"},
+        {"/x?y?z#f", "/x?y?z"},
+        {"x", "/a/b/x"},
+        {"x:y", NULL},
+        {"./x:y", "/a/b/x:y"},
+        {"x/./y/../z", "/a/b/x/z"},
+        {"", "/a/b/c?q"},
+        {"#f", "/a/b/c?q"},
+        {"?y", "/a/b/c?y"},
+        {".", "/a/b/"},
+        {"./", "/a/b/"},
+        {"..", "/a/"},
+        {"../", "/a/"},
+        {"../x", "/a/x"},
+        {"../..", "/"},
+        {"../../../x", "/x"},
+        {"/./x", "/x"},
+        {"/../x", "/x"},
+        {"/x/..", "/"},
+        {"/x/../..", "/"},
+        {"x.", "/a/b/x."},
+        {"..x", "/a/b/..x"},
+        {"/x//y", "/x//y"},
+        {"/x//../y", "/x/y"},
+        {"/%2e%2e/x", "/%2e%2e/x"},
+        {"https://h.test/x", NULL},
+        {"http://h.test:8080/x", NULL},
+        {"http://h.test.evil/x", NULL},
+        {"http://evil/h.test", NULL},
+        {"http://user@h.test/x", NULL},
+        {"//evil/x", NULL},
+        {"///x", NULL},
+        {"mailto:x@h.test", NULL},
+        {"http:/x", NULL},
+        {"http:x", NULL},
+    };
+    const struct target base = {BYTES("http"), BYTES("h.test"), BYTES("/a/b/c"), BYTES("q")};
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct target result;
+        bool found = resolve_same_origin(arena_copy(&arena, bytes_from_string(cases[i].reference)), &base, &arena, &result);
+        cr_expect_eq(found, cases[i].result != NULL, "%s", cases[i].reference);
+        if (!found || cases[i].result == NULL)
+            continue;
+        struct bytes text =
+            result.query.at == NULL ? result.path : arena_printf(&arena, "%.*s?%.*s", BYTES_FMT(result.path), BYTES_FMT(result.query));
+        cr_expect(bytes_equal(text, bytes_from_string(cases[i].result)), "%s: %.*s", cases[i].reference, BYTES_FMT(text));
+        cr_expect(bytes_equal(result.host, base.host) && bytes_equal(result.scheme, base.scheme));
+    }
+    arena_free(&arena);
+}
+
+Test(invalidate, the_origin_has_a_port)
+{
+    static const struct {
+        const char *scheme, *host, *reference;
+        bool same;
+    } cases[] = {
+        {"https", "h.test", "https://h.test:443/", true}, {"https", "h.test:443", "https://h.test/", true},
+        {"https", "h.test", "https://h.test:80/", false}, {"http", "h.test:8080", "http://h.test:8080/", true},
+        {"http", "h.test:8080", "http://h.test/", false}, {"http", "[::1]", "http://[::1]:80/", true},
+        {"http", "[::1]:8080", "http://[::1]/", false},   {"http", "h.test", "http:///", false},
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct target base = {bytes_from_string(cases[i].scheme), bytes_from_string(cases[i].host), BYTES("/"), BYTES_NONE};
+        struct target result;
+        cr_expect_eq(resolve_same_origin(bytes_from_string(cases[i].reference), &base, &arena, &result), cases[i].same, "row %zu", i);
+    }
+    arena_free(&arena);
+}

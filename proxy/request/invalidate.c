@@ -1,0 +1,37 @@
+/* The response to an unsafe request invalidates what it says has changed: its target, and within the origin what Location and Content-Location name
+ * (RFC 9111 §4.4) and the groups of Cache-Group-Invalidation (RFC 9875 §3). Whose origin that is the request says, never the response. */
+#include "proxy/request/life.h"
+
+#include "cache/policy/invalidate.h"
+#include "cache/policy/key_rules.h"
+#include "cache/policy/tags.h"
+
+static void invalidate_reference(struct request *request, const struct target *base, struct bytes reference)
+{
+    struct arena *arena = &request->arena;
+    struct cache *cache = request->worker->cache;
+    struct target target;
+    if (reference.at == NULL || !resolve_same_origin(reference, base, arena, &target))
+        return;
+    struct bytes query = query_apply_rules(target.query, &request->site->rules.query, arena);
+    struct cache_key key = cache_key_build(cache_hash_key(cache), arena, target.scheme, target.host, target.path, query);
+    cache_purge(cache, &key, PURGE_HARD, loop_wall(request->worker->loop));
+}
+
+void invalidate(struct request *request, const struct response_view *view)
+{
+    const struct request_head *head = &request->head;
+    const struct target base = {head->scheme, head->authority, head->path, head->query};
+    struct cache *cache = request->worker->cache;
+    struct wall_seconds now = loop_wall(request->worker->loop);
+    struct headers fields;
+    struct tag *groups;
+    headers_init(&fields, &request->arena);
+    headers_parse_block(&fields, view->fields);
+    cache_purge(cache, &request->lookup.key, PURGE_HARD, now);
+    invalidate_reference(request, &base, headers_value(&fields, HEADER_LOCATION));
+    invalidate_reference(request, &base, headers_value(&fields, HEADER_CONTENT_LOCATION));
+    unsigned count = groups_collect(&fields, HEADER_CACHE_GROUP_INVALIDATION, &request->arena, &groups);
+    for (unsigned i = 0; i < count; i++)
+        cache_purge_group(cache, head->scheme, head->authority, groups[i].name, PURGE_HARD, now);
+}
