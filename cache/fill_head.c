@@ -104,6 +104,10 @@ static void plan_vary(struct fill *fill, struct head_plan *plan, const struct he
     enum vary_kind kind = vary_parse(fields, &fill->rules.key_cookies, &fill->arena, &parts->vary_names);
     if (kind == VARY_FIELDS) {
         parts->vary_values = vary_values(parts->vary_names, &fill->fields, &fill->arena);
+        if (plan->store && !vary_tells_apart(parts->vary_names, fields)) {
+            plan->store = false;
+            plan->detail = DETAIL_VARY_CODING;
+        }
     } else if (kind == VARY_STAR && plan->store) {
         plan->store = false;
         plan->detail = DETAIL_VARY_STAR;

@@ -1,6 +1,7 @@
 /* DESIGN. The secondary key is, for each name of the canonical list, a four-byte little-endian length and the normalised value; an absent
  * field has the length ABSENT_LENGTH. It is compared byte by byte, so it must be injective up to what the fields mean:
- *   Accept-Encoding, Accept-Language, Accept-Charset   a set of (lower-case range, weight), sorted
+ *   Accept-Encoding                                    the known codings, by case, alias and rank of their weights, sorted
+ *   Accept-Language, Accept-Charset                    a set of (lower-case range, weight), sorted
  *   fields that are not lists (HEADER_SINGLE, Cookie)  as they came
  *   every other field                                  white space beside commas removed, lines joined (RFC 9111 §4.1)
  */
@@ -15,6 +16,7 @@ static const struct bytes cookie_prefix = {"cookie:", 7};
 
 enum {
     WEIGHT_ONE = 1000,         /* q=1 in thousandths */
+    WEIGHT_MARK = 1,           /* stands before a weight: no byte of a field as it came, so that nothing else can be spelled like it */
     WEIGHTED_MEMBERS_MAX = 32, /* a longer list is compared as it came: nobody sends one */
 };
 
@@ -142,6 +144,59 @@ static struct bytes canonical_coding(struct bytes coding)
     return has_alias ? bytes_from(coding.at + 2, coding.len - 2) : coding;
 }
 
+/* The codings that origins are known to send. Any other word would only multiply the variants, and a client can make up as many as it likes. */
+static bool coding_is_known(struct bytes coding)
+{
+    static const struct bytes known[] = {{"gzip", 4}, {"br", 2},  {"zstd", 4}, {"deflate", 7}, {"identity", 8},
+                                         {"*", 1},    {"dcb", 3}, {"dcz", 3},  {"compress", 8}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (bytes_equal_nocase(coding, known[i]))
+            return true;
+    }
+    return false;
+}
+
+/* How many different weights above 0 are higher than this one. */
+static unsigned rank_of(const struct weighted *members, size_t count, unsigned weight)
+{
+    unsigned rank = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool is_first = members[i].weight > weight;
+        for (size_t k = 0; is_first && k < i; k++)
+            is_first = members[k].weight != members[i].weight;
+        rank += is_first;
+    }
+    return rank;
+}
+
+/* RFC 9110 §12.5.3: what a refused coding says goes without saying, unless "*" would allow it; so does an identity that everything else is preferred
+ * to; and of weights only the order counts. */
+static size_t reduce_codings(struct weighted *members, size_t count)
+{
+    bool has_star = false;
+    unsigned lowest = WEIGHT_ONE;
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool is_identity = bytes_equal(members[i].range, BYTES("identity"));
+        has_star |= bytes_equal(members[i].range, BYTES("*"));
+        if (!is_identity && members[i].weight > 0 && members[i].weight < lowest)
+            lowest = members[i].weight;
+    }
+    for (size_t i = 0; i < count; i++) {
+        bool is_identity = bytes_equal(members[i].range, BYTES("identity"));
+        bool is_last_resort = is_identity && members[i].weight > 0 && (members[i].weight < lowest || count == 1);
+        bool is_refused = !is_identity && members[i].weight == 0;
+        if (coding_is_known(members[i].range) && (has_star || !(is_last_resort || is_refused)))
+            members[kept++] = members[i];
+    }
+    unsigned weights[WEIGHTED_MEMBERS_MAX];
+    for (size_t i = 0; i < kept; i++)
+        weights[i] = members[i].weight == 0 ? 0 : WEIGHT_ONE - rank_of(members, kept, members[i].weight);
+    for (size_t i = 0; i < kept; i++)
+        members[i].weight = weights[i];
+    return kept;
+}
+
 /* False when the list is not one of weighted ranges; then its text is compared. */
 static bool normalise_weighted(struct bytes list, enum header_id id, struct arena *arena, struct bytes *normalised)
 {
@@ -156,7 +211,10 @@ static bool normalise_weighted(struct bytes list, enum header_id id, struct aren
             members[count].range = canonical_coding(members[count].range);
         size += members[count++].range.len + sizeof ";1000,";
     }
-    qsort(members, count, sizeof *members, compare_weighted);
+    if (id == HEADER_ACCEPT_ENCODING)
+        count = reduce_codings(members, count);
+    if (count > 1)
+        qsort(members, count, sizeof *members, compare_weighted);
 
     char *out = arena_alloc(arena, size + 1);
     size_t len = 0;
@@ -169,7 +227,7 @@ static bool normalise_weighted(struct bytes list, enum header_id id, struct aren
         len += members[i].range.len;
         if (members[i].weight == WEIGHT_ONE)
             continue;
-        out[len++] = ';';
+        out[len++] = WEIGHT_MARK;
         for (unsigned unit = 100; unit > 0; unit /= 10)
             out[len++] = (char)('0' + members[i].weight / unit % 10);
     }
@@ -257,4 +315,19 @@ struct bytes vary_values(struct bytes names, const struct headers *request, stru
         at += values[i].len;
     }
     return bytes_from(out, size);
+}
+
+bool vary_tells_apart(struct bytes names, const struct headers *response)
+{
+    if (!bytes_list_has(names, header_spelling(HEADER_ACCEPT_ENCODING)))
+        return true;
+    for (const struct header *line = headers_find(response, HEADER_CONTENT_ENCODING); line; line = headers_next(response, line)) {
+        struct bytes rest = line->value, coding;
+        while (bytes_next_list_member(&rest, &coding)) {
+            if (!coding_is_known(coding) && !bytes_equal_nocase(coding, BYTES("x-gzip")) &&
+                !bytes_equal_nocase(coding, BYTES("x-compress")))
+                return false;
+        }
+    }
+    return true;
 }

@@ -17,7 +17,11 @@ enum vary_kind vary_kind(const struct headers *response);
 enum vary_kind vary_parse(const struct headers *response, const struct rule_names *key_cookies, struct arena *arena, struct bytes *names);
 
 /* The normalised values of the request's fields in the order of `names`, length-prefixed; an absent field differs from an empty one.
- * Normalisation keeps meaning: white space around list members; Accept-Encoding and Accept-Language by case, order and weight. */
+ * Normalisation keeps meaning: white space around list members; Accept-Language by case, order and weight; Accept-Encoding by what origins
+ * distinguish. */
 struct bytes vary_values(struct bytes names, const struct headers *request, struct arena *arena);
+
+/* Whether those values tell apart who can read this response: not when it is in a coding that they leave out. */
+bool vary_tells_apart(struct bytes names, const struct headers *response);
 
 #endif

@@ -88,12 +88,37 @@ Test(vary, requests_that_select_the_same_response_and_those_that_do_not)
         {"RFC 9110 §8.4.1.3: x-gzip", "accept-encoding", "Accept-Encoding: x-gzip", "Accept-Encoding: gzip", true},
         {"RFC 9110 §8.4.1.1: x-compress", "accept-encoding", "Accept-Encoding: X-Compress", "Accept-Encoding: compress", true},
         {"RFC 9110 §12.4.2: q=1", "accept-encoding", "Accept-Encoding: gzip;q=1.0", "Accept-Encoding: gzip", true},
-        {"RFC 9110 §12.4.2: digits", "accept-encoding", "Accept-Encoding: gzip;q=0.50", "Accept-Encoding: gzip;q=0.5", true},
-        {"RFC 9110 §12.4.2: white space", "accept-encoding", "Accept-Encoding: gzip ; Q=0.5", "Accept-Encoding: gzip;q=0.5", true},
-        {"RFC 9110 §12.4.2: weights differ", "accept-encoding", "Accept-Encoding: gzip;q=0.5", "Accept-Encoding: gzip;q=0.6", false},
-        {"RFC 9110 §12.4.2: thousandths count", "accept-encoding", "Accept-Encoding: gzip;q=0.501", "Accept-Encoding: gzip;q=0.5", false},
+        {"RFC 9110 §12.4.2: digits", "accept-encoding", "Accept-Encoding: gzip;q=0.50, br", "Accept-Encoding: gzip;q=0.5, br", true},
+        {"RFC 9110 §12.4.2: white space", "accept-encoding", "Accept-Encoding: gzip ; Q=0.5,br", "Accept-Encoding: gzip;q=0.5, br", true},
+        {"RFC 9110 §12.5.3: of weights the order counts", "accept-encoding", "Accept-Encoding: gzip;q=0.5, br",
+         "Accept-Encoding: gzip;q=0.9,br", true},
+        {"RFC 9110 §12.5.3: three of them", "accept-encoding", "Accept-Encoding: gzip;q=0.5, br, zstd;q=0.7",
+         "Accept-Encoding: br;q=0.3, zstd;q=0.2, gzip;q=0.1", true},
+        {"RFC 9110 §12.5.3: another order", "accept-encoding", "Accept-Encoding: gzip;q=0.5, br", "Accept-Encoding: gzip, br;q=0.5", false},
+        {"RFC 9110 §12.5.3: no order", "accept-encoding", "Accept-Encoding: gzip;q=0.5, br", "Accept-Encoding: gzip, br", false},
+        {"RFC 9110 §12.5.3: equal weights", "accept-encoding", "Accept-Encoding: gzip;q=0.5, br;q=0.5", "Accept-Encoding: gzip, br", true},
+        {"RFC 9110 §12.5.3: the only one", "accept-encoding", "Accept-Encoding: gzip;q=0.5", "Accept-Encoding: gzip", true},
+        {"RFC 9110 §12.4.2: thousandths count", "accept-encoding", "Accept-Encoding: gzip;q=0.501, br;q=0.5",
+         "Accept-Encoding: gzip;q=0.5,br;q=0.5", false},
         {"RFC 9110 §12.5.3: q=0 forbids", "accept-encoding", "Accept-Encoding: gzip;q=0", "Accept-Encoding: gzip", false},
+        {"RFC 9110 §12.5.3: as not naming it does", "accept-encoding", "Accept-Encoding: gzip;q=0, br", "Accept-Encoding: br", true},
+        {"RFC 9110 §12.5.3: except beside *", "accept-encoding", "Accept-Encoding: gzip;q=0, *", "Accept-Encoding: *", false},
+        {"RFC 9110 §12.5.3: nothing but identity", "accept-encoding", "Accept-Encoding: gzip;q=0", "Accept-Encoding:", true},
+        {"RFC 9110 §12.5.3: nothing but identity", "accept-encoding", "Accept-Encoding: identity", "Accept-Encoding:", true},
+        {"RFC 9110 §12.5.3: identity as the last resort", "accept-encoding", "Accept-Encoding: gzip, identity;q=0.1",
+         "Accept-Encoding: gzip", true},
+        {"RFC 9110 §12.5.3: identity as good", "accept-encoding", "Accept-Encoding: gzip, identity", "Accept-Encoding: gzip", false},
+        {"RFC 9110 §12.5.3: identity preferred", "accept-encoding", "Accept-Encoding: gzip;q=0.5, identity", "Accept-Encoding: gzip",
+         false},
+        {"RFC 9110 §12.5.3: identity refused", "accept-encoding", "Accept-Encoding: gzip, identity;q=0", "Accept-Encoding: gzip", false},
+        {"RFC 9110 §12.5.3: all others refused", "accept-encoding", "Accept-Encoding: gzip, *;q=0", "Accept-Encoding: gzip", false},
+        {"RFC 9110 §12.5.3: * is not the codings", "accept-encoding", "Accept-Encoding: *", "Accept-Encoding: gzip", false},
         {"RFC 9110 §12.5.3: one more coding", "accept-encoding", "Accept-Encoding: gzip, br", "Accept-Encoding: gzip", false},
+        {"RFC 9110 §12.5.3: an unknown one", "accept-encoding", "Accept-Encoding: gzip, sdch", "Accept-Encoding: gzip", true},
+        {"RFC 9110 §12.5.3: unknown ones only", "accept-encoding", "Accept-Encoding: a, b;q=0.5", "Accept-Encoding: identity", true},
+        {"RFC 9842: a dictionary", "accept-encoding", "Accept-Encoding: gzip, dcb", "Accept-Encoding: gzip", false},
+        {"no field can be spelled like a normalised one", "accept-encoding", "Accept-Encoding: br, gzip;q=0.5",
+         "Accept-Encoding: br,gzip;999", false},
         {"RFC 9110 §12.5.3: repeated", "accept-encoding", "Accept-Encoding: gzip, gzip", "Accept-Encoding: gzip", true},
         {"RFC 9110 §12.5.3: empty is identity only", "accept-encoding", "Accept-Encoding:", "", false},
         {"RFC 9110 §12.5.3: lines", "accept-encoding", "Accept-Encoding: br\nAccept-Encoding: gzip", "Accept-Encoding: gzip, br", true},
@@ -167,22 +192,22 @@ Test(vary, values_are_prefixed_with_their_length)
         {"one", "foo", "Foo: ab", EXPECT("\2\0\0\0ab")},
         {"two", "bar,foo", "Foo: ab", EXPECT("\xff\xff\xff\xff\2\0\0\0ab")},
         {"trailing backslash in a quote", "foo", "Foo: \"a\\", EXPECT("\3\0\0\0\"a\\")},
-        {"RFC 9110 §12.5.3: sorted", "accept-encoding", "Accept-Encoding: GZIP;q=0.5, br", EXPECT("\013\0\0\0br,gzip;500")},
-        {"RFC 9110 §12.5.3: once each", "accept-encoding", "Accept-Encoding: b,a,b,c", EXPECT("\5\0\0\0a,b,c")},
-        {"RFC 9110 §12.4.2: q=1.000", "accept-encoding", "Accept-Encoding: A;q=1.000", EXPECT("\1\0\0\0a")},
-        {"RFC 9110 §12.4.2: q=0.", "accept-encoding", "Accept-Encoding: A;q=0.", EXPECT("\5\0\0\0a;000")},
+        {"RFC 9110 §12.5.3: sorted", "accept-encoding", "Accept-Encoding: GZIP;q=0.5, br", EXPECT("\013\0\0\0br,gzip\001999")},
+        {"RFC 9110 §12.5.3: once each", "accept-language", "Accept-Language: b,a,b,c", EXPECT("\5\0\0\0a,b,c")},
+        {"RFC 9110 §12.4.2: q=1.000", "accept-language", "Accept-Language: A;q=1.000", EXPECT("\1\0\0\0a")},
+        {"RFC 9110 §12.4.2: q=0.", "accept-language", "Accept-Language: A;q=0.", EXPECT("\5\0\0\0a\001000")},
         /* What is no weight leaves the text as it was. */
-        {"RFC 9110 §12.4.2: empty", "accept-encoding", "Accept-Encoding: A;q=", EXPECT("\4\0\0\0A;q=")},
-        {"RFC 9110 §12.4.2: no =", "accept-encoding", "Accept-Encoding: A;q", EXPECT("\3\0\0\0A;q")},
-        {"RFC 9110 §12.4.2: space after =", "accept-encoding", "Accept-Encoding: A;q= 1", EXPECT("\6\0\0\0A;q= 1")},
-        {"RFC 9110 §12.4.2: four digits", "accept-encoding", "Accept-Encoding: A;q=0.1234", EXPECT("\012\0\0\0A;q=0.1234")},
-        {"RFC 9110 §12.4.2: no digit", "accept-encoding", "Accept-Encoding: A;q=0.x", EXPECT("\7\0\0\0A;q=0.x")},
-        {"RFC 9110 §12.4.2: no point", "accept-encoding", "Accept-Encoding: A;q=05", EXPECT("\6\0\0\0A;q=05")},
-        {"RFC 9110 §12.4.2: more than 1", "accept-encoding", "Accept-Encoding: A;q=1.001", EXPECT("\011\0\0\0A;q=1.001")},
-        {"RFC 9110 §12.4.2: 2", "accept-encoding", "Accept-Encoding: A;q=2", EXPECT("\5\0\0\0A;q=2")},
-        {"RFC 9110 §12.4.2: two parameters", "accept-encoding", "Accept-Encoding: A;q=1;x", EXPECT("\7\0\0\0A;q=1;x")},
-        {"RFC 9110 §12.5.3: no token", "accept-encoding", "Accept-Encoding: A B", EXPECT("\3\0\0\0A B")},
-        {"RFC 9110 §12.5.3: no coding", "accept-encoding", "Accept-Encoding: ;q=1", EXPECT("\4\0\0\0;q=1")},
+        {"RFC 9110 §12.4.2: empty", "accept-language", "Accept-Language: A;q=", EXPECT("\4\0\0\0A;q=")},
+        {"RFC 9110 §12.4.2: no =", "accept-language", "Accept-Language: A;q", EXPECT("\3\0\0\0A;q")},
+        {"RFC 9110 §12.4.2: space after =", "accept-language", "Accept-Language: A;q= 1", EXPECT("\6\0\0\0A;q= 1")},
+        {"RFC 9110 §12.4.2: four digits", "accept-language", "Accept-Language: A;q=0.1234", EXPECT("\012\0\0\0A;q=0.1234")},
+        {"RFC 9110 §12.4.2: no digit", "accept-language", "Accept-Language: A;q=0.x", EXPECT("\7\0\0\0A;q=0.x")},
+        {"RFC 9110 §12.4.2: no point", "accept-language", "Accept-Language: A;q=05", EXPECT("\6\0\0\0A;q=05")},
+        {"RFC 9110 §12.4.2: more than 1", "accept-language", "Accept-Language: A;q=1.001", EXPECT("\011\0\0\0A;q=1.001")},
+        {"RFC 9110 §12.4.2: 2", "accept-language", "Accept-Language: A;q=2", EXPECT("\5\0\0\0A;q=2")},
+        {"RFC 9110 §12.4.2: two parameters", "accept-language", "Accept-Language: A;q=1;x", EXPECT("\7\0\0\0A;q=1;x")},
+        {"RFC 9110 §12.5.3: no token", "accept-language", "Accept-Language: A B", EXPECT("\3\0\0\0A B")},
+        {"RFC 9110 §12.5.3: no coding", "accept-language", "Accept-Language: ;q=1", EXPECT("\4\0\0\0;q=1")},
 #undef EXPECT
     };
     struct arena arena;
@@ -192,6 +217,28 @@ Test(vary, values_are_prefixed_with_their_length)
         struct bytes values = vary_values(bytes_from_string(cases[i].names), &request, &arena);
         cr_expect(bytes_equal(values, bytes_from(cases[i].expected, cases[i].len)), "%s: %s: %.*s", cases[i].clause, cases[i].request,
                   BYTES_FMT(values));
+    }
+    arena_free(&arena);
+}
+
+Test(vary, who_can_read_it_is_told_apart)
+{
+    static const struct {
+        const char *names, *response;
+        bool told;
+    } cases[] = {
+        {"accept-encoding", "Content-Encoding: gzip", true},
+        {"accept-encoding", "Content-Encoding: X-Gzip, BR", true},
+        {"accept-encoding", "Foo: bar", true},
+        {"accept,accept-encoding", "Content-Encoding: sdch", false},
+        {"accept-encoding", "Content-Encoding: gzip\nContent-Encoding: lzma", false},
+        {"accept", "Content-Encoding: sdch", true},
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct headers response = fields_from(&arena, cases[i].response);
+        cr_expect_eq(vary_tells_apart(bytes_from_string(cases[i].names), &response), cases[i].told, "%s", cases[i].response);
     }
     arena_free(&arena);
 }
