@@ -253,6 +253,12 @@ static void deliver_final_head(struct h1_fetch *h1, struct bytes rest)
         response->keep_alive = false;
     if (response->status >= 400)
         leave_upload(fetch);
+    /* RFC 9110 §15.4.5: without a condition there is nothing that was not modified, and nobody could be given it. */
+    if (response->status == 304 && !fetch->is_conditional) {
+        response->fault = "304 that was not asked for";
+        bad_response(h1);
+        return;
+    }
     health_succeed(&fetch->backend->health);
     health_succeed(&h1->upstream->endpoint->health);
     h1->phase = H1_BODY_DUE;

@@ -173,6 +173,22 @@ static enum h1_result bad(struct h1_response *response, const char *fault)
     return H1_BAD;
 }
 
+/* A word that is no transfer coding at all. RFC 9112 §6.3: without chunked at its end the body ends with the connection; that is safe to frame anew, but
+ * what a coding that exists has done to the body would have to be undone. */
+static bool is_no_coding(struct bytes value)
+{
+    static const struct bytes codings[] = {{"gzip", 4}, {"x-gzip", 6}, {"deflate", 7}, {"compress", 8}, {"x-compress", 10}};
+    for (size_t i = 0; i < sizeof codings / sizeof *codings; i++) {
+        if (bytes_equal_nocase(value, codings[i]))
+            return false;
+    }
+    for (size_t i = 0; i + 7 <= value.len; i++) {
+        if (bytes_equal_nocase(bytes_from(value.at + i, 7), BYTES("chunked")))
+            return false;
+    }
+    return bytes_is_token(value);
+}
+
 /* RFC 9112 §6.3, the parts that llhttp leaves to its user or is lenient about. */
 static enum h1_result decide_framing(struct h1_response *response)
 {
@@ -190,7 +206,8 @@ static enum h1_result decide_framing(struct h1_response *response)
     if (lengths == 1 && !bytes_parse_u64(headers_value(fields, HEADER_CONTENT_LENGTH), &response->length))
         return bad(response, "invalid Content-Length");
     /* §6.1: a transfer coding in HTTP/1.0 is faulty framing. */
-    if (coding && (is_old || headers_next(fields, coding) || !bytes_equal_nocase(coding->value, BYTES("chunked"))))
+    bool is_chunked = coding && bytes_equal_nocase(coding->value, BYTES("chunked"));
+    if (coding && (is_old || headers_next(fields, coding) || !(is_chunked || is_no_coding(coding->value))))
         return bad(response, "unsupported Transfer-Encoding");
 
     if (response->method == METHOD_HEAD || response->status < 200 || response->status == 204 || response->status == 304) {
@@ -200,7 +217,7 @@ static enum h1_result decide_framing(struct h1_response *response)
             response->keep_alive = false;
         return H1_HEAD;
     }
-    response->framing = coding ? H1_CHUNKED : lengths ? H1_LENGTH : H1_UNTIL_CLOSE;
+    response->framing = is_chunked ? H1_CHUNKED : lengths ? H1_LENGTH : H1_UNTIL_CLOSE;
     if (response->framing == H1_UNTIL_CLOSE)
         response->keep_alive = false;
     return H1_HEAD;

@@ -3,6 +3,7 @@ import itertools
 
 import pytest
 
+from harness.origin import CloseConnection
 from harness.status import status_of
 
 PERSONAL = {
@@ -92,3 +93,25 @@ def test_fields_named_by_connection_are_not_stored(proxy, back, path):
         response = proxy.get(path)
         assert [n for n in ("a", "b", "c", "d") if response.all(n)] == ["c"]
     assert "hit" in status_of(response)
+
+
+@pytest.mark.parametrize("coding", ["nonsense", "identity", "Transfer-Encoding-store-value"])
+def test_a_transfer_coding_that_is_none_is_read_until_the_end_and_framed_anew(proxy, back, path, coding):
+    def handler(request):
+        request.send(f"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: {coding}\r\n\r\n2\r\nab\r\n".encode())
+        raise CloseConnection
+
+    back.on(path, handler)
+    first, second = proxy.get(path), proxy.get(path)
+    assert first.body == second.body == b"2\r\nab\r\n" and first.get("transfer-encoding") in ("chunked", None)
+    assert "hit" in status_of(second) and second.get("transfer-encoding") is None and second.get("content-length") == "7"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "gzip, chunked", "xchunked", "chunked, nonsense"])
+def test_a_transfer_coding_that_is_one_is_refused(proxy, back, path, coding):
+    def handler(request):
+        request.send(f"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: {coding}\r\n\r\n0\r\n\r\n".encode())
+        raise CloseConnection
+
+    back.on(path, handler)
+    assert proxy.get(path).status == 502

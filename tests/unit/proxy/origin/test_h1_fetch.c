@@ -358,6 +358,15 @@ Test(h1_fetch, a_304_that_we_did_not_ask_for_is_a_response)
     finish();
 }
 
+Test(h1_fetch, a_304_that_nobody_asked_for_is_none)
+{
+    static const struct op ops[] = {
+        ACCEPT, EXPECT(GET("/a")), SEND("HTTP/1.1 304 Not Modified\r\nETag: \"e\"\r\n\r\n"), WAIT_FOR_CLOSE, {0}};
+    begin(ops);
+    expect_error("/a", ERROR_ORIGIN_BAD_RESPONSE);
+    finish();
+}
+
 /* --- what fails --- */
 
 static bool has_no_idle(void *context)
