@@ -114,7 +114,6 @@ enum step step_fetch(struct request *request)
     return STEP_AWAIT_HEAD;
 }
 
-
 static void patience_ended(struct deadline *deadline)
 {
     struct request *request = LIST_OWNER(deadline, struct request, patience);
