@@ -18,6 +18,7 @@ struct cache *cache_new(const struct cache_settings *settings, const struct hash
     cells_init(&cache->buckets);
     evict_init(&cache->evict, slab_bytes(cache->slab));
     unstorable_init(&cache->unstorable);
+    equivalents_init(&cache->equivalents);
     purge_table_init(&cache->purges);
     for (unsigned i = 0; i < SHARD_COUNT; i++) {
         struct shard *shard = &cache->shards[i];
@@ -54,6 +55,7 @@ void cache_free(struct cache **cache_pointer)
     assert(cells_in_use(&cache->objects) == 0); /* no reader is left */
     evict_free(&cache->evict);
     unstorable_free(&cache->unstorable);
+    equivalents_free(&cache->equivalents);
     purge_table_free(&cache->purges);
     cells_free(&cache->objects);
     cells_free(&cache->buckets);

@@ -9,6 +9,7 @@
 #define CACHE_STATE_H
 
 #include "cache/cache.h"
+#include "cache/equivalents.h"
 #include "cache/evict.h"
 #include "cache/index.h"
 #include "cache/purge_table.h"
@@ -37,6 +38,7 @@ struct cache {
     struct cells          objects, buckets;
     struct evict          evict;
     struct unstorable     unstorable;
+    struct equivalents    equivalents;
     struct purge_table    purges;
     /* shared, each under its own lock */
     struct shard shards[SHARD_COUNT];

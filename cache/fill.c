@@ -197,6 +197,8 @@ static void note_plan(struct fill *fill, const struct head_plan *plan, struct wa
 {
     fill->unstorable_until = (struct wall_seconds){received.s + fill->rules.hit_for_miss_s};
     fill->is_storable = plan->is_storable;
+    if (plan->store)
+        equivalents_add(&fill->cache->equivalents, &fill->cache->hash_key, &fill->key, &plan->fields, &fill->arena);
     if (!plan->store && !plan->is_origin_error)
         fill_note_unstorable(fill, plan->detail);
 }

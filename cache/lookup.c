@@ -45,16 +45,15 @@ static void find(struct search *search)
     pthread_mutex_unlock(&shard->lock);
 }
 
-static void find_by_key(struct search *search)
+static void find_by_key(struct search *search, const struct cache_key *key)
 {
-    search->name = (struct object_name){.hash = search->lookup->key.hash.low, .key = search->lookup->key.encoded};
+    search->name = (struct object_name){.hash = key->hash.low, .key = key->encoded};
     find(search);
     if (search->object == NULL || search->object->kind != OBJECT_SELECTOR)
         return;
     search->selector = search->object;
     search->object = NULL;
-    search->name =
-        variant_name(search->cache, search->selector, &search->lookup->key, search->lookup->fields, search->lookup->fields->arena);
+    search->name = variant_name(search->cache, search->selector, key, search->lookup->fields, search->lookup->fields->arena);
     find(search);
 }
 
@@ -275,15 +274,45 @@ static struct reuse_verdict judge(const struct search *search)
     return verdict;
 }
 
+/* The stored response of another URL, where No-Vary-Search says that it answers this one too, and it is fresh: what has to be fetched is fetched for
+ * this URL itself. */
+static bool serve_equivalent(struct search *search)
+{
+    struct lookup *lookup = search->lookup;
+    struct arena *arena = lookup->fields->arena;
+    struct search other = {.cache = search->cache, .lookup = lookup, .reader = search->reader, .request = search->request};
+    struct cache_key key;
+    struct response_view view;
+    struct headers stored;
+    if (search->fill != NULL || !equivalents_find(&search->cache->equivalents, &search->cache->hash_key, &lookup->key, arena, &key))
+        return false;
+    other.purge_sequence = search->purge_sequence;
+    find_by_key(&other, &key);
+    bool is_served = false;
+    if (other.object != NULL && !object_is_purged(other.cache, other.object)) {
+        struct reuse_verdict verdict = judge(&other);
+        object_view(other.cache, other.object, true, &view);
+        headers_init(&stored, arena);
+        headers_parse_block(&stored, view.fields);
+        is_served = verdict.reuse == REUSE_FRESH && equivalents_match(key.encoded, lookup->key.encoded, &stored);
+        if (is_served)
+            serve_object(&other, &verdict);
+    }
+    clear(&other);
+    return is_served;
+}
+
 /* True: decided. False: what was found has changed meanwhile. */
 static bool attempt(struct search *search)
 {
     search->purge_sequence = purge_sequence(&search->cache->purges);
-    find_by_key(search);
+    find_by_key(search, &search->lookup->key);
     if (search->object != NULL && object_is_purged(search->cache, search->object)) {
         drop_purged_object(search);
         return false;
     }
+    if (search->object == NULL && serve_equivalent(search))
+        return true;
     if (search->object == NULL)
         return fetch(search, search->selector != NULL ? FWD_VARY_MISS : FWD_URI_MISS, DETAIL_NONE);
     struct reuse_verdict verdict = judge(search);

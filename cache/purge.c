@@ -127,7 +127,7 @@ static void purge_softly(struct cache *cache, const struct object *object, struc
     purge_end(&cache->purges);
 }
 
-bool cache_purge(struct cache *cache, const struct cache_key *key, enum purge_kind kind, struct wall_seconds now)
+static bool purge_key(struct cache *cache, const struct cache_key *key, enum purge_kind kind, struct wall_seconds now)
 {
     struct object_name name = {.hash = key->hash.low, .key = key->encoded};
     struct shard *shard = shard_of(cache, name.hash);
@@ -151,6 +151,19 @@ bool cache_purge(struct cache *cache, const struct cache_key *key, enum purge_ki
         unstorable_remove(&cache->unstorable, unstorable_name(name.hash, with_authorization));
     object_unref(cache, &purged);
     fill_unref(&fill);
+    return found;
+}
+
+bool cache_purge(struct cache *cache, const struct cache_key *key, enum purge_kind kind, struct wall_seconds now)
+{
+    struct arena arena;
+    struct cache_key other;
+    bool found = purge_key(cache, key, kind, now);
+    arena_init(&arena);
+    /* What answers this URL may be stored under another (No-Vary-Search). */
+    if (equivalents_find(&cache->equivalents, &cache->hash_key, key, &arena, &other))
+        found |= purge_key(cache, &other, kind, now);
+    arena_free(&arena);
     if (found)
         count_purge(cache);
     return found;

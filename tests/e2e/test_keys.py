@@ -77,7 +77,7 @@ def test_the_log_has_the_target_as_it_was_asked(site, path):
 def test_purge_uses_the_same_rules(site, path):
     outrigger = site(**TRACKING)
     outrigger.get(path + "?a=1")
-    assert json.loads(outrigger.get(path + "?utm_id=5&a=1", method="PURGE").body) == {"purged": True}
+    assert json.loads(outrigger.get(path + "?utm_id=5&a=1", method="PURGE").body)["purged"] is True
     assert "hit" not in status_of(outrigger.get(path + "?a=1"))
     assert outrigger.ctl("purge", f"http://site.test{path}?a=1&sid=7").stdout == "purged\n"
     assert "hit" not in status_of(outrigger.get(path + "?a=1"))
@@ -115,3 +115,41 @@ def test_paths_are_keyed_byte_for_byte(site, back, path, other):
     outrigger = site()
     outrigger.get(path + "/a")
     assert outrigger.get(path + other).body.decode() == path + other == back.last().target
+
+
+# No-Vary-Search: the origin says which parameters do not matter
+
+def test_a_response_answers_the_urls_that_it_says_it_answers(proxy, back, path):
+    back.on(path, lambda request: request.answer(request.target, fields={**FRESH, "No-Vary-Search": 'key-order, params=("ref" "utm_source")'}))
+    first = proxy.get(path + "?a=1&ref=x&b=2")
+    assert status_of(first)["stored"] is True and first.get("no-vary-search")
+    for query in ("?a=1&b=2", "?b=2&a=1", "?ref=y&b=%32&a=1&", "?a=1&ref=x&b=2"):
+        hit = proxy.get(path + query)
+        assert "hit" in status_of(hit) and hit.body == first.body
+    for query in ("", "?a=1", "?a=2&b=2", "?a=1&b=2&c"):
+        assert proxy.get(path + query).body.decode() == path + query
+    assert proxy.get(path + "?b=2&a=1&utm_source=z", method="HEAD").status == 200 and back.last(path + "?a=1&ref=x&b=2")
+    assert back.count(path + "?b=2&a=1&utm_source=z") == 0
+
+
+def test_a_purge_of_one_of_these_urls_is_a_purge_of_what_answers_it(proxy, back, path):
+    back.on(path, lambda request: request.answer(request.target, fields={**FRESH, "No-Vary-Search": "params"}))
+    proxy.get(path + "?a")
+    assert proxy.get(path + "?b").body.decode() == path + "?a"
+    assert json.loads(proxy.get(path + "?c", method="PURGE").body)["purged"] is True
+    assert proxy.get(path + "?b").body.decode() == path + "?b"
+
+
+def test_a_stale_response_is_refreshed_for_its_own_url_only(proxy, back, path):
+    fields = {"Cache-Control": "max-age=60", "No-Vary-Search": "params", "ETag": '"1"'}
+    back.on(path, lambda request: request.answer(request.target, fields={**fields, "Age": "100"}))
+    proxy.get(path + "?a")
+    back.on(path, lambda request: request.answer(request.target, fields=fields))
+    assert proxy.get(path + "?b").body.decode() == path + "?b" and back.last().get("if-none-match") is None
+    assert proxy.get(path).body.decode() == path + "?b"
+
+
+@pytest.mark.parametrize("field", ["params=(a)", 'except=("a")', "params, except", "nonsense?", ""])
+def test_a_field_that_makes_no_sense_changes_nothing(proxy, back, path, field):
+    back.on(path, lambda request: request.answer(request.target, fields={**FRESH, "No-Vary-Search": field}))
+    assert [proxy.get(path + query).body.decode() for query in ("?a", "?b", "?a&")] == [path + "?a", path + "?b", path + "?a&"]
