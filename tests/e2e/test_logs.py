@@ -244,6 +244,19 @@ def test_a_log_target_that_hangs_slows_no_request_and_what_is_dropped_is_counted
         assert not load.failures
 
 
+def test_an_access_log_that_hangs_does_not_hold_up_the_error_log(with_fifo, origin):
+    outrigger, reader = with_fifo
+
+    def close(request):
+        raise CloseConnection
+
+    origin.on("/closed", close)
+    for n in range(40):  # more than a pipe holds
+        assert outrigger.get(f"/stored?{n}{'w' * 3000}").status == 200
+        outrigger.get("/closed", fields={"User-Agent": "a" * 3000})
+    until(lambda: outrigger.errors().count(" request: origin closed the connection without an answer") == 40, what="every line of the error log")
+
+
 def test_a_log_target_that_recovers_gets_lines_again(with_fifo):
     outrigger, reader = with_fifo
     outrigger.get("/stored")

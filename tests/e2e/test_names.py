@@ -1,5 +1,7 @@
 """Names of origins: looked up by the resolver helper, kept for their TTL, renewed behind the requests' backs, and kept when the name servers fail."""
 
+import threading
+
 import pytest
 
 from harness.deaf import Deaf
@@ -90,6 +92,28 @@ def test_an_answer_is_renewed_when_its_ttl_is_over(make_outrigger, name_server, 
     asked = name_server.count(NAME)
     assert [outrigger.get("/").body for _ in range(10)] == [b"second"] * 10
     assert name_server.count(NAME) == asked
+
+
+def test_a_connection_in_use_to_an_address_that_went_away_is_not_kept(make_outrigger, name_server, two):
+    first, second = two()
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def wait(request):
+        arrived.set()
+        go_on.wait(30 * SLOW)
+        request.answer(b"late", fields=PASSED)
+
+    first.on("/wait", wait)
+    name_server.records[NAME] = [("127.0.0.1", 1)]
+    outrigger = make_outrigger(origin=f"http://{NAME}:{first.port}", config={"workers": 1, "resolver": {"servers": [name_server.address], "ttl_min": 0}})
+    with outrigger.connect(timeout=30 * SLOW) as client:
+        client.send("GET /wait HTTP/1.1\r\nHost: site.test\r\n\r\n")
+        assert arrived.wait(20 * SLOW)
+        name_server.records[NAME] = [("127.0.0.2", 3600)]
+        until(lambda: outrigger.get("/").body == b"second", what="the new address")
+        go_on.set()
+        assert client.response().body == b"late"
+    until(lambda: not first.open, what="the connection to the old address to be closed")
 
 
 def test_a_long_ttl_is_cut_to_the_maximum(named, name_server, origin):

@@ -187,26 +187,54 @@ def test_a_tunnel_keeps_every_byte_when_both_sides_pour(proxy, back):
     assert len(received) == total and received == block * (total // len(block))
 
 
-def test_a_client_that_does_not_read_slows_its_tunnel_only(make_outrigger, origin):
-    """What a stuck tunnel keeps is bounded: the origin is not read further."""
+@pytest.mark.parametrize("stuck_side", ["client", "origin"])
+def test_a_side_that_does_not_read_stops_the_other_one_only(make_outrigger, origin, stuck_side):
+    """What a stuck tunnel keeps is bounded, and every byte of it arrives once it is read again."""
     outrigger = make_outrigger(origin=origin.url, config={"workers": 1})
-    sent = [0]
+    go_on, poured = threading.Event(), threading.Event()
+    block, sent, received = bytes(range(256)) * 256, [0], []
 
-    def pour(request):
-        request.send(SWITCHED)
-        request.connection.socket.settimeout(0.5 * SLOW)
+    def pour(wire):
+        wire.settimeout(0.5 * SLOW)
+        data = b""
         try:
             while sent[0] < 64 << 20:
-                sent[0] += request.connection.socket.send(b"x" * 65536)
+                data = data or block
+                count = wire.send(data)
+                sent[0] += count
+                data = data[count:]
         except socket.timeout:
             pass
+        wire.settimeout(30 * SLOW)
+        wire.shutdown(socket.SHUT_WR)
+        poured.set()
+
+    def serve(request):
+        request.send(SWITCHED)
+        wire = request.connection
+        if stuck_side == "client":
+            pour(wire.socket)
+            wire.read_to_end()
+        else:
+            go_on.wait(60 * SLOW)
+            received.append(wire.read_to_end())
         raise CloseConnection
 
-    origin.on("/pour", pour)
+    origin.on("/stuck", serve)
     origin.on("/other", b"other")
-    client = Connection(outrigger.port, timeout=20 * SLOW, receive_buffer=4096)
-    with client:
-        client.send(UPGRADE.format("/pour"))
-        until(lambda: not origin.open, timeout=30 * SLOW, what="the origin to get stuck")
-        assert sent[0] < 32 << 20
+    with Connection(outrigger.port, timeout=60 * SLOW) as client:
+        client.send(UPGRADE.format("/stuck"))
+        assert client.head().status == 101
+        if stuck_side == "origin":
+            pour(client.socket)
+        assert poured.wait(60 * SLOW)
+        assert 0 < sent[0] < 32 << 20
         assert outrigger.get("/other").body == b"other"
+        go_on.set()
+        if stuck_side == "client":
+            received.append(client.read_to_end())
+            client.end_sending()
+        else:
+            assert client.read_to_end() == b""
+    assert len(received[0]) == sent[0]
+    assert received[0] == (block * (sent[0] // len(block) + 1))[: sent[0]]
