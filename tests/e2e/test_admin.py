@@ -211,11 +211,11 @@ def test_purge_by_method_from_an_allowed_address(outrigger, origin):
     for language in ("en", "de"):
         outrigger.get("/page", fields={"Accept-Language": language})
     answer = outrigger.get("/page", method="PURGE")
-    assert answer.status == 200 and json.loads(answer.body) == {"purged": True}
+    assert answer.status == 200 and json.loads(answer.body)["purged"] is True
     for language in ("en", "de"):
         assert outrigger.get("/page", fields={"Accept-Language": language}).body == language.encode()
     assert origin.count("/page") == 4 and not [r for r in origin.requests if r.method == "PURGE"]
-    assert json.loads(outrigger.get("/never-seen", method="PURGE").body) == {"purged": False}
+    assert json.loads(outrigger.get("/never-seen", method="PURGE").body)["purged"] is False
 
 
 def test_purge_by_method_from_elsewhere_is_forbidden(make_outrigger, origin):
@@ -234,7 +234,7 @@ def test_outriggerctl_purges(outrigger, origin):
     assert outrigger.ctl("purge", url).stdout == "purged\n"
     assert outrigger.ctl("purge", url).stdout == "nothing was stored of it\n"
     assert "fwd=uri-miss" in outrigger.get("/page?a=b&c=%20").get("cache-status")
-    assert json.loads(outrigger.ctl("--json", "purge", url).stdout) == {"purged": True}
+    assert json.loads(outrigger.ctl("--json", "purge", url).stdout)["purged"] is True
     assert outrigger.metric("outrigger_cache_purges_total") == 2, "those that found something"
 
 
