@@ -50,6 +50,7 @@ struct lookup {
     const struct headers    *fields;      /* of the request; scratch for the secondary key comes from its arena */
     const struct site_rules *rules;
     struct wall_seconds      now;
+    struct span              slice;       /* what a fill is to ask for, where nothing but slices is stored (policy/slice.h); end 0: the whole */
     bool                     is_private;  /* pass whatever is stored (a released waiter; a request with a body; an upgrade) */
     struct waker            *reader_waker;
     /* out */
@@ -63,6 +64,17 @@ struct lookup {
 };
 
 void cache_lookup(struct cache *cache, struct lookup *lookup, struct reader *reader);
+
+/* One slice of the response that `head` reads, which is_sliced. */
+struct slice_lookup {
+    struct span         slice;   /* in */
+    struct waker       *waker;   /* in: of the slice's reader */
+    enum lookup_outcome outcome; /* LOOKUP_HIT, LOOKUP_JOIN or LOOKUP_FILL */
+    struct fill        *fill;    /* of LOOKUP_FILL; owned by the caller from here */
+};
+
+/* Opens `reader` on the slice's bytes alone: the first of them is its position 0. Borrows what `head` borrows. */
+void cache_open_slice(const struct reader *head, struct slice_lookup *lookup, struct reader *reader);
 
 struct cache_stats {
     struct slab_stats slab;

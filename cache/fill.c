@@ -55,6 +55,7 @@ struct fill *fill_new(struct cache *cache, const struct fill_request *request)
     fill->is_private = !fill->is_listable;
     fill->pass_detail = request->pass_detail;
     fill->unstorable = request->unstorable;
+    fill->slice = request->slice;
     if (request->name != NULL)
         fill->name = (struct object_name){request->name->hash, fill->key.encoded, arena_copy(&fill->arena, request->name->values)};
     if (request->stale != NULL)
@@ -192,14 +193,14 @@ void fill_note_unstorable(struct fill *fill, enum cache_detail detail)
         unstorable_add(&fill->cache->unstorable, fill->unstorable, fill->unstorable_until);
 }
 
-/* What the head says about the next response under its key. An error of the origin says nothing. */
-static void note_plan(struct fill *fill, const struct head_plan *plan, struct wall_seconds received)
+void fill_note_plan(struct fill *fill, const struct head_plan *plan, struct wall_seconds received)
 {
     fill->unstorable_until = (struct wall_seconds){received.s + fill->rules.hit_for_miss_s};
     fill->is_storable = plan->is_storable;
     if (plan->store)
         equivalents_add(&fill->cache->equivalents, &fill->cache->hash_key, &fill->key, &plan->fields, &fill->arena);
-    if (!plan->store && !plan->is_origin_error)
+    bool is_about_slice = fill->slice.end > 0 && plan->parts.meta.status == 416;
+    if (!plan->store && !plan->is_origin_error && !is_about_slice)
         fill_note_unstorable(fill, plan->detail);
 }
 
@@ -215,10 +216,9 @@ static void set_verdict(struct fill *fill, const struct head_plan *plan)
     fill_tell_if_unwanted(fill);
 }
 
-/* The record's head in memory and its place in the index. NULL with *error. */
-static struct object *build_object(struct fill *fill, struct head_plan *plan, enum error *error)
+struct object *fill_build_object(struct fill *fill, struct head_plan *plan, enum object_kind kind, enum error *error)
 {
-    struct object *object = plan->error == ERROR_OK ? object_new(fill->cache, OBJECT_RESPONSE, &plan->parts) : NULL;
+    struct object *object = plan->error == ERROR_OK ? object_new(fill->cache, kind, &plan->parts) : NULL;
     *error = object != NULL ? ERROR_OK : plan->error != ERROR_OK ? plan->error : ERROR_OVERLOADED;
     if (object == NULL)
         return NULL;
@@ -239,10 +239,10 @@ enum error fill_set_head(struct fill *fill, const struct origin_head *head)
     struct head_plan plan;
     enum error error;
     plan_head(fill, head, &plan);
-    struct object *object = build_object(fill, &plan, &error);
+    struct object *object = fill_build_object(fill, &plan, OBJECT_RESPONSE, &error);
     if (object == NULL)
         return error;
-    note_plan(fill, &plan, head->response_time);
+    fill_note_plan(fill, &plan, head->response_time);
     if (!plan.store)
         unlist_fill(fill);
     if (fill->request.method == METHOD_HEAD && fill->stale != NULL)
@@ -261,8 +261,7 @@ enum error fill_set_head(struct fill *fill, const struct origin_head *head)
     return ERROR_OK;
 }
 
-/* The writer is gone: nothing wakes it any more. */
-static void end_writer(struct fill **fill_pointer, enum fill_state state, enum error error)
+void fill_end_writer(struct fill **fill_pointer, enum fill_state state, enum error error)
 {
     struct fill *fill = *fill_pointer;
     struct cache *cache = fill->cache;
@@ -280,6 +279,10 @@ static void end_writer(struct fill **fill_pointer, enum fill_state state, enum e
 void take_stale_body(struct fill *fill, struct object *object)
 {
     struct cache *cache = fill->cache;
+    if (fill->stale->kind == OBJECT_SLICED) {
+        object->serial = fill->stale->serial;
+        return;
+    }
     if (fill->stale->body == NULL) {
         object_copy_body(cache, fill->stale, object);
         return;
@@ -298,13 +301,13 @@ enum error fill_set_not_modified(struct fill **fill_pointer, const struct origin
     struct head_plan plan;
     enum error error;
     plan_refresh(fill, head, &plan);
-    struct object *object = build_object(fill, &plan, &error);
+    struct object *object = fill_build_object(fill, &plan, (enum object_kind)fill->stale->kind, &error);
     if (object == NULL) {
         fill_fail(fill_pointer, error);
         return error;
     }
     take_stale_body(fill, object);
-    note_plan(fill, &plan, head->response_time);
+    fill_note_plan(fill, &plan, head->response_time);
     if (plan.store) {
         plan.detail = place_object(fill, object);
         plan.store = plan.detail == DETAIL_NONE;
@@ -319,7 +322,7 @@ enum error fill_set_not_modified(struct fill **fill_pointer, const struct origin
     set_verdict(fill, &plan);
     fill->state = FILL_STATE_COMPLETE;
     pthread_mutex_unlock(&fill->lock);
-    end_writer(fill_pointer, FILL_STATE_COMPLETE, ERROR_OK);
+    fill_end_writer(fill_pointer, FILL_STATE_COMPLETE, ERROR_OK);
     return ERROR_OK;
 }
 
@@ -342,11 +345,11 @@ void fill_finish(struct fill **fill_pointer)
         pthread_mutex_unlock(&fill->lock);
     }
     object_unref(fill->cache, &object);
-    end_writer(fill_pointer, FILL_STATE_COMPLETE, ERROR_OK);
+    fill_end_writer(fill_pointer, FILL_STATE_COMPLETE, ERROR_OK);
 }
 
 void fill_fail(struct fill **fill_pointer, enum error error)
 {
     unlist_fill(*fill_pointer);
-    end_writer(fill_pointer, FILL_STATE_FAILED, error);
+    fill_end_writer(fill_pointer, FILL_STATE_FAILED, error);
 }

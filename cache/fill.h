@@ -15,6 +15,7 @@
 #include "base/headers.h"
 #include "base/slab.h"
 #include "base/clock.h"
+#include "cache/policy/range.h"
 #include "cache/reader.h"
 
 struct fill;
@@ -44,6 +45,11 @@ enum fill_disposition {
 /* Builds the record's head, decides by policy/storable whether it is kept, wakes the readers. Waiters of a response that is not theirs are
  * released. ERROR_OVERLOADED when no memory could be made (then call fill_fail). */
 enum error            fill_set_head(struct fill *fill, const struct origin_head *head);
+/* The part of the representation that is to be asked for (RFC 9110 §14.2), instead of the whole; `end` 0: the whole. */
+struct span           fill_slice(const struct fill *fill);
+/* fill_set_head for a fill that asked for a slice. *fill may become another one: that of the slice, which the writer goes on with. An answer that
+ * is none to the request is ERROR_CLIENT_CLOSED (then call fill_fail): the readers are released, to look up again. */
+enum error            fill_set_slice(struct fill **fill, const struct origin_head *head);
 enum fill_disposition fill_disposition(const struct fill *fill);
 
 /* The stored response that this fill was opened to revalidate, or NULL: for its ETag and Last-Modified. Borrowed until the fill ends. A fill for its

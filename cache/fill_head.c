@@ -236,9 +236,10 @@ static void plan_stale_body(struct fill *fill, const struct origin_head *head, s
     struct origin_head whole = *head;
     whole.body_forbidden = false;
     whole.length_known = true;
-    whole.length = stale->length;
+    whole.length = stale->is_sliced ? 0 : stale->length;
     plan_body(fill, &whole, plan);
-    plan->parts.body_is_apart = fill->stale->body != NULL;
+    plan->parts.body_bytes = stale->length;
+    plan->parts.body_is_apart = stale->is_sliced || fill->stale->body != NULL;
 }
 
 void plan_refresh(struct fill *fill, const struct origin_head *head, struct head_plan *plan)

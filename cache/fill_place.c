@@ -8,8 +8,8 @@
 
 enum { PLACE_ATTEMPTS_MAX = 4 };
 
-static struct object_name name_of_values(const struct cache *cache, const struct object *selector, const struct cache_key *key,
-                                         struct bytes values, struct arena *arena)
+struct object_name name_of_values(const struct cache *cache, const struct object *selector, const struct cache_key *key,
+                                  struct bytes values, struct arena *arena)
 {
     size_t prefix = sizeof key->hash + sizeof selector->serial;
     char *text = arena_alloc(arena, prefix + values.len);

@@ -7,6 +7,7 @@
 #define CACHE_FILL_STATE_H
 
 #include "cache/cache_state.h"
+#include "cache/policy/range.h"
 #include "cache/policy/reuse.h"
 
 enum fill_state { FILL_STATE_FETCHING, FILL_STATE_STREAMING, FILL_STATE_COMPLETE, FILL_STATE_FAILED };
@@ -22,6 +23,7 @@ struct fill {
     uint64_t             host_tag;
     uint64_t             purge_sequence; /* at the lookup: what is purged after it may be what the origin sends */
     bool                 is_listable;   /* opened for everybody; else for its originator alone */
+    struct span          slice;         /* what is asked for instead of the whole; none: end is 0 */
     bool                 is_background; /* without an originator: nobody need be waiting */
     struct object       *stale;         /* a reference: what it revalidates, or what a HEAD for it may tell about; or NULL */
     struct response_view stale_view;
@@ -47,6 +49,7 @@ struct fill {
     enum error            error;       /* FAILED */
     bool                  is_private;  /* not kept (any more) */
     bool                  is_origin_error; /* a 5xx that is not stored: its originator's, unless there is a stale response for it; a failure to the others */
+    bool                  is_declined;     /* FAILED: an answer came, and is none to what was asked for */
     bool                  is_revalidated;  /* `object` is `stale` with a fresh head */
     enum cache_detail     detail;
     struct object        *object; /* a reference */
@@ -73,6 +76,7 @@ struct fill_request {
     struct object             *selector; /* or NULL; a reference is taken */
     enum cache_detail          pass_detail;
     uint64_t                   unstorable; /* see struct fill */
+    struct span                slice;    /* see struct fill */
 };
 
 /* With the writer's reference. Not listed yet. */
@@ -99,6 +103,8 @@ bool fill_attach(struct fill *fill, struct reader *reader, bool is_originator);
 /* With the fill's lock held: a reader that was at `from` has moved on, or left: the writer is told what that changes for it. */
 void fill_reader_moved(struct fill *fill, uint64_t from);
 void fill_tell_if_unwanted(struct fill *fill);
+/* The writer is gone: nothing wakes it any more. */
+void fill_end_writer(struct fill **fill, enum fill_state state, enum error error);
 /* Wakes those who wait. With the fill's lock held. */
 void fill_wake_readers(struct fill *fill);
 /* With `detail` its response is not stored: remembered, where the next one will not be either. On the writer's loop. */
@@ -129,13 +135,21 @@ void plan_refresh(struct fill *fill, const struct origin_head *head, struct head
 void plan_update(struct fill *fill, const struct origin_head *head, struct head_plan *plan);
 /* RFC 9111 §4.3.5: the answer to a HEAD updates the stored response to GET, or takes it away; fill_update.c. */
 void update_stored_by_head(struct fill *fill, const struct origin_head *head);
-/* The body of fill->stale becomes that of `object`: large ones are shared, small ones lie behind their new head. */
+/* The body of fill->stale becomes that of `object`: slices are found by the same serial, large ones are shared, small ones lie behind their new head. */
 void take_stale_body(struct fill *fill, struct object *object);
 /* After the verdict: the tags of plan->fields, and DETAIL_PURGED when any was purged since the lookup. fill_tags.c. */
 void plan_tags(struct fill *fill, struct head_plan *plan);
 /* The same for a record that keeps the body of fill->stale, which what was purged of that concerns, too. */
 void plan_stale_tags(struct fill *fill, struct head_plan *plan);
 
+/* What the head says about the next response under its key. An error of the origin says nothing, nor does a slice that is not there. */
+void fill_note_plan(struct fill *fill, const struct head_plan *plan, struct wall_seconds received);
+/* The record's head in memory and its place in the index. NULL with *error. */
+struct object *fill_build_object(struct fill *fill, struct head_plan *plan, enum object_kind kind, enum error *error);
+
+/* The name of what hangs on `selector` by these values; it borrows all but the hash. */
+struct object_name name_of_values(const struct cache *cache, const struct object *selector, const struct cache_key *key, struct bytes values,
+                                  struct arena *arena);
 /* The name of the variant of `selector` that a request with `fields` selects; its values lie in `arena`. */
 struct object_name variant_name(struct cache *cache, const struct object *selector, const struct cache_key *key, const struct headers *fields,
                                 struct arena *arena);

@@ -32,7 +32,8 @@ static struct object *updated_object(struct fill *fill, const struct origin_head
 {
     struct head_plan plan;
     plan_update(fill, head, &plan);
-    struct object *object = plan.store && plan.error == ERROR_OK ? object_new(fill->cache, OBJECT_RESPONSE, &plan.parts) : NULL;
+    struct object *object =
+        plan.store && plan.error == ERROR_OK ? object_new(fill->cache, (enum object_kind)fill->stale->kind, &plan.parts) : NULL;
     if (object == NULL)
         return NULL;
     if (fill->stale->selector != NULL)

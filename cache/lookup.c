@@ -94,6 +94,7 @@ static uint64_t unstorable_of(const struct search *search)
 
 static struct fill *new_listable_fill(const struct search *search)
 {
+    bool asks_slice = search->object == NULL || search->object->kind == OBJECT_SLICED; /* else the whole is known to be storable */
     return fill_new(search->cache, &(struct fill_request){
                                        .key = &search->lookup->key,
                                        .meta = &search->request,
@@ -101,6 +102,7 @@ static struct fill *new_listable_fill(const struct search *search)
                                        .purge_sequence = search->purge_sequence,
                                        .name = &search->name,
                                        .stale = search->object,
+                                       .slice = asks_slice ? search->lookup->slice : (struct span){0, 0},
                                        .selector = search->selector,
                                        .unstorable = unstorable_of(search),
                                    });
@@ -336,9 +338,13 @@ void cache_lookup(struct cache *cache, struct lookup *lookup, struct reader *rea
     lookup->age_s = lookup->ttl_s = 0;
 
     enum fwd_reason fwd = FWD_MISS;
-    enum cache_detail detail = lookup->detail; /* the caller's, when it asks for a pass */
-    if (request_decide(&search.request, lookup->rules, &fwd, &detail) == REQUEST_PASS || lookup->is_private) {
+    enum cache_detail detail;
+    if (request_decide(&search.request, lookup->rules, &fwd, &detail) == REQUEST_PASS) {
         pass(&search, fwd, detail);
+        return;
+    }
+    if (lookup->is_private) {
+        pass(&search, FWD_MISS, lookup->detail);
         return;
     }
     for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {

@@ -139,7 +139,7 @@ struct object *object_new(struct cache *cache, enum object_kind kind, const stru
 
 void object_set_selector(struct object *object, struct object *selector)
 {
-    assert(object->selector == NULL && selector->kind == OBJECT_SELECTOR);
+    assert(object->selector == NULL && selector->kind != OBJECT_RESPONSE);
     object->selector = object_ref(selector);
     atomic_fetch_add_explicit(&selector->variants_count, 1, memory_order_relaxed);
 }
@@ -196,6 +196,7 @@ void object_view(const struct cache *cache, const struct object *object, bool is
     view->length = record->body_bytes;
     view->length_known = record->length_known != 0;
     view->is_complete = is_complete;
+    view->is_sliced = object->kind == OBJECT_SLICED;
 }
 
 void object_body_iov(const struct cache *cache, const struct object *object, uint64_t position, uint64_t end, struct iovec *iov, int *count)

@@ -7,6 +7,8 @@
  *
  * A *selector* (RFC 9111 §4.1) stands under the primary key and names the request's fields that choose among the variants. Variants are indexed
  * under a hash of (primary hash, the selector's serial, normalised values): dropping the selector makes them all unreachable at once.
+ * A *sliced* object is the head of a response whose body lies in slices: objects of their own, found like variants by (primary hash, the head's
+ * serial, place in the body), so that the loss of the head makes them unreachable too.
  *
  * Lifetime: object_new (1 reference: the fill's, or its maker's) → listed in the index (+1) ⇄ used by readers, fills, variants (+1 each)
  *           → delisted (evicted, purged or replaced) → last reference dropped: extents and cell are given back.
@@ -26,7 +28,7 @@
 
 struct cache;
 
-enum object_kind { OBJECT_RESPONSE, OBJECT_SELECTOR };
+enum object_kind { OBJECT_RESPONSE, OBJECT_SELECTOR, OBJECT_SLICED };
 enum object_listing { OBJECT_UNLISTED, OBJECT_LISTED, OBJECT_PURGED };
 enum { OBJECT_FREQUENCY_MAX = 3 };
 
@@ -39,12 +41,12 @@ struct object {
     uint64_t         hash;      /* immutable once listed; where the index finds it */
     struct list      link;      /* in an eviction queue, under its lock */
     struct extent    record;
-    struct object   *selector;  /* of a variant, a reference; immutable once listed */
+    struct object   *selector;  /* of a variant (of a slice: its head), a reference; immutable once listed */
     union {
         struct body *body;      /* NULL: the body follows the head in `record`. While filling: under the fill's lock */
-        uint64_t     serial;    /* of a selector; immutable */
+        uint64_t     serial;    /* of a selector, or of what is sliced; immutable */
     };
-    _Atomic uint32_t variants_count; /* of a selector: objects that refer to it */
+    _Atomic uint32_t variants_count; /* of a selector or what is sliced: objects that refer to it */
     bool             record_is_lost; /* the extent is never given back (fill_lose_space) */
 };
 
@@ -108,7 +110,7 @@ struct record_parts {
 size_t record_parts_bytes(const struct record_parts *parts);
 /* With one reference and a record whose parts are filled in, its body's bytes excepted; makes room by evicting. NULL when there is no room. */
 struct object *object_new(struct cache *cache, enum object_kind kind, const struct record_parts *parts);
-/* Makes it a variant of `selector` (takes a reference). Before it is listed. */
+/* Makes it a variant, or a slice, of `selector` (takes a reference). Before it is listed. */
 void object_set_selector(struct object *object, struct object *selector);
 
 static inline struct object *object_ref(struct object *object)

@@ -111,7 +111,8 @@ enum reader_head reader_head(struct reader *reader, struct response_view *view, 
         pthread_mutex_unlock(&fill->lock);
         return READER_HEAD_WAIT;
     }
-    bool failed = fill->state == FILL_STATE_FAILED, is_origin_error = fill->is_origin_error, is_released = reader->is_released;
+    bool failed = fill->state == FILL_STATE_FAILED && !fill->is_declined, is_origin_error = fill->is_origin_error;
+    bool is_released = reader->is_released || fill->is_declined;
     *error = fill->error;
     view->detail = fill->detail;
     if (!failed && !is_released) {
@@ -168,7 +169,7 @@ void reader_set_range(struct reader *reader, uint64_t first, uint64_t end)
 
 enum reader_state reader_peek(struct reader *reader, struct iovec *iov, int *count, size_t max_bytes)
 {
-    assert(reader->is_open && *count > 0 && max_bytes > 0);
+    assert(reader->is_open && *count > 0 && max_bytes > 0 && reader->object->kind == OBJECT_RESPONSE);
     if (reader->position >= reader->end)
         return READER_END;
     struct fill *fill = lock_fill(reader);

@@ -74,6 +74,7 @@ struct response_view {
     uint64_t                    length; /* of the whole body, valid when length_known */
     bool                        length_known;
     bool                        is_complete; /* nothing more will arrive */
+    bool                        is_sliced;   /* the body lies in slices: cache_open_slice, never reader_peek */
 };
 
 enum reader_head reader_head(struct reader *reader, struct response_view *view, enum error *error);

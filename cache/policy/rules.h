@@ -22,6 +22,7 @@ struct query_rules {
 };
 
 struct site_rules {
+    uint64_t slice_bytes; /* large responses are fetched and stored in slices of this size, as they are asked for; 0: always whole */
     bool    honour_request_directives; /* clients' Cache-Control and Pragma; default off: a client cannot force a miss */
     bool    store_set_cookie;          /* store a response with Set-Cookie when it says public or s-maxage (HARDENING: cache) */
     bool    strip_tags;                /* Surrogate-Key, Cache-Tag and xkey are kept to ourselves */

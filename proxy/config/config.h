@@ -66,6 +66,7 @@ struct config_site {
     bool     honour_request_directives, store_set_cookie, strip_tags;
     int64_t  heuristic_max_s, grace_s, hit_for_miss_s;
     int64_t  stale_if_slow_ms; /* 0: never */
+    uint64_t slice_bytes; /* 0: off */
     struct config_names targeted;
     bool     surrogate_control, accel_expires;
     struct config_names query_ignore, query_keep; /* query_keep.at NULL: all */

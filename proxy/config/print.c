@@ -56,9 +56,11 @@ static void print_number(const struct setting *setting, const void *field, FILE 
 
 static void print_size(const struct setting *setting, const void *field, FILE *out)
 {
-    char text[UNIT_TEXT_MAX];
+    uint64_t value = setting->type == VALUE_SIZE32 ? *(const unsigned *)field : *(const uint64_t *)field;
+    char text[UNIT_TEXT_MAX] = "off";
 
-    size_format(setting->type == VALUE_SIZE32 ? *(const unsigned *)field : *(const uint64_t *)field, text);
+    if (value > 0 || setting->type != VALUE_SIZE_OR_OFF)
+        size_format(value, text);
     fputs(text, out);
 }
 
@@ -208,6 +210,7 @@ static value_printer *const printers[] = {
     [VALUE_WORKERS] = print_number,
     [VALUE_COUNT] = print_number,
     [VALUE_SIZE] = print_size,
+    [VALUE_SIZE_OR_OFF] = print_size,
     [VALUE_SIZE32] = print_size,
     [VALUE_MILLISECONDS] = print_duration,
     [VALUE_SECONDS] = print_duration,

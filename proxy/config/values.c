@@ -147,9 +147,10 @@ static bool parse_size(struct reading *reading, const struct setting *setting, c
 
 static void read_size(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
 {
-    uint64_t value;
+    uint64_t value = 0;
+    bool is_off = setting->type == VALUE_SIZE_OR_OFF && node->kind == YAML_SCALAR && bytes_equal(node->text, BYTES("off"));
 
-    if (parse_size(reading, setting, node, &value))
+    if (is_off || parse_size(reading, setting, node, &value))
         *(uint64_t *)field = value;
 }
 
@@ -647,6 +648,7 @@ static value_reader *const readers[] = {
     [VALUE_WORKERS] = read_workers,
     [VALUE_COUNT] = read_count,
     [VALUE_SIZE] = read_size,
+    [VALUE_SIZE_OR_OFF] = read_size,
     [VALUE_SIZE32] = read_size32,
     [VALUE_MILLISECONDS] = read_milliseconds,
     [VALUE_SECONDS] = read_seconds,

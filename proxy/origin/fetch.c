@@ -211,7 +211,7 @@ static struct origin_head head_of(const struct fetch *fetch, const struct fetch_
 bool fetch_head(struct fetch *fetch, const struct fetch_response *response)
 {
     const struct origin_head head = head_of(fetch, response);
-    enum error error = fill_set_head(fetch->fill, &head);
+    enum error error = fill_slice(fetch->fill).end > 0 ? fill_set_slice(&fetch->fill, &head) : fill_set_head(fetch->fill, &head);
     if (error != ERROR_OK)
         fetch_fail(fetch, error);
     return error == ERROR_OK;

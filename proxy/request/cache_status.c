@@ -17,7 +17,9 @@ struct bytes cache_status_line(const struct request *request, const struct respo
 {
     char *out = arena_alloc((struct arena *)&request->arena, LINE_MAX_BYTES), *at = out;
     at = append(at, "Cache-Status: outrigger");
-    if (!was_forwarded(request, view)) {
+    if (request->lookup.fwd == FWD_PARTIAL) {
+        at = append(at, "; fwd=partial");
+    } else if (!was_forwarded(request, view)) {
         at += sprintf(at, "; hit; ttl=%ld", (long)request->lookup.ttl_s);
     } else if (view->source == SOURCE_STALE_ON_ERROR || view->source == SOURCE_STALE_ON_DELAY) {
         /* RFC 9211 §2.1: hit and fwd exclude each other; the request went forward, and the answer was the stale one. */
@@ -25,7 +27,7 @@ struct bytes cache_status_line(const struct request *request, const struct respo
     } else {
         const char *fwd = fwd_word(request->lookup.fwd);
         at = append(append(at, "; fwd="), fwd != NULL ? fwd : "miss");
-        at += sprintf(at, "; fwd-status=%u", view->source == SOURCE_REVALIDATED ? 304 : view->status);
+        at += sprintf(at, "; fwd-status=%u", view->source == SOURCE_REVALIDATED ? 304 : view->is_sliced ? 206 : view->status);
         if (view->is_stored)
             at = append(at, "; stored");
         if (request->lookup.collapsed)

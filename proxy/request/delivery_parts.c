@@ -1,6 +1,6 @@
 /* Several parts of one response in one answer: multipart/byteranges, RFC 9110 §14.6, §15.3.7.2.
  *
- * DESIGN. The request's one reader goes from part to part, and what is offered to the client is what it shows, behind the framing of that part:
+ * DESIGN. The body is read part by part, and what is offered to the client is what is read, behind the framing of that part:
  *
  *     --boundary CRLF fields CRLF CRLF | bytes of part 1 | CRLF --boundary CRLF fields CRLF CRLF | bytes of part 2 | … | CRLF --boundary-- CRLF
  *
@@ -37,7 +37,7 @@ static struct bytes part_framing(struct arena *arena, unsigned number, struct sp
 static void read_part(struct request *request)
 {
     const struct span *part = &request->parts->range.parts[request->parts->at];
-    reader_set_range(&request->reader, part->first, part->end);
+    body_set_range(request, part->first, part->end);
 }
 
 uint64_t parts_begin(struct request *request, const struct range *range, uint64_t length, struct bytes content_type, struct bytes *boundary)
@@ -77,7 +77,9 @@ enum reader_state parts_peek(struct request *request, struct iovec *iov, int *co
     iov[0] = (struct iovec){(char *)framing.at, framing.len};
     if (parts->at < parts->range.count) {
         body_count = *count - framing_count;
-        state = reader_peek(&request->reader, iov + framing_count, &body_count, max_bytes);
+        state = body_peek(request, iov + framing_count, &body_count, max_bytes);
+        if (state == READER_WAIT && request->slices != NULL && request->response_pending)
+            return READER_WAIT; /* the head must not go out yet: see body_failed */
         if (state == READER_END) {
             begin_next(request);
             return parts_peek(request, iov, count, max_bytes);
@@ -94,5 +96,5 @@ void parts_consume(struct request *request, size_t bytes)
     size_t of_framing = bytes < framing->len ? bytes : framing->len;
     *framing = bytes_from(framing->at + of_framing, framing->len - of_framing);
     if (bytes > of_framing)
-        reader_consume(&request->reader, bytes - of_framing);
+        body_consume(request, bytes - of_framing);
 }

@@ -78,6 +78,8 @@ struct request {
     bool                 response_pending, response_prepared, last_sent;
     uint64_t             body_left;  /* of a known length */
     bool                 body_left_known;
+    struct slices       *slices; /* of a sliced response, in the arena; else NULL */
+    bool                 no_slices, started_over; /* see body_failed */
     struct parts        *parts; /* of a multipart answer, in the arena; else NULL */
     struct local_answer  answer;
 
@@ -115,8 +117,19 @@ void request_build_key(struct request *request);
 enum step respond_error(struct request *request, enum error error);
 enum step respond_with(struct request *request, unsigned status, const char *content_type, struct bytes body);
 
+/* delivery_body.c: what reader_set_range, reader_peek and reader_consume are for a response that may be sliced. */
+void              body_begin(struct request *request, const struct response_view *view);
+void              body_set_range(struct request *request, uint64_t first, uint64_t end);
+enum reader_state body_peek(struct request *request, struct iovec *iov, int *count, size_t max_bytes);
+void              body_consume(struct request *request, size_t bytes);
+void              body_close(struct request *request);
+/* Opens its beginning; whether it need not be waited for. */
+bool body_is_at_hand(struct request *request);
+/* READER_FAILED before anything was sent of a sliced response. */
+enum step body_failed(struct request *request);
+
 /* delivery_parts.c: several ranges of a response of `length` bytes, as multipart/byteranges. Returns how many bytes that makes; the boundary lies in
- * the request's arena. From then on these stand for reader_peek and reader_consume. A response that is not complete must be read forwards. */
+ * the request's arena. From then on these stand for body_peek and body_consume. A response that is not complete must be read forwards. */
 uint64_t          parts_begin(struct request *request, const struct range *range, uint64_t length, struct bytes content_type, struct bytes *boundary);
 enum reader_state parts_peek(struct request *request, struct iovec *iov, int *count, size_t max_bytes);
 void              parts_consume(struct request *request, size_t bytes);
@@ -126,6 +139,8 @@ void invalidate(struct request *request, const struct response_view *view);
 
 /* step_fetch.c: a revalidation for nobody in particular, while the request is answered with what is stored. */
 void fetch_in_background(struct request *request);
+/* step_fetch.c: a slice of the response that the reader has; nobody in particular fetches it. Takes the fill. */
+void fetch_slice(struct request *request, struct fill *fill);
 
 /* forward.c: the fields as they go to the origin (RFC 9110 §7.6), in `arena`. `stale`: the stored response to validate, or NULL; with `for_cache` the
  * client's own conditions and ranges are left out, since the whole response is wanted. */

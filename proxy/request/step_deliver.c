@@ -106,7 +106,7 @@ static void answer_part(struct request *request, const struct response_view *vie
     response->head = arena_printf(&request->arena, "%.*sContent-Range: bytes %lu-%lu/%lu\r\n", BYTES_FMT(head), (unsigned long)part->first,
                                   (unsigned long)part->end - 1, (unsigned long)view->length);
     response->length = part->end - part->first;
-    reader_set_range(&request->reader, part->first, part->end);
+    body_set_range(request, part->first, part->end);
 }
 
 /* In the order asked for, where that can be (§15.3.7.2): what arrives may not be kept, or not for long, and is read forwards. */
@@ -215,8 +215,13 @@ static void prepare_head(struct request *request, const struct response_view *vi
     /* The answer to a passed HEAD, 204 and 304 keep the origin's own Content-Length line. */
     if (view->length_known && view->length == 0 && !request->response.has_body && view->source == SOURCE_FETCHED)
         request->response.length_known = false;
+    body_begin(request, view);
     if (request->lookup.outcome != LOOKUP_PASS)
         apply_selection(request, view);
+    if (request->response.has_body && !body_is_at_hand(request) && view->source == SOURCE_STORED) {
+        request->lookup.fwd = FWD_PARTIAL;
+        request->result = RESULT_MISS;
+    }
     request->response.extra = extra_fields(request, view);
     request->response_pending = true;
     request->body_left = request->response.length;
@@ -259,8 +264,7 @@ static size_t iov_bytes(const struct iovec *iov, int count)
 
 static enum reader_state peek_body(struct request *request, struct iovec *iov, int *count)
 {
-    return request->parts != NULL ? parts_peek(request, iov, count, SEND_MAX_BYTES)
-                                  : reader_peek(&request->reader, iov, count, SEND_MAX_BYTES);
+    return request->parts != NULL ? parts_peek(request, iov, count, SEND_MAX_BYTES) : body_peek(request, iov, count, SEND_MAX_BYTES);
 }
 
 static void consume_body(struct request *request, size_t bytes)
@@ -268,7 +272,7 @@ static void consume_body(struct request *request, size_t bytes)
     if (request->parts != NULL)
         parts_consume(request, bytes);
     else
-        reader_consume(&request->reader, bytes);
+        body_consume(request, bytes);
     request->body_left -= request->body_left_known ? bytes : 0;
 }
 
@@ -279,8 +283,12 @@ static enum step deliver_piece(struct request *request)
     int count = IOV_MAX_PER_SEND;
     switch (peek_body(request, iov, &count)) {
     case READER_WAIT:
+        if (request->slices != NULL) /* what is stored of it may turn out to be out of date */
+            return STEP_WAIT;
         return request->response_pending ? account_sent(request, send_bytes(request, NULL, 0, false)) : STEP_WAIT;
     case READER_FAILED:
+        if (request->slices != NULL && request->response_pending)
+            return body_failed(request);
         request->broken = true;
         if (request->error == ERROR_OK)
             request->error = ERROR_ORIGIN_TRUNCATED;

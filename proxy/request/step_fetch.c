@@ -74,12 +74,20 @@ static struct bytes origin_form(struct request *request)
     return arena_printf(&request->arena, "%.*s?%.*s", BYTES_FMT(head->path), BYTES_FMT(query));
 }
 
+static void add_range(struct request *request, struct headers *fields, struct span slice)
+{
+    if (slice.end > 0)
+        headers_add_known(fields, HEADER_RANGE,
+                          arena_printf(&request->arena, "bytes=%lu-%lu", (unsigned long)slice.first, (unsigned long)slice.end - 1));
+}
+
 static struct fetch *fetch_begin(struct request *request, const struct fetch_events *events)
 {
     struct request_head *head = &request->head;
     bool for_cache = request->lookup.outcome != LOOKUP_PASS;
     struct headers fields;
     forward_fields(&fields, request, &request->arena, for_cache, for_cache ? fill_stale(request->lookup.fill) : NULL);
+    add_range(request, &fields, fill_slice(request->lookup.fill));
     /* What is stored is a GET's response, also when a HEAD found it stale. */
     const struct fetch_request fetch = {
         .method = for_cache ? METHOD_GET : head->method,
@@ -98,6 +106,33 @@ void fetch_in_background(struct request *request)
 {
     static const struct fetch_events nobody;
     struct fetch *fetch = fetch_begin(request, &nobody);
+    fetch_detach(&fetch);
+}
+
+/* RFC 9110 §13.1.1, §13.1.4: of the stored representation, or not at all. */
+static void add_precondition(struct request *request, struct headers *fields)
+{
+    struct response_view view;
+    struct headers stored;
+    enum error error;
+    reader_head(&request->reader, &view, &error);
+    headers_init(&stored, &request->arena);
+    headers_parse_block(&stored, view.fields);
+    if (headers_find(&stored, HEADER_ETAG) != NULL)
+        headers_add_known(fields, HEADER_IF_MATCH, headers_value(&stored, HEADER_ETAG));
+    else
+        headers_add_known(fields, HEADER_IF_UNMODIFIED_SINCE, headers_value(&stored, HEADER_LAST_MODIFIED));
+}
+
+void fetch_slice(struct request *request, struct fill *fill)
+{
+    static const struct fetch_events nobody;
+    struct headers fields;
+    forward_fields(&fields, request, &request->arena, true, NULL);
+    add_range(request, &fields, fill_slice(fill));
+    add_precondition(request, &fields);
+    const struct fetch_request ask = {.method = METHOD_GET, .method_name = BYTES("GET"), .target = origin_form(request), .fields = &fields};
+    struct fetch *fetch = origin_fetch(request->site->origin, &ask, fill, &nobody);
     fetch_detach(&fetch);
 }
 
@@ -162,6 +197,32 @@ static bool asks_again(struct request *request, enum error error)
     return true;
 }
 
+/* The answer is for others, or none at all. */
+static enum step look_up_again(struct request *request, enum cache_detail detail)
+{
+    reader_close(&request->reader);
+    request->reader_is_open = false;
+    if (request->fetch != NULL) /* it asked for a slice */
+        fetch_detach(&request->fetch);
+    request->error = ERROR_OK;
+    request->no_slices = request->no_slices || detail == DETAIL_NO_SLICES;
+    request->lookup_private = detail != DETAIL_VARIANT && detail != DETAIL_PURGED && detail != DETAIL_NO_SLICES;
+    request->detail = detail;
+    return STEP_LOOKUP;
+}
+
+/* An origin that was asked for the slice of the first range, without the client's conditions, may say 416 where the client must get something else. */
+static bool range_is_all_that_matters(const struct headers *fields)
+{
+    static const enum header_id others[] = {HEADER_IF_RANGE, HEADER_IF_MATCH, HEADER_IF_NONE_MATCH, HEADER_IF_MODIFIED_SINCE,
+                                            HEADER_IF_UNMODIFIED_SINCE};
+    struct bytes range = headers_value(fields, HEADER_RANGE);
+    for (unsigned i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (headers_find(fields, others[i]) != NULL)
+            return false;
+    return bytes_find(range, ',') == range.len;
+}
+
 enum step step_await_head(struct request *request)
 {
     struct response_view view;
@@ -178,13 +239,12 @@ enum step step_await_head(struct request *request)
         reader_close(&request->reader);
         return STEP_LOOKUP;
     case READER_HEAD_RELEASED:
-        reader_close(&request->reader);
-        request->lookup_private = view.detail != DETAIL_VARIANT && view.detail != DETAIL_PURGED;
-        request->detail = view.detail;
-        return STEP_LOOKUP;
+        return look_up_again(request, view.detail);
     case READER_HEAD_READY:
         break;
     }
+    if (view.status == 416 && request->lookup.slice.end > 0 && !range_is_all_that_matters(&request->head.fields))
+        return look_up_again(request, DETAIL_NO_SLICES);
     if (invalidates_target(request->head.method, view.status))
         invalidate(request, &view);
     return STEP_DELIVER;

@@ -69,6 +69,7 @@ enum step step_finish(struct request *request)
     uint64_t duration_us = elapsed_us(request);
     bool tunnelled = request->status == 101;
     deadline_clear(&request->patience);
+    body_close(request);
     if (request->reader_is_open)
         reader_close(&request->reader);
     request->reader_is_open = false;

@@ -1,6 +1,8 @@
 /* What does the cache have? The decision itself is cache/policy's; here its outcome becomes the next step. */
 #include "proxy/request/life.h"
 
+#include "cache/policy/slice.h"
+
 static enum cache_result result_of(const struct lookup *lookup)
 {
     switch (lookup->outcome) {
@@ -28,6 +30,16 @@ void request_build_key(struct request *request)
                                request->query);
 }
 
+/* Where a range is all that is wanted, that is all that is fetched. */
+static struct span wanted_slice(const struct request *request)
+{
+    const struct headers *fields = &request->head.fields;
+    struct span slice = {0, 0};
+    if (!request->no_slices && request->head.method == METHOD_GET && headers_count(fields, HEADER_RANGE) == 1)
+        slice_for_range(headers_value(fields, HEADER_RANGE), request->site->rules.slice_bytes, &slice);
+    return slice;
+}
+
 enum step step_lookup(struct request *request)
 {
     struct request_head *head = &request->head;
@@ -39,6 +51,7 @@ enum step step_lookup(struct request *request)
         .fields = &head->fields,
         .rules = &request->site->rules,
         .now = loop_wall(request->worker->loop),
+        .slice = wanted_slice(request),
         .is_private = request->lookup_private,
         .detail = request->detail, /* of a released waiter: why */
         .reader_waker = &request->mail.waker,

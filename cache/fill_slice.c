@@ -1,0 +1,307 @@
+/* Slices: the parts of a large response, each a fill and an object of its own. See policy/slice.h, and OBJECT_SLICED in object.h.
+ *
+ * DESIGN. A fill for a key may ask for one slice instead of the whole. If a part comes that can be combined with others (RFC 9111 §3.3, §3.4), the fill
+ * ends with the head of the whole in its object, stored at once, and its writer goes on with the fill of that slice, which is listed under the
+ * head's serial (and with the head's tags alone: what purges the head purges its slices):
+ *
+ *     fill of the key ── 206 ──→ complete: object = head (sliced), found under the key; its readers take the body from slices
+ *           └──── writer ──────→ fill of the slice, found under (key, serial, place): one of those slices
+ *
+ * Whoever reads a sliced response opens its slices one by one; what is missing is one more fill, which others may join. What does not belong (another
+ * validator, another length) ends the set: its head is not found any more. An answer that cannot be used at all makes its readers ask again. */
+#include "cache/fill_state.h"
+
+#include "cache/policy/slice.h"
+#include "cache/policy/storable.h"
+
+#include <assert.h>
+
+enum { OPEN_ATTEMPTS_MAX = 8 };
+
+struct span fill_slice(const struct fill *fill)
+{
+    return fill->slice;
+}
+
+static bool is_slice_of_head(const struct fill *fill)
+{
+    return fill->selector != NULL && fill->selector->kind == OBJECT_SLICED;
+}
+
+/* The span is the name: a configuration with another size makes other slices. */
+static struct object_name slice_name(const struct cache *cache, const struct object *head, const struct cache_key *key, struct span slice,
+                                     struct arena *arena)
+{
+    char *values = arena_alloc(arena, sizeof slice);
+    memcpy(values, &slice, sizeof slice);
+    return name_of_values(cache, head, key, bytes_from(values, sizeof slice), arena);
+}
+
+/* The answer's readers are to ask again. */
+static enum error decline(struct fill *fill, enum cache_detail detail)
+{
+    pthread_mutex_lock(&fill->lock);
+    fill->is_declined = true;
+    fill->detail = detail;
+    pthread_mutex_unlock(&fill->lock);
+    return ERROR_CLIENT_CLOSED;
+}
+
+/* Not found from now on, and its slices neither. */
+static void drop_head(struct cache *cache, struct object *head)
+{
+    if (atomic_load_explicit(&head->listing, memory_order_acquire) != OBJECT_LISTED)
+        return;
+    struct shard *shard = shard_of(cache, head->hash);
+    struct object *dropped = NULL;
+    pthread_mutex_lock(&shard->lock);
+    if (atomic_load_explicit(&head->listing, memory_order_relaxed) == OBJECT_LISTED) {
+        shard_delist(cache, shard, head, OBJECT_UNLISTED);
+        dropped = head;
+    }
+    pthread_mutex_unlock(&shard->lock);
+    object_unref(cache, &dropped);
+}
+
+/* The slice's body is about to come. */
+static enum error begin_slice(struct fill *fill, const struct response_meta *meta, uint64_t bytes)
+{
+    const struct record_parts parts = {
+        .meta = *meta,
+        .key = fill->key.encoded,
+        .vary_values = fill->name.values,
+        .purge_sequence = fill->purge_sequence,
+        .length_known = true,
+        .body_bytes = bytes,
+        .body_is_apart = true,
+    };
+    struct object *object = object_new(fill->cache, OBJECT_RESPONSE, &parts);
+    if (object == NULL)
+        return ERROR_OVERLOADED;
+    object_set_selector(object, fill->selector);
+    object->body = body_new(0);
+    fill->length_known = true;
+    fill->length = bytes;
+    pthread_mutex_lock(&fill->lock);
+    fill->object = object;
+    fill->state = FILL_STATE_STREAMING;
+    fill_wake_readers(fill);
+    pthread_mutex_unlock(&fill->lock);
+    return ERROR_OK;
+}
+
+/* A part must be storable for itself, whatever was said of the others. */
+static bool is_storable(struct fill *fill, const struct origin_head *head)
+{
+    struct response_meta meta;
+    return storable_decide(&fill->request, 200, head->fields, &fill->rules, head->request_time, head->response_time, &meta).store;
+}
+
+static enum error set_further_slice(struct fill *fill, const struct origin_head *head)
+{
+    const struct record *record = object_record(fill->cache, fill->selector);
+    struct response_view view;
+    struct headers stored;
+    struct content_range range;
+    object_view(fill->cache, fill->selector, true, &view);
+    headers_init(&stored, &fill->arena);
+    headers_parse_block(&stored, view.fields);
+    if (head->status == 206 && slice_is_answered(head->fields, fill->slice, head->length_known, head->length, &range) &&
+        range.length == record->body_bytes && slice_belongs(&stored, head->fields, head->response_time) && is_storable(fill, head))
+        return begin_slice(fill, &record->meta, range.part.end - range.part.first);
+    if (head->status >= 500) /* says nothing about the representation */
+        return ERROR_ORIGIN_BAD_RESPONSE;
+    drop_head(fill->cache, fill->selector);
+    return decline(fill, DETAIL_NO_SLICES);
+}
+
+/* The head of the whole, as a 200 would have had it. */
+static struct origin_head whole_head(struct fill *fill, const struct origin_head *part, struct headers *fields, uint64_t length)
+{
+    headers_init(fields, &fill->arena);
+    for (unsigned i = 0; i < part->fields->count; i++) {
+        const struct header *field = &part->fields->at[i];
+        if (field->id != HEADER_CONTENT_RANGE)
+            headers_add(fields, field->id, field->name, field->value);
+    }
+    struct origin_head whole = *part;
+    whole.status = 200;
+    whole.reason = BYTES("OK");
+    whole.fields = fields;
+    whole.length_known = true;
+    whole.length = length;
+    return whole;
+}
+
+static struct fill *new_slice_fill(struct fill *fill, struct object *head)
+{
+    struct object_name name = slice_name(fill->cache, head, &fill->key, fill->slice, &fill->arena);
+    return fill_new(fill->cache, &(struct fill_request){
+                                     .key = &fill->key,
+                                     .meta = &fill->request,
+                                     .rules = &fill->rules,
+                                     .name = &name,
+                                     .selector = head,
+                                     .slice = fill->slice,
+                                     .purge_sequence = fill->purge_sequence,
+                                 });
+}
+
+static void list(struct fill *fill)
+{
+    struct shard *shard = shard_of(fill->cache, fill->name.hash);
+    pthread_mutex_lock(&shard->lock);
+    shard_list_fill(shard, fill);
+    pthread_mutex_unlock(&shard->lock);
+}
+
+/* The writer goes on with `slice`. The slice is listed before the head, so that whoever finds the head joins it. */
+static enum error hand_over(struct fill **fill_pointer, struct object *head, struct bytes personal, struct fill *slice)
+{
+    struct fill *fill = *fill_pointer;
+    list(slice);
+    enum cache_detail detail = place_object(fill, head);
+    if (detail != DETAIL_NONE) {
+        unlist_fill(slice);
+        fill_discard(&slice);
+        return decline(fill, detail);
+    }
+    pthread_mutex_lock(&fill->lock);
+    struct waker *waker = fill->waker;
+    fill->object = object_ref(head);
+    fill->personal = personal;
+    pthread_mutex_unlock(&fill->lock);
+    fill_end_writer(fill_pointer, FILL_STATE_COMPLETE, ERROR_OK);
+    *fill_pointer = slice;
+    if (waker != NULL)
+        fill_set_waker(slice, waker);
+    return ERROR_OK;
+}
+
+static enum error split(struct fill **fill_pointer, const struct origin_head *part, const struct content_range *range)
+{
+    struct fill *fill = *fill_pointer;
+    struct cache *cache = fill->cache;
+    struct headers fields;
+    struct origin_head whole = whole_head(fill, part, &fields, 0);
+    struct head_plan plan;
+    enum error error;
+    plan_head(fill, &whole, &plan);
+    fill_note_plan(fill, &plan, part->response_time);
+    if (!plan.store)
+        return decline(fill, plan.detail);
+    plan.parts.body_bytes = range->length;
+    plan.parts.body_is_apart = true;
+    struct object *head = fill_build_object(fill, &plan, OBJECT_SLICED, &error);
+    if (head == NULL)
+        return error;
+    head->serial = atomic_fetch_add_explicit(&cache->selector_serial, 1, memory_order_relaxed) + 1;
+    if (plan.store) {
+        struct fill *slice = new_slice_fill(fill, head);
+        error = begin_slice(slice, &plan.parts.meta, part->length);
+        if (error == ERROR_OK)
+            error = hand_over(fill_pointer, head, plan.personal, slice);
+        else
+            fill_discard(&slice);
+    } else {
+        error = decline(fill, plan.detail);
+    }
+    object_unref(cache, &head);
+    return error;
+}
+
+enum error fill_set_slice(struct fill **fill_pointer, const struct origin_head *head)
+{
+    struct fill *fill = *fill_pointer;
+    struct content_range range;
+    assert(fill->slice.end > 0 && fill->object == NULL);
+    if (is_slice_of_head(fill))
+        return set_further_slice(fill, head);
+    if (head->status != 206)
+        return fill_set_head(fill, head);
+    if (!slice_is_answered(head->fields, fill->slice, head->length_known, head->length, &range))
+        return decline(fill, DETAIL_NO_SLICES);
+    if (head->length == range.length) { /* all of it, and no part */
+        struct headers fields;
+        struct origin_head whole = whole_head(fill, head, &fields, head->length);
+        return fill_set_head(fill, &whole);
+    }
+    if (slice_validator(head->fields, head->response_time) == NULL)
+        return decline(fill, DETAIL_NO_SLICES);
+    return split(fill_pointer, head, &range);
+}
+
+/* Stored, or joined, as it is found under `name`. */
+static bool find_slice(const struct reader *head, const struct object_name *name, struct slice_lookup *lookup, struct reader *reader)
+{
+    struct cache *cache = head->cache;
+    struct shard *shard = shard_of(cache, name->hash);
+    pthread_mutex_lock(&shard->lock);
+    struct object *object = shard_find(cache, shard, name);
+    if (object != NULL) {
+        reader->object = object_ref(object);
+        object_touch(object);
+    }
+    struct fill *fill = object == NULL ? shard_find_fill(shard, name) : NULL;
+    if (fill != NULL)
+        ref_take(&fill->refs);
+    pthread_mutex_unlock(&shard->lock);
+    bool joined = fill != NULL && fill_attach(fill, reader, false);
+    fill_unref(&fill);
+    reader->is_open = reader->is_complete = object != NULL;
+    lookup->outcome = object != NULL ? LOOKUP_HIT : LOOKUP_JOIN;
+    return object != NULL || joined;
+}
+
+/* False: somebody else was faster. */
+static bool list_if_new(struct fill *fill)
+{
+    struct shard *shard = shard_of(fill->cache, fill->name.hash);
+    pthread_mutex_lock(&shard->lock);
+    bool is_new = shard_find(fill->cache, shard, &fill->name) == NULL && shard_find_fill(shard, &fill->name) == NULL;
+    if (is_new)
+        shard_list_fill(shard, fill);
+    pthread_mutex_unlock(&shard->lock);
+    return is_new;
+}
+
+void cache_open_slice(const struct reader *head, struct slice_lookup *lookup, struct reader *reader)
+{
+    struct cache *cache = head->cache;
+    struct cache_key key = {.encoded = record_key(object_record(cache, head->object))};
+    key.hash = hash_bytes(&cache->hash_key, key.encoded);
+    struct object_name name = slice_name(cache, head->object, &key, lookup->slice, head->fields->arena);
+    struct request_meta request;
+    request_meta_from(&request, METHOD_GET, head->fields);
+    uint64_t sequence = purge_sequence(&cache->purges);
+    const struct fill_request wanted = {.purge_sequence = sequence,
+                                        .key = &key,
+                                        .meta = &request,
+                                        .rules = head->rules,
+                                        .name = &name,
+                                        .selector = head->object,
+                                        .slice = lookup->slice};
+    *reader = (struct reader){
+        .cache = cache,
+        .waker = lookup->waker,
+        .end = UINT64_MAX,
+        .method = METHOD_GET,
+        .fields = head->fields,
+        .rules = head->rules,
+        .now = head->now,
+        .purge_sequence = sequence,
+    };
+    list_init(&reader->link);
+    lookup->fill = NULL;
+    for (unsigned i = 0; !find_slice(head, &name, lookup, reader); i++) {
+        struct fill *fill = fill_new(cache, &wanted);
+        if (!list_if_new(fill) && i < OPEN_ATTEMPTS_MAX) {
+            fill_discard(&fill);
+            continue;
+        }
+        fill_attach(fill, reader, true);
+        lookup->outcome = LOOKUP_FILL;
+        lookup->fill = fill;
+        return;
+    }
+}

@@ -1,0 +1,406 @@
+"""Large responses in slices: what is asked for is fetched, once, and belongs together."""
+import threading
+
+import pytest
+
+from harness.outrigger import SLOW, Outrigger
+from harness.poll import until
+
+SLICE = 65536
+LARGE = b"".join(b"%015d\n" % n for n in range(62500))  # a million bytes: 16 slices, the last one short
+SIZE = len(LARGE)
+MODIFIED, LATER = "Tue, 01 Jul 2025 10:00:00 GMT", "Tue, 01 Jul 2025 11:00:00 GMT"
+FRESH = {"Cache-Control": "max-age=60", "ETag": '"v1"', "Content-Type": "x/y"}
+STALE = {**FRESH, "Age": "100"}
+
+
+class Ranger:
+    """An origin's handler that knows ranges. `asked` has the Range of each request, None where there was none."""
+
+    def __init__(self, body=LARGE, fields=FRESH):
+        self.body, self.fields, self.asked, self.requests = body, fields, [], []
+        self.gate = None
+
+    def __call__(self, request):
+        value = request.get("range")
+        self.asked.append(value)
+        self.requests.append(request)
+        if self.gate:
+            assert self.gate.wait(20 * SLOW)
+        etag = self.fields.get("ETag")
+        if etag and request.get("if-none-match") == etag:
+            request.answer(b"", "304 Not Modified", self.fields, length=False)
+        elif request.get("if-match") not in (None, etag):
+            request.answer(b"", "412 Precondition Failed")
+        elif value is None:
+            request.answer(self.body, fields=self.fields)
+        else:
+            first, last = (int(text) for text in value.removeprefix("bytes=").split("-"))
+            if first >= len(self.body):
+                request.answer(b"", "416 Range Not Satisfiable", {"Content-Range": f"bytes */{len(self.body)}"})
+            else:
+                part = self.body[first : last + 1]
+                request.answer(part, "206 Partial Content", {**self.fields, "Content-Range": f"bytes {first}-{first + len(part) - 1}/{len(self.body)}"})
+
+
+def slices(*numbers):
+    return [f"bytes={n * SLICE}-{(n + 1) * SLICE - 1}" for n in numbers]
+
+
+@pytest.fixture(scope="module")
+def proxy(back, tmp_path_factory):
+    outrigger = Outrigger(tmp_path_factory.mktemp("slices"), origin=back.url, site={"cache": {"slice": "64KiB"}})
+    process = outrigger.children("proxy")
+    yield outrigger
+    survivors = outrigger.children("proxy")
+    outrigger.stop()
+    assert survivors == process, outrigger.output_text() + outrigger.errors()
+
+
+@pytest.fixture
+def ranger(back, path):
+    ranger = Ranger()
+    back.on(path, ranger)
+    return ranger
+
+
+def check(answer, first, last, body=LARGE):
+    assert answer.status == 206 and answer.complete, answer
+    assert answer.get("content-range") == f"bytes {first}-{last}/{len(body)}" and answer.get("content-length") == str(last - first + 1)
+    assert answer.body == body[first : last + 1]
+
+
+def ask(proxy, path, first, last, body=LARGE, **fields):
+    answer = proxy.get(path, fields={"Range": f"bytes={first}-{last}", **fields})
+    check(answer, first, last, body)
+    return answer
+
+
+def hits(*arguments):
+    """A slice that still arrives is waited for; then it is a hit like others."""
+    until(lambda: "hit" in ask(*arguments).get("cache-status"), what="a hit")
+
+
+def test_one_byte_costs_one_slice_once(proxy, path, ranger):
+    first = ask(proxy, path, 500000, 500000)
+    assert first.get("cache-status") == "outrigger; fwd=uri-miss; fwd-status=206; stored" and first.get("etag") == '"v1"'
+    for _ in range(3):
+        hits(proxy, path, 500000, 500000)
+    ask(proxy, path, 7 * SLICE, 8 * SLICE - 1)
+    assert ranger.asked == slices(7)
+
+
+@pytest.mark.parametrize("first, last, numbers", [(0, 0, [0]), (65535, 65536, [0, 1]), (0, 200000, [0, 1, 2, 3]), (SIZE - 1, SIZE - 1, [15]), (3 * SLICE, 5 * SLICE - 1, [3, 4]), (0, SIZE - 1, list(range(16)))])
+def test_a_range_takes_the_slices_that_it_touches(proxy, path, ranger, first, last, numbers):
+    ask(proxy, path, first, last)
+    ask(proxy, path, first, last)
+    assert ranger.asked == slices(*numbers)
+
+
+def test_missing_slices_are_added(proxy, path, ranger):
+    ask(proxy, path, 2 * SLICE, 2 * SLICE)
+    middle = ask(proxy, path, SLICE + 5, 4 * SLICE - 7)
+    assert middle.get("cache-status") == "outrigger; fwd=partial"
+    hits(proxy, path, SLICE, 4 * SLICE - 1)
+    assert ranger.asked == slices(2, 1, 3)
+    further = [r for r in ranger.requests[1:]]
+    assert [r.get("if-match") for r in further] == ['"v1"', '"v1"'] and all(r.get("if-range") is None for r in further)
+
+
+def test_the_whole_is_put_together_from_slices(proxy, path, ranger):
+    ask(proxy, path, 300000, 300000)
+    whole = proxy.get(path)
+    assert (whole.status, whole.reason, whole.body) == (200, "OK", LARGE) and whole.get("content-range") is None
+    assert whole.get("content-length") == str(SIZE) and whole.get("content-type") == "x/y"
+    assert proxy.get(path).body == LARGE
+    assert ranger.asked == slices(4, *(n for n in range(16) if n != 4))
+    head = proxy.get(path, method="HEAD")
+    assert (head.status, head.get("content-length")) == (200, str(SIZE))
+
+
+def test_a_suffix_and_an_open_range(proxy, path, ranger):
+    answer = proxy.get(path, fields={"Range": "bytes=-10"})
+    check(answer, SIZE - 10, SIZE - 1)
+    answer = proxy.get(path, fields={"Range": f"bytes={SIZE - 70000}-"})
+    check(answer, SIZE - 70000, SIZE - 1)
+    assert ranger.asked == slices(0, 15, 14)
+
+
+def test_several_ranges(proxy, path, ranger):
+    answer = proxy.get(path, fields={"Range": f"bytes=900000-900009,0-9,{SLICE - 5}-{SLICE + 4}"})
+    assert answer.status == 206 and answer.get("content-type").startswith("multipart/byteranges; boundary=")
+    assert answer.complete and answer.get("content-length") == str(len(answer.body))
+    places = [answer.body.index(LARGE[first : first + 10]) for first in (900000, 0, SLICE - 5)]
+    assert places == sorted(places) and answer.body.count(b"Content-Range") == 3
+    assert ranger.asked == slices(13, 0, 1)
+
+
+def test_beyond_the_end(proxy, path, ranger):
+    answer = proxy.get(path, fields={"Range": f"bytes={SIZE + SLICE}-"})
+    assert (answer.status, answer.get("content-range")) == (416, f"bytes */{SIZE}")
+    answer = proxy.get(path, fields={"Range": f"bytes={SIZE}-"})  # in the last slice
+    assert (answer.status, answer.get("content-range")) == (416, f"bytes */{SIZE}")
+    assert ranger.asked == slices(16, 15)
+
+
+def test_beyond_the_end_with_if_range_or_other_ranges_gets_what_is_due(proxy, path, ranger):
+    far = f"bytes={SIZE + SLICE}-"
+    answer = proxy.get(path, fields={"Range": far, "If-Range": '"v0"'})
+    assert (answer.status, answer.body) == (200, LARGE)
+    assert ranger.asked == [*slices(16), None]
+
+
+def test_beyond_the_end_and_another_range(proxy, path, ranger):
+    check(proxy.get(path, fields={"Range": f"bytes={SIZE + SLICE}-,5-9"}), 5, 9)
+
+
+def test_conditions_are_answered_from_the_head(proxy, path, ranger):
+    ask(proxy, path, 0, 9)
+    assert proxy.get(path, fields={"If-None-Match": '"v1"'}).status == 304
+    assert proxy.get(path, fields={"Range": "bytes=0-9", "If-None-Match": '"v1"'}).status == 304
+    ask(proxy, path, 0, 9, **{"If-Range": '"v1"'})
+    assert len(ranger.asked) == 1
+    assert proxy.get(path, fields={"Range": "bytes=0-9", "If-Range": '"v0"'}).body == LARGE
+
+
+def test_if_range_on_a_miss(proxy, path, ranger):
+    ask(proxy, path, 70000, 70009, **{"If-Range": '"v1"'})
+    assert ranger.asked == slices(1) and ranger.requests[0].get("if-range") is None
+
+
+def test_what_fits_in_a_slice_is_stored_whole(proxy, back, path):
+    ranger = Ranger(LARGE[:SLICE], {"Cache-Control": "max-age=60"})  # without a validator
+    back.on(path, ranger)
+    ask(proxy, path, 5, 9, LARGE[:SLICE])
+    hits(proxy, path, 5, 9, LARGE[:SLICE])
+    whole = proxy.get(path)
+    assert whole.body == LARGE[:SLICE] and "hit" in whole.get("cache-status") and whole.get("content-range") is None
+    assert ranger.asked == slices(0)
+
+
+def test_an_origin_that_ignores_ranges_fills_the_whole(proxy, back, path):
+    back.on(path, lambda request: request.answer(LARGE, fields=FRESH))
+    ask(proxy, path, 5, 9)
+    ask(proxy, path, 900000, 900009)
+    assert proxy.get(path).body == LARGE and back.count(path) == 1
+
+
+UNUSABLE = {
+    "no validator": {"Cache-Control": "max-age=60"},
+    "a weak validator": {"Cache-Control": "max-age=60", "ETag": 'W/"v1"'},
+    "a date by an unknown clock": {"Cache-Control": "max-age=60", "Last-Modified": MODIFIED},
+    "a date in the second of the change": {"Cache-Control": "max-age=999999999", "Last-Modified": MODIFIED, "Date": MODIFIED},
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_without_strong_validator_the_whole_is_fetched(proxy, back, path, name):
+    ranger = Ranger(fields=UNUSABLE[name])
+    back.on(path, ranger)
+    ask(proxy, path, 500000, 500009)
+    ask(proxy, path, 0, 9)
+    assert proxy.get(path).body == LARGE
+    assert ranger.asked == [*slices(7), None]
+
+
+def test_a_date_can_be_the_validator(proxy, back, path):
+    ranger = Ranger(fields={"Cache-Control": "max-age=999999999", "Last-Modified": MODIFIED, "Date": LATER})
+    back.on(path, ranger)
+    ask(proxy, path, SLICE - 10, SLICE + 10)
+    assert ranger.asked == slices(0, 1) and ranger.requests[1].get("if-unmodified-since") == MODIFIED
+
+
+@pytest.mark.parametrize("content_range", ["bytes 0-99/1000000", "bytes 0-65535/*", "bytes 65535-0/1000000", "bytes 1-65536/1000000", "bytes 0-65535", "lines 0-65535/1000000", None])
+def test_a_206_that_says_something_else_is_not_used(proxy, back, path, content_range):
+    def answer(request):
+        if request.get("range"):
+            fields = {**FRESH, "Content-Range": content_range} if content_range else FRESH
+            request.answer(LARGE[:SLICE], "206 Partial Content", fields)
+        else:
+            request.answer(LARGE, fields=FRESH)
+
+    back.on(path, answer)
+    ask(proxy, path, 5, 9)
+    ask(proxy, path, 70000, 70009)
+    assert back.count(path) == 2
+
+
+def test_what_must_not_be_stored_is_passed_with_the_clients_range(proxy, back, path):
+    ranger = Ranger(fields={**FRESH, "Cache-Control": "no-store"})
+    back.on(path, ranger)
+    assert ask(proxy, path, 500000, 500009).get("cache-status").endswith("detail=no-store")
+    ask(proxy, path, 500000, 500009)
+    assert ranger.asked == [*slices(7), "bytes=500000-500009", "bytes=500000-500009"]
+
+
+# ---- changes ----
+
+def test_a_stale_head_is_validated_and_its_slices_stay(proxy, back, path):
+    ranger = Ranger(fields=STALE)
+    back.on(path, ranger)
+    ask(proxy, path, 0, 100000)
+    ranger.fields = FRESH
+    answer = ask(proxy, path, 0, 100000)
+    assert "fwd=stale; fwd-status=304; stored" in answer.get("cache-status") and ranger.requests[-1].get("if-none-match") == '"v1"'
+    hits(proxy, path, 0, 100000)
+    assert ranger.asked == slices(0, 1, 0)
+
+
+def test_a_stale_head_that_changed_begins_a_new_set(proxy, back, path):
+    ranger = Ranger(fields=STALE)
+    back.on(path, ranger)
+    ask(proxy, path, 0, 100000)
+    ranger.body, ranger.fields = LARGE[::-1], {**FRESH, "ETag": '"v2"'}
+    ask(proxy, path, 0, 100000, ranger.body)
+    assert ask(proxy, path, 0, 100000, ranger.body).get("etag") == '"v2"'
+    assert ranger.asked == slices(0, 1, 0, 1)
+
+
+def test_a_change_found_before_the_first_byte_is_not_seen_by_the_client(proxy, path, ranger):
+    ask(proxy, path, 0, 9)
+    ranger.body, ranger.fields = LARGE[::-1], {**FRESH, "ETag": '"v2"'}
+    answer = ask(proxy, path, 500000, 500009, ranger.body)
+    assert answer.get("etag") == '"v2"'
+    ask(proxy, path, 0, 9, ranger.body)
+    assert ranger.asked == slices(0, 7, 7, 0)
+
+
+def test_several_ranges_and_a_change(proxy, path, ranger):
+    ask(proxy, path, 0, 9)
+    ranger.body, ranger.fields = LARGE[::-1], {**FRESH, "ETag": '"v2"'}
+    answer = proxy.get(path, fields={"Range": "bytes=500000-500009,900000-900009"})
+    assert answer.status == 206 and answer.complete and answer.get("etag") == '"v2"' and ranger.body[500000:500010] in answer.body
+
+
+def test_a_change_found_later_breaks_the_response_off(proxy, path, ranger):
+    ask(proxy, path, 0, 9)
+    ranger.body, ranger.fields = LARGE[::-1], {**FRESH, "ETag": '"v2"'}
+    answer = proxy.get(path)
+    assert not answer.complete and answer.body == LARGE[:SLICE]
+    answer = proxy.get(path)
+    assert answer.complete and answer.body == ranger.body
+
+
+def test_a_slice_that_must_not_be_stored_ends_the_set(proxy, path, ranger):
+    ask(proxy, path, 0, 9)
+    ranger.fields = {**FRESH, "Cache-Control": "private"}
+    assert ask(proxy, path, 500000, 500009).get("cache-status").endswith("detail=private")
+    assert "hit" not in ask(proxy, path, 0, 9).get("cache-status").replace("hit-for-miss", "")
+
+
+@pytest.mark.parametrize("change", ["an entity tag", "a length", "the status"])
+def test_an_origin_that_ignores_preconditions(proxy, back, path, change):
+    later = {"an entity tag": (LARGE, {**FRESH, "ETag": '"v2"'}), "a length": (LARGE + b"!", FRESH), "the status": (LARGE[::-1], FRESH)}
+
+    def answer(request):
+        first, last = (int(text) for text in request.get("range", "bytes=0-999999").removeprefix("bytes=").split("-"))
+        body, fields = later[change] if back.count(path) > 1 else (LARGE, FRESH)
+        if back.count(path) > 1 and change == "the status":
+            request.answer(body, fields=fields)
+            return
+        part = body[first : last + 1]
+        request.answer(part, "206 Partial Content", {**fields, "Content-Range": f"bytes {first}-{first + len(part) - 1}/{len(body)}"})
+
+    back.on(path, answer)
+    ask(proxy, path, 0, 9)
+    ask(proxy, path, 500000, 500009, later[change][0])
+    ask(proxy, path, 0, 9, later[change][0])
+
+
+def test_an_error_leaves_the_set_alone(proxy, back, path):
+    ranger = Ranger()
+    back.on(path, ranger)
+    ask(proxy, path, 0, 9)
+    back.on(path, lambda request: request.answer(b"", "503 Service Unavailable"))
+    assert proxy.get(path, fields={"Range": "bytes=500000-500009"}).status == 502
+    back.on(path, ranger)
+    hits(proxy, path, 0, 9)
+    ask(proxy, path, 500000, 500009)
+    assert ranger.asked == slices(0, 7)
+
+
+def test_a_purge_takes_the_slices_with_it(proxy, path, ranger):
+    ask(proxy, path, 0, 9)
+    ranger.body = LARGE[::-1]  # under the same entity tag
+    assert proxy.get(path, method="PURGE").status == 200
+    ask(proxy, path, 0, 9, ranger.body)
+    assert ranger.asked == slices(0, 0)
+
+
+def test_a_purge_by_tag_takes_the_slices_with_it(proxy, back, path):
+    ranger = Ranger(fields={**FRESH, "Surrogate-Key": path})
+    back.on(path, ranger)
+    for tag in (path, "*"):
+        ask(proxy, path, 0, 70000, ranger.body)
+        ranger.body = ranger.body[::-1]  # under the same entity tag
+        proxy.ctl("purge", "--all") if tag == "*" else proxy.ctl("purge", "--tag", tag)
+        ask(proxy, path, 0, 70000, ranger.body)
+    assert ranger.asked == slices(0, 1) * 3
+
+
+def test_a_soft_purge_keeps_the_slices_that_are_confirmed(proxy, back, path):
+    ranger = Ranger(fields={**FRESH, "Surrogate-Key": path})
+    back.on(path, ranger)
+    ask(proxy, path, 0, 70000)
+    proxy.ctl("purge", "--soft", "--tag", path)
+    assert "fwd-status=304" in ask(proxy, path, 0, 70000).get("cache-status")
+    hits(proxy, path, 0, 70000)
+    assert ranger.asked == slices(0, 1, 0)
+
+
+def test_variants_have_slices_of_their_own(proxy, back, path):
+    def answer(request):
+        body = LARGE if request.get("accept-language") == "en" else LARGE[::-1]
+        Ranger(body, {**FRESH, "ETag": f'"{request.get("accept-language")}"', "Vary": "Accept-Language"})(request)
+
+    back.on(path, answer)
+    for _ in range(2):
+        ask(proxy, path, 65530, 65540, **{"Accept-Language": "en"})
+        ask(proxy, path, 65530, 65540, LARGE[::-1], **{"Accept-Language": "de"})
+    assert back.count(path) == 4
+
+
+# ---- many at once ----
+
+def test_a_crowd_shares_slices(proxy, path, ranger):
+    ranger.gate = threading.Event()
+    head = f"GET {path} HTTP/1.1\r\nHost: site.test\r\nRange: bytes={{}}-{{}}\r\nConnection: close\r\n\r\n"
+    clients = [proxy.connect(timeout=30 * SLOW).send(head.format(500000 + n, 600000 + n)) for n in range(40)]
+    ranger.gate.set()
+    for n, client in enumerate(clients):
+        check(client.response(), 500000 + n, 600000 + n)
+        client.close()
+    assert sorted(ranger.asked) == sorted(slices(7, 8, 9))
+
+
+def test_a_client_that_leaves_does_not_take_the_slice_with_it(proxy, path, ranger):
+    ranger.gate = threading.Event()
+    with proxy.connect() as client:
+        client.send(f"GET {path} HTTP/1.1\r\nHost: site.test\r\nRange: bytes=0-9\r\n\r\n")
+        until(lambda: ranger.asked, what="a request at the origin")
+    ranger.gate.set()
+    ask(proxy, path, 0, 9)
+    assert ranger.asked == slices(0)
+
+
+def test_slices_in_less_memory_than_they_need(make_outrigger, make_origin):
+    origin, ranger = make_origin(), Ranger(LARGE * 8)
+    origin.on("/large", ranger)
+    outrigger = make_outrigger(origin=origin.url, config={"cache": {"memory": "4MiB"}}, site={"cache": {"slice": "64KiB"}})
+    for _ in range(2):
+        ask(outrigger, "/large", 5, 7999990, LARGE * 8)
+    threads = [threading.Thread(target=lambda at=at: results.append(outrigger.get("/large", fields={"Range": f"bytes={at}-{at + 3000000}"}).body == (LARGE * 8)[at : at + 3000001])) for at in range(0, 4000000, 500000)]
+    results = []
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * len(threads)
+
+
+def test_off(make_outrigger, origin):
+    ranger = Ranger()
+    origin.on("/large", ranger)
+    outrigger = make_outrigger(origin=origin.url, site={"cache": {"slice": "off"}})
+    ask(outrigger, "/large", 500000, 500009)
+    assert ranger.asked == [None]
