@@ -71,6 +71,7 @@ static enum error begin_slice(struct fill *fill, const struct response_meta *met
         .key = fill->key.encoded,
         .vary_values = fill->name.values,
         .purge_sequence = fill->purge_sequence,
+        .stale_since_s = META_ABSENT,
         .length_known = true,
         .body_bytes = bytes,
         .body_is_apart = true,

@@ -91,6 +91,9 @@ bool fill_head_meta(struct fill *fill, struct response_meta *meta);
 uint64_t tag_hash(const struct cache *cache, struct bytes tag, struct arena *arena);
 uint64_t group_hash(const struct cache *cache, struct bytes scheme, struct bytes host, struct bytes group, struct arena *arena);
 uint64_t host_hash(const struct cache *cache, struct bytes host, struct arena *arena);
+/* lookup.c: the verdict on a stored response, soft purges counted in. */
+struct reuse_verdict object_judge(const struct cache *cache, const struct object *object, const struct request_meta *request,
+                                  const struct site_rules *rules, struct wall_seconds now);
 /* Whether the object was purged (hard) since it was last compared with the table; a soft purge is noted in its record. */
 bool object_is_purged(struct cache *cache, const struct object *object);
 /* Whether what the fill brings, or the stored response that it validates, was purged (hard) since its lookup, as far as can be told by now. */

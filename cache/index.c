@@ -221,6 +221,19 @@ void index_remove(struct index *index, struct object *object, struct cells *cell
     index->entries_count--;
 }
 
+bool index_visit(const struct index *index, uint64_t from, uint64_t count, void (*visit)(void *context, struct object *object),
+                 void *context)
+{
+    uint64_t end = from + count < index->bucket_count ? from + count : index->bucket_count;
+    for (uint64_t number = from; number < end; number++) {
+        for (const struct bucket *bucket = bucket_at(index, number); bucket != NULL; bucket = bucket->overflow) {
+            for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && bucket->entries[i] != 0; i++)
+                visit(context, entry_object(bucket->entries[i]));
+        }
+    }
+    return end < index->bucket_count;
+}
+
 void index_drain(struct index *index, void (*visit)(struct cache *cache, struct object *object), struct cache *cache)
 {
     for (uint64_t number = 0; number < index->bucket_count; number++) {

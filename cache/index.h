@@ -49,6 +49,9 @@ void index_insert(struct index *index, struct object *object);
 /* It is there. */
 void index_remove(struct index *index, struct object *object, struct cells *cells);
 
+/* Hands the objects of `count` buckets from number `from` on to `visit`; false when there are no more after them. */
+bool index_visit(const struct index *index, uint64_t from, uint64_t count, void (*visit)(void *context, struct object *object), void *context);
+
 /* Hands every object to `visit`, after it is taken out. Teardown only. */
 void index_drain(struct index *index, void (*visit)(struct cache *cache, struct object *object), struct cache *cache);
 

@@ -265,12 +265,12 @@ static void drop_purged_object(struct search *search)
     object_unref(search->cache, &listed);
 }
 
-static struct reuse_verdict judge(const struct search *search)
+struct reuse_verdict object_judge(const struct cache *cache, const struct object *object, const struct request_meta *request,
+                                  const struct site_rules *rules, struct wall_seconds now)
 {
     struct response_meta scratch;
-    const struct record *record = object_record(search->cache, search->object);
-    const struct response_meta *meta = record_meta(record, &scratch);
-    struct reuse_verdict verdict = reuse_decide(meta, &search->request, search->lookup->rules, search->lookup->now);
+    const struct response_meta *meta = record_meta(object_record(cache, object), &scratch);
+    struct reuse_verdict verdict = reuse_decide(meta, request, rules, now);
     if (meta == &scratch && (verdict.detail == DETAIL_EXPIRED || verdict.detail == DETAIL_NO_VALIDATOR))
         verdict.detail = DETAIL_SOFT_PURGED;
     return verdict;
@@ -292,7 +292,7 @@ static bool serve_equivalent(struct search *search)
     find_by_key(&other, &key);
     bool is_served = false;
     if (other.object != NULL && !object_is_purged(other.cache, other.object)) {
-        struct reuse_verdict verdict = judge(&other);
+        struct reuse_verdict verdict = object_judge(other.cache, other.object, &other.request, lookup->rules, lookup->now);
         object_view(other.cache, other.object, true, &view);
         headers_init(&stored, arena);
         headers_parse_block(&stored, view.fields);
@@ -317,7 +317,8 @@ static bool attempt(struct search *search)
         return true;
     if (search->object == NULL)
         return fetch(search, search->selector != NULL ? FWD_VARY_MISS : FWD_URI_MISS, DETAIL_NONE);
-    struct reuse_verdict verdict = judge(search);
+    struct reuse_verdict verdict =
+        object_judge(search->cache, search->object, &search->request, search->lookup->rules, search->lookup->now);
     if (verdict.reuse == REUSE_REVALIDATE)
         return fetch(search, verdict.fwd, verdict.detail);
     if (verdict.reuse == REUSE_STALE)

@@ -331,3 +331,20 @@ bool vary_tells_apart(struct bytes names, const struct headers *response)
     }
     return true;
 }
+
+bool vary_next_value(struct bytes *values, struct bytes *value)
+{
+    uint32_t length = 0;
+    if (values->len < 4)
+        return false;
+    for (unsigned i = 0; i < 4; i++)
+        length |= (uint32_t)(unsigned char)values->at[i] << (8 * i);
+    bool is_absent = length == absent_length;
+    if (is_absent)
+        length = 0;
+    if (length > values->len - 4)
+        return false;
+    *value = is_absent ? BYTES_NONE : bytes_from(values->at + 4, length);
+    *values = bytes_from(values->at + 4 + length, values->len - 4 - length);
+    return true;
+}

@@ -20,6 +20,8 @@ enum vary_kind vary_parse(const struct headers *response, const struct rule_name
  * Normalisation keeps meaning: white space around list members; Accept-Language by case, order and weight; Accept-Encoding by what origins
  * distinguish. */
 struct bytes vary_values(struct bytes names, const struct headers *request, struct arena *arena);
+/* Takes the next of such values from the front of *values; BYTES_NONE: the request had no such field. False when nothing is left. */
+bool vary_next_value(struct bytes *values, struct bytes *value);
 
 /* Whether those values tell apart who can read this response: not when it is in a coding that they leave out. */
 bool vary_tells_apart(struct bytes names, const struct headers *response);

@@ -1,6 +1,7 @@
 #include "proxy/admin/admin.h"
 
 #include "cache/policy/detail.h"
+#include "proxy/admin/why.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -210,6 +211,43 @@ static void purge(struct admin *admin, struct admin_request *request)
     answer_json(request, 200, result);
 }
 
+/* "Name: value" as it would stand in a request. */
+static bool add_field(struct headers *fields, struct bytes line)
+{
+    size_t colon = bytes_find(line, ':');
+    struct bytes name = bytes_from(line.at, colon);
+    if (colon == line.len || !bytes_is_token(name))
+        return false;
+    struct bytes value = bytes_from(line.at + colon + 1, line.len - colon - 1);
+    if (!header_value_is_valid(value))
+        return false;
+    headers_add_named(fields, name, value);
+    return true;
+}
+
+static void why(struct admin *admin, struct admin_request *request)
+{
+    struct bytes query = request->query, name, value, url = BYTES_NONE;
+    struct admin_why answered = {0};
+    struct headers fields;
+    bool understood = true;
+    headers_init(&fields, request->arena);
+    while (next_parameter(request->arena, &query, &name, &value)) {
+        if (bytes_equal(name, BYTES("url")) && url.at == NULL)
+            url = value;
+        else
+            understood = understood && bytes_equal(name, BYTES("header")) && value.at != NULL && add_field(&fields, value);
+    }
+    if (!understood || url.len == 0)
+        refuse(request, 400, "say what: url=http://host/path, and header=Name: value as often as needed");
+    else if (!admin->ports.explain(admin->ports.context, url, &fields, request->arena, &answered))
+        refuse(request, 400, "not an absolute URL: http://host/path is one");
+    else if (answered.site.at == NULL)
+        refuse(request, 404, "no site answers that host");
+    else
+        answer_json(request, 200, why_json(&answered, request->arena));
+}
+
 static void reload(struct admin *admin, struct admin_request *request)
 {
     request->ticket = ++admin->last_ticket;
@@ -248,7 +286,7 @@ static const struct route {
     void (*serve)(struct admin *admin, struct admin_request *request);
 } routes[] = {
     {{"/healthz", 8}, false, false, healthz}, {{"/metrics", 8}, false, false, metrics}, {{"/stats", 6}, false, false, stats},
-    {{"/purge", 6}, true, true, purge},       {{"/reload", 7}, true, true, reload},
+    {{"/purge", 6}, true, true, purge},       {{"/reload", 7}, true, true, reload},     {{"/why", 4}, false, true, why},
 };
 
 static bool takes_method(const struct route *route, enum method method)

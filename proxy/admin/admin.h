@@ -5,6 +5,7 @@
  *   GET /stats              the same as JSON, for outriggerctl
  *   POST /purge?…           JSON {"purged": true|false, "by": …, "soft": …}   socket only
  *        url=URL | tag=TAG (as often as there are tags) | host=HOST | all=1, and soft=1
+ *   GET /why?url=URL&header=… JSON: what the cache knows of it, and what a request with these fields ("Name: value") would get   socket only
  *   POST /reload            JSON {"accepted": …, "errors": "…"}  socket only
  */
 #ifndef ADMIN_ADMIN_H
@@ -12,6 +13,7 @@
 
 #include "base/arena.h"
 #include "base/bytes.h"
+#include "base/headers.h"
 #include "base/list.h"
 #include "base/method.h"
 #include "proxy/observe/metrics.h"
@@ -26,12 +28,16 @@ struct admin_purge {
     bool                is_soft;
 };
 
+struct admin_why;
+
 struct admin_ports {
     void *context;
     /* Sums all loops' counters and collects gauges, into `arena`. */
     void (*collect)(void *context, struct arena *arena, struct counters *sum, struct gauge **gauges, unsigned *gauge_count);
     /* False: not an absolute URL. *found: by URL: something was stored; else true. */
     bool (*purge)(void *context, const struct admin_purge *what, bool *found);
+    /* False: not an absolute URL. What it says lies in `arena`. */
+    bool (*explain)(void *context, struct bytes url, const struct headers *fields, struct arena *arena, struct admin_why *why);
     /* Asks the supervisor; admin_reloaded follows. */
     void (*reload)(void *context, uint32_t ticket);
     bool (*is_draining)(void *context);

@@ -26,10 +26,9 @@ static const char help[] =
 struct ctl {
     const char *socket;
     bool json;
-    /* of purge: its query; and which kind of thing it names, 0: a URL yet to come */
-    char *query;
-    int purge_by;
-    bool soft;
+    char *query;  /* of purge and why */
+    int purge_by; /* which kind of thing it names; 0: a URL yet to come */
+    bool soft, has_fields;
 };
 
 static int __attribute__((format(printf, 1, 2))) usage(const char *format, ...)
@@ -131,13 +130,34 @@ static int run_purge(struct ctl *ctl, int argc, char **argv)
     return purge(ctl);
 }
 
+static int why(struct ctl *ctl, const char *url)
+{
+    char *target;
+    add_parameter(ctl, "url", url);
+    if (asprintf(&target, "/why?%s", ctl->query) < 0)
+        abort();
+    json_t *object = ask(ctl, "GET", target), *line;
+    size_t i;
+    free(target);
+    if (!object)
+        return EXIT_FAILURE;
+    json_array_foreach(ctl->json ? NULL : json_object_get(object, "text"), i, line) puts(json_string_value(line));
+    json_decref(object);
+    return EXIT_SUCCESS;
+}
+
 static int run(struct ctl *ctl, int argc, char **argv)
 {
     if (argc == 0)
         return usage("a command is missing");
-    if (strcmp(argv[0], "purge") == 0)
+    bool is_purge = strcmp(argv[0], "purge") == 0, is_why = strcmp(argv[0], "why") == 0;
+    if ((!is_purge && (ctl->purge_by != 0 || ctl->soft)) || (!is_why && ctl->has_fields))
+        return usage("%s does not take these options", argv[0]);
+    if (is_purge)
         return run_purge(ctl, argc - 1, argv + 1);
-    if (argc != 1 || ctl->purge_by != 0 || ctl->soft)
+    if (is_why)
+        return argc == 2 ? why(ctl, argv[1]) : usage("why takes one URL");
+    if (argc != 1)
         return usage("%s takes no arguments", argv[0]);
     if (strcmp(argv[0], "stats") == 0)
         return stats(ctl);
@@ -168,7 +188,7 @@ int main(int argc, char **argv)
     struct ctl ctl = {.socket = "/run/outrigger/admin.sock"};
     int option;
     opterr = 0;
-    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, ":hH:", options, NULL)) != -1) {
         switch (option) {
         case 's':
             ctl.socket = optarg;
@@ -179,6 +199,10 @@ int main(int argc, char **argv)
         case 'h':
             fputs(help, stdout);
             return EXIT_SUCCESS;
+        case 'H':
+            add_parameter(&ctl, "header", optarg);
+            ctl.has_fields = true;
+            break;
         case 'f':
             ctl.soft = true;
             break;

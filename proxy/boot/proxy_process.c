@@ -3,6 +3,7 @@
  * Phases: wait for the first CONFIG (blocking: there is nothing else to do; channels that come before it wait in a list) → build everything, start the
  * workers → serve control messages, admin requests and the loops' orders → drained, or killed by the supervisor's TERM, for which nothing needs to be
  * done: what was logged is in shared memory, where the log helper finds it. */
+#include "proxy/admin/why.h"
 #include "proxy/boot/proxy_process.h"
 
 #include "base/log.h"
@@ -325,6 +326,42 @@ static bool purge(void *context, const struct admin_purge *what, bool *found)
     return true;
 }
 
+static struct bytes key_text(struct arena *arena, struct bytes encoded)
+{
+    struct bytes scheme, host, path, query;
+    if (!cache_key_parts(encoded, &scheme, &host, &path, &query))
+        return BYTES_NONE;
+    return arena_printf(arena, query.at != NULL ? "%.*s://%.*s%.*s?%.*s" : "%.*s://%.*s%.*s%.*s", BYTES_FMT(scheme), BYTES_FMT(host),
+                        BYTES_FMT(path), BYTES_FMT(query));
+}
+
+static bool explain(void *context, struct bytes url, const struct headers *fields, struct arena *arena, struct admin_why *why)
+{
+    struct bytes scheme, host, path, query;
+    (void)context;
+    if (!split_url(url, &scheme, &host, &path, &query))
+        return false;
+    const struct site *site = routes_find(proxy.control_loop->worker.routes, host);
+    if (site == NULL)
+        return true;
+    scheme = scheme.len == strlen("https") ? BYTES("https") : BYTES("http");
+    query = query_apply_rules(query, &site->rules.query, arena);
+    struct lookup lookup = {
+        .key = cache_key_build(cache_hash_key(proxy.cache), arena, scheme, host, path, query),
+        .method = METHOD_GET,
+        .fields = fields,
+        .rules = &site->rules,
+        .now = clock_wall(),
+    };
+    cache_explain(proxy.cache, &lookup, arena, &why->explanation);
+    why->site = site->config->hosts[0];
+    why->key = key_text(arena, lookup.key.encoded);
+    why->key_hash = lookup.key.hash.low;
+    why->now = lookup.now;
+    why->grace_s = site->rules.grace_s;
+    return true;
+}
+
 /* ---- life ------------------------------------------------------------------------------------------------------------------------------- */
 
 static void build(struct config *config)
@@ -333,7 +370,7 @@ static void build(struct config *config)
     struct cache_settings settings = {
         .slab = proxy.slab, .object_max_bytes = config->cache_object_max_bytes, .variants_max = config->cache_variants_max};
     struct admin_ports ports = {
-        .collect = proxy_collect, .purge = purge, .reload = ask_reload, .is_draining = is_draining, .context = &proxy};
+        .collect = proxy_collect, .purge = purge, .explain = explain, .reload = ask_reload, .is_draining = is_draining, .context = &proxy};
     hash_key_random(&hash_key);
     proxy.started = clock_wall();
     proxy.cache = cache_new(&settings, &hash_key);

@@ -1,4 +1,5 @@
 #include "proxy/admin/admin.h"
+#include "proxy/admin/why.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -30,6 +31,17 @@ static bool purge(void *context, const struct admin_purge *what, bool *found)
     return fake->is_url;
 }
 
+static bool explain(void *context, struct bytes url, const struct headers *fields, struct arena *scratch, struct admin_why *why)
+{
+    struct fake *fake = context;
+    (void)scratch;
+    snprintf(fake->purged, sizeof fake->purged, "%.*s %u", BYTES_FMT(url), fields->count);
+    if (fake->found)
+        *why = (struct admin_why){
+            .site = BYTES("a"), .key = BYTES("http://a/\xff"), .explanation = {.outcome = EXPLAINED_FETCH, .fwd = FWD_URI_MISS}};
+    return fake->is_url;
+}
+
 static void reload(void *context, uint32_t ticket)
 {
     ((struct fake *)context)->ticket = ticket;
@@ -51,7 +63,7 @@ static struct arena arena;
 
 static void set_up(void)
 {
-    struct admin_ports ports = {&fake, collect, purge, reload, is_draining};
+    struct admin_ports ports = {&fake, collect, purge, explain, reload, is_draining};
     admin = admin_new(&ports);
     arena_init(&arena);
     fake = (struct fake){.is_url = true};
@@ -231,4 +243,33 @@ Test(admin, errors_that_are_no_text_do_not_break_the_answer)
     admin_start(admin, &asked);
     admin_reloaded(admin, fake.ticket, false, BYTES("\xff\xfe"));
     cr_assert(contains(asked.answer.body, "\"accepted\":false"));
+}
+
+Test(admin, why_takes_a_url_and_fields)
+{
+    static const char *const bad[] = {NULL,
+                                      "",
+                                      "header=A:b",
+                                      "url=",
+                                      "url=http://a/&url=http://b/",
+                                      "url=http://a/&header=A",
+                                      "url=http://a/&header=A%20:b",
+                                      "url=http://a/&header=A:b%0Ac",
+                                      "url=http://a/&x=1"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_answer(METHOD_GET, "/why", bad[i], true, 400,
+                      "{\"error\":\"say what: url=http://host/path, and header=Name: value as often as needed\"}\n");
+    assert_answer(METHOD_GET, "/why", "url=http://a/", false, 403, "{\"error\":\"only over the Unix socket (admin.socket)\"}\n");
+    cr_assert_str_eq(fake.purged, "");
+    assert_answer(METHOD_GET, "/why", "url=http://a/", true, 404, "{\"error\":\"no site answers that host\"}\n");
+    fake.found = true;
+    struct admin_request asked = request(METHOD_GET, "/why", "url=http://a/%3Fx&header=Accept:%20a&header=B:", true);
+    admin_start(admin, &asked);
+    cr_assert_eq(asked.answer.status, 200);
+    cr_assert_str_eq(fake.purged, "http://a/?x 2");
+    cr_assert(contains(asked.answer.body, "\"outcome\":\"miss\",\"fwd\":\"uri-miss\",\"detail\":null"), "%.*s",
+              BYTES_FMT(asked.answer.body));
+    cr_assert(contains(asked.answer.body, "http://a/\\\\xff"), "%.*s", BYTES_FMT(asked.answer.body));
+    fake.is_url = false;
+    assert_answer(METHOD_GET, "/why", "url=x", true, 400, "{\"error\":\"not an absolute URL: http://host/path is one\"}\n");
 }

@@ -1,0 +1,47 @@
+/* What cache_lookup would do with a request, and what there is, without doing it: nothing is counted as a hit, fetched or evicted. For people.
+ *
+ * Everything in an explanation is a copy in the caller's arena: no reference outlives the call. Variants are found by going through the whole index,
+ * a few buckets at a time, so this is for the control loop, not for requests. */
+#ifndef CACHE_EXPLAIN_H
+#define CACHE_EXPLAIN_H
+
+#include "cache/cache.h"
+#include "cache/policy/reuse.h"
+
+struct explained_response {
+    struct response_meta meta;         /* as it was stored */
+    int64_t              stale_since_s; /* softly purged; META_ABSENT */
+    bool                 is_purged;    /* hard: it leaves when it is met */
+    bool                 serves_on_error;
+    struct reuse_verdict verdict;      /* for the request */
+    unsigned             frequency;    /* 0…3: hits since the eviction last looked */
+    uint64_t             body_bytes, memory_bytes;
+    struct bytes         fields;       /* lines with their CRLF; those that are hidden from clients at the end */
+    struct bytes        *values;       /* of the fields that it varies on, normalised; BYTES_NONE: the request had none */
+    bool                 is_selected;  /* by the request */
+};
+
+enum explained_outcome {
+    EXPLAINED_HIT,
+    EXPLAINED_STALE,      /* served stale, while it is validated in the background */
+    EXPLAINED_REVALIDATE, /* the origin is asked whether it is still good */
+    EXPLAINED_FETCH,      /* nothing usable is stored */
+    EXPLAINED_PASS,       /* fetched for this request alone */
+    EXPLAINED_REFUSED,    /* only-if-cached */
+};
+
+struct explanation {
+    enum explained_outcome outcome;
+    bool                   is_joined; /* somebody is fetching it already */
+    enum fwd_reason        fwd;
+    enum cache_detail      detail;
+    struct bytes          *vary_names; /* what its responses vary on */
+    unsigned               vary_count;
+    struct explained_response *responses; /* stored under the URL */
+    unsigned                   response_count;
+};
+
+/* For `lookup` as it would be given to cache_lookup; only its inputs are used, and the reader's waker not. */
+void cache_explain(struct cache *cache, const struct lookup *lookup, struct arena *arena, struct explanation *explanation);
+
+#endif

@@ -1,0 +1,123 @@
+"""outriggerctl why: what is stored of a URL, how fresh it is, and what the next request would get, told without asking the origin."""
+import json
+import re
+import threading
+
+import pytest
+
+from test_memory_cache import ETAG, FRESH, STALE, numbered, status_of
+
+
+def why(proxy, path, *fields, host="site.test"):
+    arguments = [argument for field in fields for argument in ("-H", field)]
+    return json.loads(proxy.ctl("--json", "why", f"http://{host}{path}", *arguments).stdout)
+
+
+def lines(proxy, path, *fields):
+    arguments = [argument for field in fields for argument in ("-H", field)]
+    return proxy.ctl("why", f"http://site.test{path}", *arguments).stdout
+
+
+def test_nothing_is_stored(proxy, back, path):
+    told = why(proxy, path + "?x=1")
+    assert (told["outcome"], told["fwd"], told["detail"], told["responses"]) == ("miss", "uri-miss", None, [])
+    assert told["key"] == f"http://site.test{path}?x=1" and re.fullmatch("[0-9a-f]{16}", told["key_hash"]) and told["site"] == "*"
+    assert "nothing is stored under this key" in lines(proxy, path)
+    assert back.count(path) == 0
+
+
+def test_a_fresh_response_with_its_arithmetic(proxy, back, path):
+    back.on(path, numbered({"Cache-Control": "max-age=60, stale-if-error=30", "Age": "20", **ETAG, "Surrogate-Key": "one two", "Cache-Tag": "three"}))
+    proxy.get(path), proxy.get(path)
+    told = why(proxy, path)
+    assert (told["outcome"], told["fwd"], told["detail"]) == ("hit", None, None)
+    (stored,) = told["responses"]
+    assert (stored["status"], stored["lifetime"], stored["lifetime_source"], stored["initial_age"]) == (200, 60, "max-age", 20)
+    assert 20 <= stored["age"] <= 25 and stored["ttl"] == 60 - stored["age"]
+    assert (stored["etag"], stored["tags"], stored["tier"], stored["hits"], stored["body_bytes"]) == ('"v1"', ["one", "two", "three"], "memory", 1, 8)
+    text = lines(proxy, path)
+    for expected in ("The next such request is answered from the cache.", "Freshness lifetime 60 s: from max-age.", "20 s old on arrival", "Fresh for another",
+                     "when the origin fails", 'ETag: "v1"', "Tags: one two three", "status 200, 8 bytes of body, in memory, 1 of 3 hits lately"):
+        assert expected in text, text
+    assert back.count(path) == 1
+    assert why(proxy, path)["responses"][0]["hits"] == 1, "asking why is no hit"
+
+
+@pytest.mark.parametrize("fields, source", [
+    ({"Cache-Control": "s-maxage=60, max-age=1"}, "s-maxage"),
+    ({"Expires": "Fri, 01 Jan 2100 00:00:00 GMT"}, "Expires"),
+    ({"Last-Modified": "Tue, 01 Jul 2025 10:00:00 GMT"}, "heuristic"),
+])
+def test_what_gave_the_lifetime(proxy, back, path, fields, source):
+    back.on(path, numbered(fields))
+    proxy.get(path)
+    assert why(proxy, path)["responses"][0]["lifetime_source"] == source
+
+
+def test_a_stale_response(proxy, back, path):
+    back.on(path, numbered({**STALE, **ETAG}))
+    proxy.get(path)
+    told = why(proxy, path)
+    assert (told["outcome"], told["fwd"], told["detail"]) == ("revalidate", "stale", "expired")
+    assert "Why: expired: " in lines(proxy, path) and "Stale for 4" in lines(proxy, path)
+    response = proxy.get(path)
+    assert status_of(response)["fwd"] == told["fwd"] and status_of(response)["detail"] == told["detail"], "and so it is"
+
+
+def test_variants_and_which_is_selected(proxy, back, path):
+    back.on(path, lambda r: r.answer(r.get("x-kind", "none"), fields={**FRESH, "Vary": "X-Kind, Accept-Encoding"}))
+    for kind in "ab":
+        proxy.get(path, fields={"X-Kind": kind, "Accept-Encoding": "br, gzip"})
+    told = why(proxy, path, "X-Kind: a", "Accept-Encoding: gzip,br")
+    assert told["vary"] == ["accept-encoding", "x-kind"] and told["outcome"] == "hit"
+    assert sorted((r["vary"]["x-kind"], r["selected"]) for r in told["responses"]) == [("a", True), ("b", False)]
+    told = why(proxy, path, "X-Kind: c")
+    assert (told["outcome"], told["fwd"]) == ("miss", "vary-miss") and not any(r["selected"] for r in told["responses"])
+    assert 'Selected (accept-encoding "br,gzip", x-kind "a")' in lines(proxy, path, "X-Kind: a", "Accept-Encoding: gzip, br")
+    assert back.count(path) == 2
+
+
+def test_requests_that_pass(proxy, back, path):
+    told = why(proxy, path, "Content-Length: 5")
+    assert (told["outcome"], told["fwd"], told["detail"]) == ("pass", "bypass", "request-body")
+    back.on(path, numbered({"Cache-Control": "private"}))
+    proxy.get(path)
+    assert (why(proxy, path)["outcome"], why(proxy, path)["detail"]) == ("pass", "hit-for-miss")
+
+
+def test_purges_show(proxy, back, path):
+    back.on(path, numbered({"Cache-Control": "max-age=60, stale-while-revalidate=60", "xkey": path}))
+    proxy.get(path)
+    proxy.ctl("purge", "--soft", "--tag", path)
+    told = why(proxy, path)
+    assert (told["outcome"], told["detail"]) == ("stale", "stale-while-revalidate") and "Softly purged" in lines(proxy, path)
+    proxy.ctl("purge", "--tag", path)
+    told = why(proxy, path)
+    assert told["outcome"] == "miss" and told["responses"][0]["purged"] is True
+
+
+def test_what_is_being_fetched(proxy, back, path):
+    arrived, go = threading.Event(), threading.Event()
+
+    def slow(request):
+        arrived.set()
+        go.wait(20)
+        request.answer(b"late", fields=FRESH)
+
+    back.on(path, slow)
+    with proxy.connect() as client:
+        client.send(f"GET {path} HTTP/1.1\r\nHost: site.test\r\n\r\n")
+        arrived.wait(20)
+        told = why(proxy, path)
+        go.set()
+        assert client.response().body == b"late"
+    assert told["outcome"] == "miss" and told["joined"] is True
+
+
+def test_why_refuses_what_it_cannot_tell(make_outrigger, origin):
+    outrigger = make_outrigger(origin=origin.url, site={"hosts": ["site.test"]})
+    for arguments, status, word in ((["http://nowhere.test/"], 1, "no site"), (["/path"], 1, "absolute URL"), (["http://site.test/", "-H", "no field"], 1, "header="), ([], 2, "--help"),
+                                    (["http://site.test/", "--soft"], 2, "--help"), (["http://site.test/", "http://b/"], 2, "--help")):
+        done = outrigger.ctl("why", *arguments, check=False)
+        assert done.returncode == status and word in done.stderr, arguments
+    assert outrigger.ctl("stats", "-H", "A: b", check=False).returncode == 2
