@@ -110,12 +110,13 @@ static struct fill *new_listable_fill(const struct search *search)
 
 static struct fill *new_private_fill(const struct search *search, enum cache_detail detail)
 {
+    bool is_whole = search->object != NULL && search->object->kind == OBJECT_RESPONSE; /* a pass opens no slices */
     return fill_new(search->cache, &(struct fill_request){
                                        .key = &search->lookup->key,
                                        .meta = &search->request,
                                        .rules = search->lookup->rules,
                                        .purge_sequence = search->purge_sequence,
-                                       .stale = search->object,
+                                       .stale = is_whole ? search->object : NULL,
                                        .pass_detail = detail,
                                        .unstorable = detail == DETAIL_HIT_FOR_MISS ? unstorable_of(search) : 0,
                                    });
@@ -291,7 +292,8 @@ static bool serve_equivalent(struct search *search)
     other.purge_sequence = search->purge_sequence;
     find_by_key(&other, &key);
     bool is_served = false;
-    if (other.object != NULL && !object_is_purged(other.cache, other.object)) {
+    bool is_whole = other.object != NULL && other.object->kind == OBJECT_RESPONSE; /* slices that are missing are fetched by this URL */
+    if (is_whole && !object_is_purged(other.cache, other.object)) {
         struct reuse_verdict verdict = object_judge(other.cache, other.object, &other.request, lookup->rules, lookup->now);
         object_view(other.cache, other.object, true, &view);
         headers_init(&stored, arena);
