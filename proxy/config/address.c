@@ -302,7 +302,7 @@ static bool prefix_equal(const uint8_t *a, const uint8_t *b, unsigned bits)
     return memcmp(a, b, whole) == 0 && (rest == 0 || ((a[whole] ^ b[whole]) & (0xff00 >> rest) & 0xff) == 0);
 }
 
-bool config_network_has(const struct config_network *networks, unsigned count, const struct sockaddr *address)
+bool config_networks_have(const struct config_networks *networks, const struct sockaddr *address)
 {
     const uint8_t *bytes;
     uint8_t family;
@@ -319,8 +319,8 @@ bool config_network_has(const struct config_network *networks, unsigned count, c
     } else {
         return false;
     }
-    for (unsigned i = 0; i < count; i++) {
-        if (networks[i].family == family && prefix_equal(networks[i].bytes, bytes, networks[i].prefix_bits))
+    for (unsigned i = 0; i < networks->count; i++) {
+        if (networks->at[i].family == family && prefix_equal(networks->at[i].bytes, bytes, networks->at[i].prefix_bits))
             return true;
     }
     return false;

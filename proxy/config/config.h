@@ -31,6 +31,11 @@ struct config_network {
     uint8_t  bytes[16];
 };
 
+struct config_networks {
+    struct config_network *at;
+    unsigned               count;
+};
+
 /* Names that a setting lists. */
 struct config_names {
     struct bytes *at;
@@ -53,8 +58,7 @@ struct config_site {
     struct config_origin *origins;
     unsigned              origin_count;
     struct bytes          host_header;  /* override of Host towards the origin; absent: as the client sent it */
-    struct config_network *purge_allow;
-    unsigned              purge_allow_count;
+    struct config_networks purge_allow;
     int64_t  connect_timeout_ms, first_byte_timeout_ms, between_bytes_timeout_ms, tunnel_idle_timeout_ms;
     unsigned pool_connections;         /* idle ones kept per origin address and loop */
     int64_t  pool_idle_ms;
@@ -67,6 +71,7 @@ struct config_site {
     int64_t  heuristic_max_s, grace_s, hit_for_miss_s;
     int64_t  stale_if_slow_ms; /* 0: never */
     uint64_t slice_bytes; /* 0: off */
+    struct config_networks show_key; /* to whom Cache-Status tells the key */
     struct config_names targeted;
     bool     surrogate_control, accel_expires;
     struct config_names query_ignore, query_keep; /* query_keep.at NULL: all */
@@ -127,6 +132,6 @@ void           config_unref(struct config **config);
 /* The effective configuration, defaults included, as YAML that parses back to the same. */
 void config_print(const struct config *config, FILE *out);
 
-bool config_network_has(const struct config_network *networks, unsigned count, const struct sockaddr *address);
+bool config_networks_have(const struct config_networks *networks, const struct sockaddr *address);
 
 #endif

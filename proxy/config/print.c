@@ -194,13 +194,14 @@ static void print_status_ttls(const struct setting *setting, const void *field, 
 
 static void print_networks(const struct setting *setting, const void *field, FILE *out)
 {
-    const struct config_site *site = site_of(setting, field);
+    const struct config_networks *networks = field;
     char text[64];
 
+    (void)setting;
     fputc('[', out);
-    for (unsigned i = 0; i < site->purge_allow_count; i++) {
+    for (unsigned i = 0; i < networks->count; i++) {
         fputs(i > 0 ? ", " : "", out);
-        network_format(&site->purge_allow[i], text);
+        network_format(&networks->at[i], text);
         scalar_print(bytes_from_string(text), out);
     }
     fputc(']', out);

@@ -32,7 +32,7 @@
     VALUE_TYPE(COOKIE_NAMES,   struct config_names,      "the name of a cookie or a list of them") \
     VALUE_TYPE(COOKIE_PATTERNS, struct config_names,     "the name of a cookie, the beginning of one such as wordpress_*, or a list of them") \
     VALUE_TYPE(STATUS_TTLS,    struct status_ttl *,      "a duration such as 1s, or a mapping such as {404: 10s, 5xx: 1s}") \
-    VALUE_TYPE(NETWORKS,       struct config_network *,  "an address, a network such as 10.0.0.0/8, or a list of them") \
+    VALUE_TYPE(NETWORKS,       struct config_networks,   "an address, a network such as 10.0.0.0/8, or a list of them") \
     /* lists of mappings: scopes of their own */                                     \
     VALUE_TYPE(LISTENERS,      struct config_listener *, "an address or a list")     \
     VALUE_TYPE(SITES,          struct config_site *,     "a list of sites, each with hosts and origin")

@@ -627,20 +627,20 @@ static void read_status_ttls(struct reading *reading, const struct setting *sett
 
 static void read_networks(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
 {
-    struct config_site *site = site_of(setting, field);
+    struct config_networks *networks = field;
     const struct yaml_node *item;
     unsigned count = list_begin(reading, setting, node, true, &item);
 
-    site->purge_allow = arena_alloc(&reading->config->arena, (count + 1) * sizeof(*site->purge_allow));
-    site->purge_allow_count = 0;
+    networks->at = arena_alloc(&reading->config->arena, (count + 1) * sizeof(*networks->at));
+    networks->count = 0;
     for (; count > 0 && item; item = list_next(node, item)) {
         if (!expect_item(reading, setting, item))
             continue;
-        const char *wrong = network_parse(item->text, &site->purge_allow[site->purge_allow_count]);
+        const char *wrong = network_parse(item->text, &networks->at[networks->count]);
         if (wrong)
             complain(reading, setting, item, wrong);
         else
-            site->purge_allow_count++;
+            networks->count++;
     }
 }
 

@@ -1,4 +1,4 @@
-/* Our member of Cache-Status, RFC 9211. Its values are tokens and integers only, so nothing needs quoting. */
+/* Our member of Cache-Status, RFC 9211. Its values are tokens and integers, but for the key, which is for those only who are to see it. */
 #include "proxy/request/life.h"
 
 enum { LINE_MAX_BYTES = 224 };
@@ -13,9 +13,34 @@ static bool was_forwarded(const struct request *request, const struct response_v
     return view->source != SOURCE_STORED && request->lookup.outcome != LOOKUP_HIT && request->lookup.outcome != LOOKUP_STALE;
 }
 
+/* As a URL in a string of structured fields (RFC 9651 §3.3.3): printable ASCII, with `"` and `\` escaped; what is no ASCII as %XX. */
+static struct bytes key_string(const struct request *request)
+{
+    struct arena *arena = (struct arena *)&request->arena;
+    struct bytes scheme, host, path, query;
+    if (!cache_key_parts(request->lookup.key.encoded, &scheme, &host, &path, &query))
+        return BYTES("");
+    struct bytes url = arena_printf(arena, "%.*s://%.*s%.*s%s%.*s", BYTES_FMT(scheme), BYTES_FMT(host), BYTES_FMT(path),
+                                    query.at != NULL ? "?" : "", BYTES_FMT(query));
+    char *out = arena_alloc(arena, 3 * url.len + 1), *at = out;
+    for (size_t i = 0; i < url.len; i++) {
+        unsigned char c = (unsigned char)url.at[i];
+        if (c <= 0x1f || c >= 0x7f) {
+            at += sprintf(at, "%%%02X", c);
+            continue;
+        }
+        if (c == '"' || c == '\\')
+            *at++ = '\\';
+        *at++ = (char)c;
+    }
+    return bytes_from(out, (size_t)(at - out));
+}
+
 struct bytes cache_status_line(const struct request *request, const struct response_view *view)
 {
-    char *out = arena_alloc((struct arena *)&request->arena, LINE_MAX_BYTES), *at = out;
+    bool shows_key = config_networks_have(&request->site->config->show_key, &request->peer.any);
+    struct bytes key = shows_key ? key_string(request) : BYTES("");
+    char *out = arena_alloc((struct arena *)&request->arena, LINE_MAX_BYTES + key.len), *at = out;
     at = append(at, "Cache-Status: outrigger");
     if (request->lookup.fwd == FWD_PARTIAL) {
         at = append(at, "; fwd=partial");
@@ -35,6 +60,10 @@ struct bytes cache_status_line(const struct request *request, const struct respo
     }
     if (request->detail != DETAIL_NONE)
         at = append(append(at, "; detail="), detail_word(request->detail));
+    if (shows_key) {
+        at = mempcpy(append(at, "; key=\""), key.at, key.len);
+        at = append(at, "\"");
+    }
     at = append(at, "\r\n");
     return bytes_from(out, (size_t)(at - out));
 }

@@ -24,7 +24,7 @@ enum step step_purge(struct request *request)
     const struct headers *fields = &request->head.fields;
     const struct config_site *site = request->site->config;
     struct tag *tags;
-    if (!config_network_has(site->purge_allow, site->purge_allow_count, &request->peer.any))
+    if (!config_networks_have(&site->purge_allow, &request->peer.any))
         return respond_error(request, ERROR_FORBIDDEN);
     enum purge_kind kind = bytes_equal(headers_value(fields, HEADER_FASTLY_SOFT_PURGE), BYTES("1")) ? PURGE_SOFT : PURGE_HARD;
     unsigned count = tags_requested(fields, &request->arena, &tags);

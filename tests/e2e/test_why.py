@@ -121,3 +121,14 @@ def test_why_refuses_what_it_cannot_tell(make_outrigger, origin):
         done = outrigger.ctl("why", *arguments, check=False)
         assert done.returncode == status and word in done.stderr, arguments
     assert outrigger.ctl("stats", "-H", "A: b", check=False).returncode == 2
+
+
+def test_the_key_is_told_to_those_who_may_see_it(make_outrigger, origin):
+    outrigger = make_outrigger(origin=origin.url, site={"cache": {"show_key": ["127.0.0.1"]}})
+    hidden = make_outrigger(origin=origin.url, site={"cache": {"show_key": ["10.0.0.0/8"]}})
+    origin.on("*", numbered(FRESH))
+    long = "/" + "x" * 3000
+    for target, key in (("/a?b=c", "/a?b=c"), ('/q"\\', '/q\\"\\\\'), (long, long)):
+        for _ in range(2):
+            assert outrigger.get(target).get("cache-status").endswith(f'; key="http://site.test{key}"'), target
+            assert "key" not in hidden.get(target).get("cache-status")

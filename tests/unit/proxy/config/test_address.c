@@ -130,7 +130,7 @@ static bool has(const char *network_text, const char *address_text)
 
     cr_assert_null(network_parse(bytes_from_string(network_text), &network));
     cr_assert_null(address_parse(bytes_from_string(address_text), 1, &address), "%s", address_text);
-    return config_network_has(&network, 1, (struct sockaddr *)&address.address);
+    return config_networks_have(&(struct config_networks){&network, 1}, (struct sockaddr *)&address.address);
 }
 
 Test(address, an_address_is_in_a_network_by_its_prefix)
@@ -148,7 +148,7 @@ Test(address, an_address_is_in_a_network_by_its_prefix)
     cr_expect(has("127.0.0.0/8", "::ffff:127.0.0.1"), "an IPv4 client of a dual-stack socket");
     cr_expect_not(has("::/0", "::ffff:127.0.0.1"));
     struct sockaddr unix_client = {.sa_family = AF_UNIX};
-    cr_expect_not(config_network_has(NULL, 0, &unix_client));
+    cr_expect_not(config_networks_have(&(struct config_networks){NULL, 0}, &unix_client));
 }
 
 Test(address, host_patterns)

@@ -95,8 +95,8 @@ Test(config, defaults_of_a_site)
     assert_text(site->origins[0].host, "127.0.0.1");
     cr_assert_eq(site->origins[0].port, 3000);
     cr_assert_null(site->host_header.at);
-    cr_assert(config_network_has(site->purge_allow, site->purge_allow_count, (struct sockaddr *)&local));
-    cr_assert_not(config_network_has(site->purge_allow, site->purge_allow_count, (struct sockaddr *)&other));
+    cr_assert(config_networks_have(&site->purge_allow, (struct sockaddr *)&local));
+    cr_assert_not(config_networks_have(&site->purge_allow, (struct sockaddr *)&other));
     cr_assert_eq(site->connect_timeout_ms, 5000);
     cr_assert_eq(site->first_byte_timeout_ms, 60000);
     cr_assert_eq(site->between_bytes_timeout_ms, 60000);
@@ -110,6 +110,7 @@ Test(config, defaults_of_a_site)
     cr_assert_not(site->honour_request_directives);
     cr_assert_not(site->store_set_cookie);
     cr_assert(site->strip_tags);
+    cr_assert_eq(site->show_key.count, 0);
     cr_assert_eq(site->heuristic_max_s, 86400);
     cr_assert_eq(site->grace_s, 0);
     cr_assert_eq(site->hit_for_miss_s, 10);
@@ -142,7 +143,8 @@ static const char everything[] = "workers: 3\n"
                                  "    files: {delay: 20ms, max_age: 1h}\n"
                                  "    cache: {honour_request_directives: on, store_set_cookie: true, heuristic_max: 0, grace: 5m, "
                                  "hit_for_miss: 20s, stale_if_slow: 50ms,\n"
-                                 "            query: {ignore: [tracking, x_*], keep: a%5B, sort: yes}, strip_tags: false}\n"
+                                 "            query: {ignore: [tracking, x_*], keep: a%5B, sort: yes}, strip_tags: false,\n"
+                                 "            show_key: 10.0.0.0/8}\n"
                                  "  - hosts: other.example\n"
                                  "    origin: http://b\n"
                                  "    purge: {allow: []}\n"
@@ -198,7 +200,7 @@ Test(config, every_setting_reaches_its_field)
     cr_assert_eq(site->origins[2].kind, ORIGIN_KIND_FILES);
     cr_assert_str_eq(site->origins[2].root, "/tmp");
     assert_text(site->host_header, "origin.example:8080");
-    cr_assert_eq(site->purge_allow_count, 2);
+    cr_assert_eq(site->purge_allow.count, 2);
     cr_assert_eq(site->connect_timeout_ms, 1000);
     cr_assert_eq(site->first_byte_timeout_ms, 2000);
     cr_assert_eq(site->between_bytes_timeout_ms, 3000);
@@ -212,6 +214,7 @@ Test(config, every_setting_reaches_its_field)
     cr_assert(site->honour_request_directives);
     cr_assert(site->store_set_cookie);
     cr_assert_not(site->strip_tags);
+    cr_assert_eq(site->show_key.count, 1);
     cr_assert_eq(site->heuristic_max_s, 0);
     cr_assert_eq(site->grace_s, 300);
     cr_assert_eq(site->hit_for_miss_s, 20);
@@ -226,7 +229,7 @@ Test(config, every_setting_reaches_its_field)
     cr_assert_null(config->sites[1].query_keep.at, "all are kept");
     cr_assert_not_null(config->sites[2].query_keep.at, "none is kept");
     cr_assert_eq(config->sites[2].query_keep.count, 0);
-    cr_assert_eq(config->sites[1].purge_allow_count, 0);
+    cr_assert_eq(config->sites[1].purge_allow.count, 0);
     cr_assert_eq(config->sites[1].retries, 2, "the second site has its own defaults");
     config_unref(&config);
 }
@@ -240,7 +243,7 @@ Test(config, short_forms_mean_their_long_ones)
     cr_assert_str_eq(config->access_log, "-");
     cr_assert_str_eq(config->error_log, "/e");
     assert_text(config->resolver_servers, "10.0.0.1:53");
-    cr_assert_eq(config->sites[0].purge_allow_count, 1);
+    cr_assert_eq(config->sites[0].purge_allow.count, 1);
     config_unref(&config);
 }
 
