@@ -85,7 +85,7 @@ def make_module_outrigger(tmp_path_factory):
 def proxy(back, tmp_path_factory):
     """One accelerator with the defaults, in front of `back`, for the whole module: for tests that keep to paths of their own."""
     outrigger = Outrigger(tmp_path_factory.mktemp("outrigger"), origin=back.url)
-    process = outrigger.children("proxy")
+    process = outrigger.await_children("proxy", 1)
     yield outrigger
     survivors = outrigger.children("proxy")
     outrigger.stop()

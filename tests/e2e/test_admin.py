@@ -183,7 +183,7 @@ def test_a_helper_that_hangs_shows_in_the_queue_depth(make_outrigger, tmp_path):
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "file").write_bytes(b"x")
     outrigger = make_outrigger(origin=f"files:{tmp_path / 'www'}", config={"helpers": {"disk": 1, "deadline": "1s" if SLOW == 1 else "3s"}})
-    os.kill(outrigger.children("disk")[0], signal.SIGSTOP)
+    os.kill(outrigger.await_children("disk", 1)[0], signal.SIGSTOP)
     clients = [outrigger.connect(timeout=30 * SLOW).send(f"GET /file?{n} HTTP/1.1\r\nHost: site.test\r\n\r\n") for n in range(5)]
     outrigger.await_metric(5, "outrigger_helper_queue_depth", role="disk")
     for client in clients:

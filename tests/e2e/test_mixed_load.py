@@ -208,7 +208,7 @@ def load(outrigger, requests, seed):
 def test_every_answer_is_right_and_nothing_is_left_behind(make_outrigger, origin):
     origin.on("*", misbehave)
     outrigger = make_outrigger(origin=origin.url, site={"down": 0, "pool": {"connections": 4, "idle": "300ms"}}, config={"cache": {"memory": "8MiB"}})
-    process = outrigger.children("proxy")
+    process = outrigger.await_children("proxy", 1)
 
     def descriptors():
         return len(os.listdir(f"/proc/{process[0]}/fd"))

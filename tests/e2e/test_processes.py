@@ -92,7 +92,7 @@ def test_ready_is_told_when_requests_are_served(site):
 @pytest.mark.parametrize("role", ["disk", "resolver", "log"])
 def test_a_helper_that_is_killed_is_replaced_at_once(site, role):
     outrigger = site()
-    victim = outrigger.children(role)[0]
+    victim = outrigger.await_children(role, ROLES[role])[0]
     os.kill(victim, signal.SIGKILL)
     outrigger.await_children(role, ROLES[role], timeout=0.5 * SLOW, without=victim)
     outrigger.await_metric(1, "outrigger_helper_restarts_total", role=role)

@@ -27,7 +27,7 @@ class Peak:
     """The growth of a process's memory over its peak at the beginning."""
 
     def __init__(self, outrigger):
-        self.pid = outrigger.children("proxy")[0]
+        self.pid = outrigger.await_children("proxy", 1)[0]
         with open(f"/proc/{self.pid}/clear_refs", "w", encoding="ascii") as clear:
             clear.write("5")  # VmHWM begins anew
         self.before = memory(self.pid)
@@ -366,7 +366,7 @@ def test_a_client_that_leaves_a_private_download_stops_it(make_outrigger, origin
 def test_no_descriptor_is_left_behind(make_outrigger, origin):
     origin.on("/cut", cut_answer("Content-Length: 10\r\n\r\nhello")).on("/page", b"page").on("/post", lambda request: request.answer(request.body))
     outrigger = make_outrigger(origin=origin.url, site={"pool": {"connections": 0}})
-    pid = outrigger.children("proxy")[0]
+    pid = outrigger.await_children("proxy", 1)[0]
 
     def round_of_requests():
         outrigger.get("/cut"), outrigger.get("/page"), outrigger.get("/post", method="POST", body=b"x" * 100000), outrigger.get("/page", version="1.0")
