@@ -433,15 +433,22 @@ def test_any_status_passes_as_it_came(proxy, back, status):
     assert f'" {answer.status} 5 ' in lines[0]
 
 
-@pytest.mark.parametrize("status", ["204 No Content"])
-def test_a_status_without_a_body_needs_no_length(proxy, back, status):
-    path = f"/status-{status.split()[0]}"
-    back.on(path, lambda request: request.answer(status=status, fields={"ETag": '"x"'}, length=False))
+def test_a_status_without_a_body_needs_no_length(proxy, back):
+    back.on("/empty", lambda request: request.answer(status="204 No Content", fields={"ETag": '"x"'}, length=False))
     with proxy.connect() as client:
         for _ in range(2):
-            answer = client.request(path)
-            assert f"{answer.status} {answer.reason}" == status and answer.body == b""
-            assert answer.get("transfer-encoding") is None
+            answer = client.request("/empty")
+            assert (answer.status, answer.reason, answer.body) == (204, "No Content", b"")
+            assert answer.get("transfer-encoding") is None and answer.get("content-length") is None
+
+
+def test_a_304_passes_to_the_one_who_asked_and_is_502_for_others(proxy, back):
+    back.on("/not-modified", lambda request: request.answer(status="304 Not Modified", fields={"ETag": '"x"'}, length=False))
+    with proxy.connect() as client:
+        for _ in range(2):
+            asked = client.request("/not-modified", method="OPTIONS", fields={"If-None-Match": '"x"'})
+            assert (asked.status, asked.body, asked.get("etag")) == (304, b"", '"x"')
+        assert client.request("/not-modified").status == 502
 
 
 @pytest.mark.parametrize("line", ["HTTP/1.1 99 Low", "HTTP/1.1 1000 High", "HTTP/1.1 2x0 Hm", "HTTP/2.0 200 OK", "ICY 200 OK", "garbage"])
