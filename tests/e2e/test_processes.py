@@ -54,7 +54,7 @@ def test_each_role_is_a_process_whose_title_says_so(site):
     for role, count in ROLES.items():
         until(lambda: len(outrigger.children(role)) == count, what=f"{count} processes titled {role}")  # ready says nothing of helpers' titles
         for pid in outrigger.children(role):
-            assert open(f"/proc/{pid}/cmdline").read().rstrip("\0") == f"outrigger: {role}"
+            until(lambda: open(f"/proc/{pid}/cmdline").read().rstrip("\0") == f"outrigger: {role}", what="the title, without the options")
             assert int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1]) == outrigger.process.pid, "the supervisor alone forks"
             assert "NoNewPrivs:\t1" in open(f"/proc/{pid}/status").read()
     assert len(descendants(outrigger.process.pid)) == sum(ROLES.values())
