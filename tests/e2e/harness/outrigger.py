@@ -15,6 +15,7 @@ from .ports import free_port
 BINARY = os.environ.get("OUTRIGGER", "build/outrigger")
 CONTROL = os.environ.get("OUTRIGGERCTL", "build/outriggerctl")
 SLOW = 10 if "thread" in BINARY or "address" in BINARY else 1  # sanitizer builds take their time
+TITLE = re.compile("outrigger: [a-z]+|")  # or it is gone already
 
 
 def merge(into, extra):
@@ -74,6 +75,7 @@ class Outrigger:
         )
         if wait:
             self.await_notification("READY=1")
+            until(lambda: all(TITLE.fullmatch(title(pid)) for pid in descendants(self.process.pid)), what="every process to have its title")
 
     def command(self):
         return [BINARY, "-c", str(self.config_path), "--pid-file", str(self.directory / "pid")]
@@ -151,11 +153,10 @@ class Outrigger:
         found = []
         for pid in descendants(self.process.pid):
             try:
-                title = open(f"/proc/{pid}/cmdline", "rb").read().replace(b"\0", b" ").decode()
                 state = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0]
             except OSError:
                 continue
-            if title.startswith(f"outrigger: {role}") and state != "Z":
+            if title(pid).startswith(f"outrigger: {role}") and state != "Z":
                 found.append(pid)
         return sorted(found)
 
@@ -171,6 +172,13 @@ class Outrigger:
 
     def stats(self):
         return json.loads(self.ctl("--json", "stats").stdout)
+
+
+def title(pid):
+    try:
+        return open(f"/proc/{pid}/cmdline", "rb").read().rstrip(b"\0").replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
 
 
 def descendants(pid):
