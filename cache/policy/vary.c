@@ -310,9 +310,8 @@ struct bytes vary_values(struct bytes names, const struct headers *request, stru
     for (size_t i = 0; i < count; i++) {
         put_length(at, values[i].at ? (uint32_t)values[i].len : absent_length);
         at += 4;
-        if (values[i].len > 0)
-            memcpy(at, values[i].at, values[i].len);
-        at += values[i].len;
+        if (values[i].at != NULL)
+            at = mempcpy(at, values[i].at, values[i].len);
     }
     return bytes_from(out, size);
 }
