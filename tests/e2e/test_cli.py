@@ -259,20 +259,29 @@ class Activated(Outrigger):
             os.dup2(fd, 3 + n)
 
 
-def activate(tmp_path, sockets, **options):
-    directory = tmp_path / "activated"
-    directory.mkdir()
-    return Activated(directory, sockets, **options)
+@pytest.fixture
+def activate(tmp_path):
+    started = []
+
+    def activate(sockets, **options):
+        directory = tmp_path / "activated"
+        directory.mkdir()
+        started.append(Activated(directory, sockets, **options))
+        return started[-1]
+
+    yield activate
+    for outrigger in started:
+        outrigger.stop()
 
 
-def test_sockets_that_are_passed_are_used(tmp_path, origin):
+def test_sockets_that_are_passed_are_used(activate, origin):
     """A client that connected before the server was started is served: the socket is the very one."""
     origin.on("/", b"by activation")
     with socket.create_server(("127.0.0.1", 0)) as passed, socket.create_server(("127.0.0.1", 0)) as stranger:
         port = passed.getsockname()[1]
         early = socket.create_connection(("127.0.0.1", port))
         early.sendall(b"GET / HTTP/1.0\r\nHost: site.test\r\n\r\n")
-        outrigger = activate(tmp_path, [stranger, passed], origin=origin.url, config={"listen": [{"address": f"127.0.0.1:{port}"}]})
+        outrigger = activate([stranger, passed], origin=origin.url, config={"listen": [{"address": f"127.0.0.1:{port}"}]})
         strange_port = stranger.getsockname()[1]
     early.settimeout(20 * SLOW)
     assert early.recv(1000).startswith(b"HTTP/1.1 200 OK")
@@ -281,21 +290,19 @@ def test_sockets_that_are_passed_are_used(tmp_path, origin):
     until(lambda: "has no address of the configuration: closed" in outrigger.output_text() + outrigger.errors(), what="the warning about the other socket")
     with pytest.raises(ConnectionRefusedError):
         get(strange_port)
-    outrigger.stop()
 
 
-def test_a_dual_stack_socket_stands_for_every_address(tmp_path, origin):
+def test_a_dual_stack_socket_stands_for_every_address(activate, origin):
     """systemd's ListenStream=8080 is [::]:8080, which takes IPv4 as well."""
     origin.on("/", b"both")
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as passed:
         port = passed.getsockname()[1]
-        outrigger = activate(tmp_path, [passed], origin=origin.url, config={"listen": [{"address": f":{port}"}]})
+        outrigger = activate([passed], origin=origin.url, config={"listen": [{"address": f":{port}"}]})
     assert get(port).body == b"both"
     outrigger.await_access_lines(1)
     assert outrigger.access_lines()[0].startswith("127.0.0.1 "), "an IPv4 client, though the socket is IPv6"
     assert origin.last().get("x-forwarded-for") == "127.0.0.1"
     assert get(port, method="PURGE").status == 200, "purge.allow is 127.0.0.0/8"
-    outrigger.stop()
 
 
 def test_sockets_for_another_process_are_not_taken(make_outrigger, origin):
