@@ -146,6 +146,18 @@ lint:
 	@echo $(LINT_C) | xargs -n 2 -P $$(nproc) sh -c 'clang-tidy --quiet "$$@" -- -std=gnu17 $(CPPFLAGS)' tidy 2>$(BUILD)/tidy.err || \
 	    { grep -v 'warnings* generated' $(BUILD)/tidy.err; false; }
 
+# ---- measurements ------------------------------------------------------------------------------------------------------------------------
+
+.PHONY: replay bench
+replay: all
+	@$(PYTHON) tests/replay/replay.py --without
+
+CASES ?= hit1k,hit100k
+PEERS ?= outrigger,nginx,haproxy
+bench: all
+	@packaging/install-packages build bench
+	@$(PYTHON) tests/bench/bench.py --cases $(CASES) --peers $(PEERS)
+
 # ---- install -----------------------------------------------------------------------------------------------------------------------------
 
 SHARE := $(DESTDIR)$(PREFIX)/share
@@ -172,6 +184,8 @@ help:
 	@echo "make test        install what is needed, build, run every test, under the sanitizers too"
 	@echo "make unit e2e stress    one kind of test, on one build"
 	@echo "make fuzz        the parsers of hostile bytes under libFuzzer, FUZZ_SECONDS each"
+	@echo "make replay      a real server's log through the accelerator, every byte checked, with and without it"
+	@echo "make bench       hits against nginx and HAProxy on this machine; CASES=hit1k,hit10k,hit100k,hit1m PEERS=outrigger,nginx,haproxy"
 	@echo "make lint        the other compiler's warnings, floors, style, clang-tidy"
 	@echo "make install     PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR)"
 	@echo "make clean"
