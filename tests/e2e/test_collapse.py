@@ -36,12 +36,10 @@ class Gated:
             self.count += 1
             self.most = max(self.most, self.inside)
             number = self.count
-        try:
-            self.gate.wait(60)
-            self.answer(request, number)
-        finally:
-            with self.lock:
-                self.inside -= 1
+        self.gate.wait(60)
+        with self.lock:  # before the answer: the next request may be here before its sender knows that it was sent
+            self.inside -= 1
+        self.answer(request, number)
 
 
 # Hit-for-miss
