@@ -24,8 +24,6 @@ static const char *reason_phrase(unsigned status)
         return "URI Too Long";
     case 417:
         return "Expectation Failed";
-    case 421:
-        return "Misdirected Request";
     case 431:
         return "Request Header Fields Too Large";
     case 500:

@@ -18,8 +18,7 @@ static void count(struct request *request, uint64_t duration_us)
         histogram_add(&counters->hit_duration, duration_us);
     else if (request->result != RESULT_NONE)
         histogram_add(&counters->miss_duration, duration_us);
-    if (request->result == RESULT_HIT || request->result == RESULT_STALE || request->result == RESULT_UPDATING ||
-        request->result == RESULT_REVALIDATED)
+    if (cache_result_is_hit(request->result))
         counter_add(counters, COUNTER_CACHE_BYTES_SENT, request->body_bytes);
 }
 
