@@ -5,8 +5,8 @@
 struct log_client {
     struct channel *channel; /* NULL until the first helper */
     unsigned generation;
-    bool is_lost; /* its helper has died: nobody takes what is in the ring */
-    uint64_t dropped_lines;
+    bool is_lost;           /* its helper has died: nobody takes what is in the ring */
+    uint64_t dropped_lines; /* since they were last collected */
 };
 
 struct log_client *log_client_new(void)
@@ -28,6 +28,7 @@ void log_client_free(struct log_client **client)
 
 void log_client_attach(struct log_client *client, unsigned generation, struct channel *channel)
 {
+    client->dropped_lines = log_client_collect_dropped(client);
     /* A helper that lives takes what is in its ring before it lets go. */
     if (client->channel && client->is_lost)
         client->dropped_lines += channel_adopt_backlog(channel, client->channel);
@@ -60,9 +61,14 @@ void log_client_flush(struct log_client *client)
         channel_flush(client->channel);
 }
 
-uint64_t log_client_dropped(const struct log_client *client)
+uint64_t log_client_collect_dropped(struct log_client *client)
 {
-    return client->dropped_lines;
+    struct message message;
+    while (client->channel && channel_receive_awake(client->channel, &message) == CHANNEL_MESSAGE)
+        client->dropped_lines += ((const struct message_log_dropped *)message.payload)->lines;
+    uint64_t lines = client->dropped_lines;
+    client->dropped_lines = 0;
+    return lines;
 }
 
 size_t log_client_backlog(const struct log_client *client)

@@ -1,5 +1,6 @@
 /* A loop's log lines, on their way to the log helper. Never blocks: a full ring drops the line and counts it. While the helper is being replaced, lines
- * wait in the old one's ring and move to the new one. The channel needs no polling: nothing comes back. */
+ * wait in the old one's ring and move to the new one. The channel needs no polling: all that comes back is how many lines the helper itself had to drop,
+ * which log_client_collect_dropped fetches. */
 #ifndef HELPERS_LOG_CLIENT_H
 #define HELPERS_LOG_CLIENT_H
 
@@ -16,7 +17,8 @@ void log_client_lost(struct log_client *client, unsigned generation);
 /* Whole lines with their newlines, at most MESSAGE_TAIL_MAX bytes. False: dropped and counted. */
 bool     log_client_write(struct log_client *client, enum log_kind kind, struct bytes lines);
 void     log_client_flush(struct log_client *client);
-uint64_t log_client_dropped(const struct log_client *client);
+/* How many lines were dropped since the last call, here or by the helper. */
+uint64_t log_client_collect_dropped(struct log_client *client);
 size_t   log_client_backlog(const struct log_client *client);
 
 #endif

@@ -12,9 +12,14 @@ enum {
     NAP_MS = 5, /* under load: lines are fetched this often, and no loop rings for any. A ring holds this much up to 50 MB/s */
 };
 
+struct log_writer {
+    struct log_output outputs[LOG_KIND_COUNT];
+    uint64_t said_lines; /* of those that the outputs dropped */
+};
+
 static void take_control(void *context, const struct control_message *message)
 {
-    struct log_output *outputs = context;
+    struct log_output *outputs = ((struct log_writer *)context)->outputs;
     if (message->message.type != MESSAGE_LOG_FILE)
         return;
     const struct message_log_file *file = message->message.payload;
@@ -24,20 +29,31 @@ static void take_control(void *context, const struct control_message *message)
         close(message->fds[0]);
 }
 
+/* What could not be said for want of room is said with the next drop. The proxy looks from time to time: no bell. */
+static void say_dropped(struct log_writer *writer, struct channel *to)
+{
+    uint64_t dropped = 0;
+    for (unsigned kind = 0; kind < LOG_KIND_COUNT; kind++)
+        dropped += writer->outputs[kind].dropped_lines;
+    struct message_log_dropped message = {.lines = dropped - writer->said_lines};
+    if (message.lines > 0 && channel_send(to, MESSAGE_LOG_DROPPED, &message, BYTES_NONE))
+        writer->said_lines = dropped;
+}
+
 static bool take_lines(void *context, struct channel *from, const struct message *message)
 {
-    (void)from;
-    struct log_output *outputs = context;
+    struct log_writer *writer = context;
     const struct message_log_line *line = message->payload;
     if (line->kind >= LOG_KIND_COUNT)
         return false;
-    log_output_add(&outputs[line->kind], message->tail, clock_monotonic());
+    log_output_add(&writer->outputs[line->kind], message->tail, clock_monotonic());
+    say_dropped(writer, from);
     return true;
 }
 
 static void end_turn(void *context)
 {
-    struct log_output *outputs = context;
+    struct log_output *outputs = ((struct log_writer *)context)->outputs;
     for (unsigned kind = 0; kind < LOG_KIND_COUNT; kind++)
         log_output_flush(&outputs[kind], clock_monotonic());
 }
@@ -45,7 +61,7 @@ static void end_turn(void *context)
 /* One is enough: the other is tried with every turn as well, at the latest when the timeout ends. */
 static int wait_for_room(void *context, short *events)
 {
-    struct log_output *outputs = context;
+    struct log_output *outputs = ((struct log_writer *)context)->outputs;
     *events = POLLOUT;
     for (unsigned kind = 0; kind < LOG_KIND_COUNT; kind++) {
         if (log_output_awaits_room(&outputs[kind]))
@@ -56,7 +72,7 @@ static int wait_for_room(void *context, short *events)
 
 static int time_to_retry(void *context)
 {
-    struct log_output *outputs = context;
+    struct log_output *outputs = ((struct log_writer *)context)->outputs;
     int soonest = -1;
     for (unsigned kind = 0; kind < LOG_KIND_COUNT; kind++) {
         int timeout = log_output_timeout_ms(&outputs[kind], clock_monotonic());
@@ -68,11 +84,11 @@ static int time_to_retry(void *context)
 
 void log_main(int control)
 {
-    struct log_output outputs[LOG_KIND_COUNT];
-    log_output_init(&outputs[LOG_KIND_ACCESS], "access", -1);
-    log_output_init(&outputs[LOG_KIND_ERROR], "error", STDERR_FILENO);
+    struct log_writer writer = {.said_lines = 0};
+    log_output_init(&writer.outputs[LOG_KIND_ACCESS], "access", -1);
+    log_output_init(&writer.outputs[LOG_KIND_ERROR], "error", STDERR_FILENO);
     struct helper_engine engine = {.role = ROLE_LOG,
-                                   .context = outputs,
+                                   .context = &writer,
                                    .batch = BATCH,
                                    .nap_ms = NAP_MS,
                                    .drains = true,

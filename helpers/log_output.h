@@ -18,7 +18,7 @@ struct log_output {
     bool        blocks; /* a regular file: a write ends, so it may be of any size */
     char       *buffer;
     size_t      filled, written; /* buffer[written … filled) waits */
-    uint64_t    dropped_lines;
+    uint64_t    dropped_lines; /* since the start */
     /* trouble */
     int                 error;    /* of the last write, 0: none */
     struct monotonic_ms retry_at; /* while error is set */

@@ -71,6 +71,10 @@ struct message_log_line {
     uint32_t unused;
 };
 
+struct message_log_dropped {
+    uint64_t lines; /* since the last such message, whichever loop's they were */
+};
+
 struct message_channel {
     uint32_t role;   /* of the helper at the far end (for a helper: ROLE_PROXY) */
     uint32_t helper; /* its number within the role */

@@ -232,6 +232,7 @@ static void publish_gauges(struct proxy_loop *loop)
     publish(&gauges->resolver.queue_depth, resolver.queue_depth);
     publish(&gauges->resolver.helpers_alive, resolver.helpers_alive);
     publish(&gauges->log_backlog_bytes, log_client_backlog(worker->log));
+    counter_add(worker->counters, COUNTER_LOG_LINES_DROPPED, log_client_collect_dropped(worker->log));
     publish(&gauges->connections, worker->connections);
     atomic_store_explicit(&gauges->is_draining, worker->draining, memory_order_release);
 }
@@ -305,8 +306,7 @@ void proxy_loop_init(struct proxy_loop *loop, const struct proxy_loop_settings *
 static void log_to_helper(void *context, struct bytes line)
 {
     struct proxy_loop *loop = context;
-    if (!log_client_write(loop->worker.log, LOG_KIND_ERROR, line))
-        counter_add(loop->worker.counters, COUNTER_LOG_LINES_DROPPED, 1);
+    log_client_write(loop->worker.log, LOG_KIND_ERROR, line);
 }
 
 void proxy_loop_run(struct proxy_loop *loop)

@@ -47,8 +47,7 @@ static void write_access_line(struct request *request, uint64_t duration_us)
     };
     enum access_format format = request->routes->config->access_log_json ? ACCESS_JSON : ACCESS_COMBINED;
     size_t len = access_log_format(&entry, format, line, sizeof line);
-    if (!log_client_write(request->worker->log, LOG_KIND_ACCESS, bytes_from(line, len)))
-        counter_add(request->worker->counters, COUNTER_LOG_LINES_DROPPED, 1);
+    log_client_write(request->worker->log, LOG_KIND_ACCESS, bytes_from(line, len));
 }
 
 /* One line a cause, for what an operator should see; a client that merely went away is in the access log. */

@@ -237,7 +237,7 @@ def test_a_log_target_that_hangs_slows_no_request_and_what_is_dropped_is_counted
     outrigger, reader = with_fifo
     wide = {f"/stored?{n:02}{'w' * 3000}": b"stored" for n in range(4)}
     with Load(outrigger, wide) as load:
-        until(lambda: outrigger.metric("outrigger_log_lines_dropped_total") > 100 or load.failures, timeout=120 * SLOW, what="lines to be dropped")
+        until(lambda: outrigger.metric("outrigger_log_lines_dropped_total") > 100 or load.failures, timeout=60 * SLOW, what="lines to be dropped")
         goal = load.count + 500
         until(lambda: load.count >= goal or load.failures, timeout=60 * SLOW, what="requests after that")
         load.end()

@@ -36,13 +36,13 @@ Test(log_client, lines_arrive_with_their_kind)
     cr_assert_str_eq(taken.tail, "oops\n");
     cr_assert_eq(((struct message_log_line *)taken.payload)->kind, LOG_KIND_ERROR);
     cr_assert_eq(log_client_backlog(client), 0);
-    cr_assert_eq(log_client_dropped(client), 0);
+    cr_assert_eq(log_client_collect_dropped(client), 0);
 }
 
 Test(log_client, without_a_helper_lines_are_dropped_and_counted)
 {
     cr_assert_not(log_client_write(client, LOG_KIND_ACCESS, BYTES("one\ntwo\n")));
-    cr_assert_eq(log_client_dropped(client), 2);
+    cr_assert_eq(log_client_collect_dropped(client), 2);
     cr_assert_eq(log_client_backlog(client), 0);
     log_client_flush(client);
 }
@@ -55,13 +55,26 @@ Test(log_client, a_full_ring_and_a_long_line_are_dropped_and_counted)
     memset(line, 'x', sizeof(line));
     line[MESSAGE_TAIL_MAX] = '\n';
     cr_assert_not(log_client_write(client, LOG_KIND_ACCESS, bytes_from(line, sizeof(line))));
-    cr_assert_eq(log_client_dropped(client), 1);
+    cr_assert_eq(log_client_collect_dropped(client), 1);
     while (log_client_write(client, LOG_KIND_ACCESS, BYTES("a line of the usual length, more or less, of an access log\n")))
         taken++;
     cr_assert_gt(taken, 1000);
-    cr_assert_eq(log_client_dropped(client), 2);
+    cr_assert_eq(log_client_collect_dropped(client), 1);
     cr_assert(take(end).is_there);
     cr_assert(log_client_write(client, LOG_KIND_ACCESS, BYTES("room again\n")));
+}
+
+Test(log_client, lines_that_the_helper_dropped_are_counted_once)
+{
+    struct channel *end = attach(1);
+    struct message_log_dropped dropped = {.lines = 7};
+    cr_assert(channel_send(end, MESSAGE_LOG_DROPPED, &dropped, BYTES_NONE));
+    cr_assert(channel_send(end, MESSAGE_LOG_DROPPED, &dropped, BYTES_NONE));
+    cr_assert_eq(log_client_collect_dropped(client), 14);
+    cr_assert_eq(log_client_collect_dropped(client), 0);
+    cr_assert(channel_send(end, MESSAGE_LOG_DROPPED, &dropped, BYTES_NONE));
+    attach(2);
+    cr_assert_eq(log_client_collect_dropped(client), 7, "what a helper said before it was replaced counts");
 }
 
 Test(log_client, lines_that_a_dead_helper_never_took_go_to_its_successor)
@@ -77,7 +90,7 @@ Test(log_client, lines_that_a_dead_helper_never_took_go_to_its_successor)
     cr_assert_str_eq(take(end).tail, "left behind\n");
     cr_assert_str_eq(take(end).tail, "meanwhile\n");
     cr_assert_not(take(end).is_there);
-    cr_assert_eq(log_client_dropped(client), 0);
+    cr_assert_eq(log_client_collect_dropped(client), 0);
 }
 
 Test(log_client, a_helper_that_lives_keeps_the_lines_it_was_sent)

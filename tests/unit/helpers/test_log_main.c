@@ -1,3 +1,4 @@
+#include "helpers/log_output.h"
 #include "tests/unit/helpers/helper_process.h"
 
 #include <fcntl.h>
@@ -154,5 +155,29 @@ Test(log_main, under_load_nobody_rings)
     channel_flush(channel);
     while (channel_backlog(channel) > 0)
         continue;
+    cr_assert_eq(end_helper(&helper), 0);
+}
+
+Test(log_main, the_proxy_is_told_how_many_lines_found_no_room)
+{
+    static char line[4096];
+    int ends[2];
+    unsigned sent = 0;
+    uint64_t dropped = 0;
+    cr_assert_eq(pipe(ends), 0); /* nobody reads */
+    direct(LOG_KIND_ACCESS, ends[1]);
+    struct channel *channel = connect_loop(&helper, 0);
+    memset(line, 'x', sizeof(line) - 1);
+    line[sizeof(line) - 1] = '\n';
+    while (dropped == 0) {
+        struct message message;
+        if (write_line(channel, LOG_KIND_ACCESS, bytes_from(line, sizeof(line))))
+            sent++;
+        channel_flush(channel);
+        while (channel_receive_awake(channel, &message) == CHANNEL_MESSAGE)
+            dropped += ((const struct message_log_dropped *)message.payload)->lines;
+    }
+    cr_assert_gt(sent, LOG_OUTPUT_BYTES / sizeof(line));
+    cr_assert_leq(dropped, sent);
     cr_assert_eq(end_helper(&helper), 0);
 }
