@@ -286,13 +286,31 @@ static bool take_inner_list(struct bytes *rest, struct structured_value *value)
     return false;
 }
 
+/* §4.2.1.1 */
+static bool take_item(struct bytes *rest, struct structured_value *value)
+{
+    return take(rest, '(') ? take_inner_list(rest, value) : take_bare_item(rest, value);
+}
+
 static bool take_value(struct bytes *rest, struct structured_value *value)
 {
     if (!take(rest, '=')) {
         *value = (struct structured_value){.type = STRUCTURED_BOOLEAN, .integer = 1};
         return true;
     }
-    return take(rest, '(') ? take_inner_list(rest, value) : take_bare_item(rest, value);
+    return take_item(rest, value);
+}
+
+/* §4.2.1, §4.2.2: what follows a member, which has ended. */
+static enum structured_result end_member(struct bytes *rest)
+{
+    skip_blanks(rest);
+    if (rest->len == 0)
+        return STRUCTURED_MEMBER;
+    if (!take(rest, ','))
+        return STRUCTURED_INVALID;
+    skip_blanks(rest);
+    return rest->len > 0 ? STRUCTURED_MEMBER : STRUCTURED_INVALID; /* no comma at the end */
 }
 
 /* §4.2.2 */
@@ -303,11 +321,34 @@ enum structured_result structured_next_member(struct bytes *rest, struct structu
         return STRUCTURED_END;
     if (!take_key(rest, &member->key) || !take_value(rest, &member->value) || !skip_parameters(rest))
         return STRUCTURED_INVALID;
-    skip_blanks(rest);
+    return end_member(rest);
+}
+
+/* §4.2.1 */
+enum structured_result structured_next_item(struct bytes *rest, struct structured_value *item)
+{
+    skip_spaces(rest);
     if (rest->len == 0)
-        return STRUCTURED_MEMBER;
-    if (!take(rest, ','))
+        return STRUCTURED_END;
+    if (!take_item(rest, item) || !skip_parameters(rest))
         return STRUCTURED_INVALID;
-    skip_blanks(rest);
-    return rest->len > 0 ? STRUCTURED_MEMBER : STRUCTURED_INVALID; /* no comma at the end */
+    return end_member(rest);
+}
+
+bool structured_next_inner_item(struct bytes *rest, struct structured_value *item)
+{
+    skip_spaces(rest);
+    return take_bare_item(rest, item) && skip_parameters(rest);
+}
+
+struct bytes structured_unescape(struct bytes string, struct arena *arena)
+{
+    char *text = arena_alloc(arena, string.len + 1);
+    size_t len = 0;
+    for (size_t i = 0; i < string.len; i++) {
+        if (string.at[i] == '\\')
+            i++;
+        text[len++] = string.at[i];
+    }
+    return bytes_from(text, len);
 }

@@ -1,5 +1,6 @@
-/* See tags.h. Of structured fields (RFC 9651) only what a list of strings may contain is read here: strings, and parameters to be skipped. */
 #include "cache/policy/tags.h"
+
+#include "cache/policy/structured.h"
 
 enum { FIRST_CAPACITY = 16 };
 
@@ -50,108 +51,22 @@ static void split(struct tag_list *list, struct bytes value, bool (*separates)(c
     }
 }
 
-/* ---- structured fields ------------------------------------------------------------------------------------------------------------------ */
-
-static bool take(struct bytes *rest, char c)
+/* A list of strings; their parameters, of which RFC 9875 defines none, are ignored. False when it is anything else. */
+static bool add_strings(struct tag_list *list, struct bytes text)
 {
-    if (rest->len == 0 || rest->at[0] != c)
-        return false;
-    *rest = bytes_from(rest->at + 1, rest->len - 1);
-    return true;
-}
-
-static void skip_spaces(struct bytes *rest, bool tabs_too)
-{
-    while (rest->len > 0 && (rest->at[0] == ' ' || (tabs_too && rest->at[0] == '\t')))
-        *rest = bytes_from(rest->at + 1, rest->len - 1);
-}
-
-/* RFC 9651 §4.2.5: printable ASCII, of which `"` and `\` are escaped. */
-static bool take_string(struct bytes *rest, struct arena *arena, struct bytes *string)
-{
-    if (!take(rest, '"'))
-        return false;
-    char *text = arena_alloc(arena, rest->len + 1);
-    for (size_t i = 0, len = 0; i < rest->len; i++) {
-        char c = rest->at[i];
-        if (c == '"') {
-            *string = bytes_from(text, len);
-            *rest = bytes_from(rest->at + i + 1, rest->len - i - 1);
-            return true;
-        }
-        if (c == '\\' && (++i == rest->len || ((c = rest->at[i]) != '"' && c != '\\')))
-            return false;
-        if (c < 0x20 || c > 0x7e)
-            return false;
-        text[len++] = c;
-    }
-    return false;
-}
-
-static bool is_key_byte(char c, bool first)
-{
-    return (c >= 'a' && c <= 'z') || c == '*' || (!first && ((c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.'));
-}
-
-/* A bare item other than a string: a number, date, token, boolean or byte sequence. It is nobody's concern what it says: its bytes are those of
- * one of these kinds, and it ends where they do. */
-static bool skip_bare_item(struct bytes *rest)
-{
-    if (rest->len == 0)
-        return false;
-    if (take(rest, ':')) { /* a byte sequence: base64 between colons */
-        size_t end = bytes_find(*rest, ':');
-        if (end == rest->len)
-            return false;
-        *rest = bytes_from(rest->at + end + 1, rest->len - end - 1);
-        return true;
-    }
-    if (!take(rest, '?'))
-        take(rest, '@');
-    size_t len = 0;
-    while (len < rest->len && (byte_is_tchar((unsigned char)rest->at[len]) || rest->at[len] == ':' || rest->at[len] == '/'))
-        len++;
-    *rest = bytes_from(rest->at + len, rest->len - len);
-    return len > 0;
-}
-
-/* RFC 9651 §4.2.3.2. RFC 9875 defines none: they are ignored. */
-static bool skip_parameters(struct bytes *rest, struct arena *arena)
-{
-    while (take(rest, ';')) {
-        skip_spaces(rest, false);
-        size_t len = 0;
-        while (len < rest->len && is_key_byte(rest->at[len], len == 0))
-            len++;
-        *rest = bytes_from(rest->at + len, rest->len - len);
-        if (len == 0)
-            return false;
-        struct bytes ignored;
-        if (take(rest, '=') && !(rest->len > 0 && rest->at[0] == '"' ? take_string(rest, arena, &ignored) : skip_bare_item(rest)))
-            return false;
-    }
-    return true;
-}
-
-/* RFC 9651 §4.2.1; false when it is anything but a list of strings. */
-static bool parse_string_list(struct bytes text, struct tag_list *list)
-{
-    skip_spaces(&text, false);
-    if (text.len == 0)
-        return true;
+    struct structured_value item;
     for (;;) {
-        struct bytes string;
-        if (!take_string(&text, list->arena, &string) || !skip_parameters(&text, list->arena))
-            return false;
-        add(list, string, true);
-        skip_spaces(&text, true);
-        if (text.len == 0)
+        switch (structured_next_item(&text, &item)) {
+        case STRUCTURED_END:
             return true;
-        if (!take(&text, ','))
+        case STRUCTURED_INVALID:
             return false;
-        skip_spaces(&text, true);
-        if (text.len == 0)
-            return false; /* a trailing comma */
+        case STRUCTURED_MEMBER:
+            break;
+        }
+        if (item.type != STRUCTURED_STRING)
+            return false;
+        add(list, structured_unescape(item.text, list->arena), true);
     }
 }
 
@@ -159,11 +74,9 @@ static void add_groups(struct tag_list *list, const struct headers *fields, enum
 {
     struct bytes text = headers_combined(fields, header_spelling(id), list->arena);
     unsigned before = list->count;
-    if (text.at != NULL && !parse_string_list(text, list))
+    if (text.at != NULL && !add_strings(list, text))
         list->count = before;
 }
-
-/* ---- fields ----------------------------------------------------------------------------------------------------------------------------- */
 
 static void add_tags(struct tag_list *list, const struct headers *fields)
 {

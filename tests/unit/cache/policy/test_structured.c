@@ -175,6 +175,51 @@ Test(structured, inner_lists_and_parameters)
     check(rows, COUNT(rows));
 }
 
+/* §4.2.1; inner lists in brackets, their strings unescaped. */
+static struct bytes walk_list(struct arena *arena, struct bytes text)
+{
+    struct bytes out = BYTES("");
+    struct structured_value item;
+    enum structured_result result;
+    while ((result = structured_next_item(&text, &item)) == STRUCTURED_MEMBER) {
+        struct bytes rest = item.text, plain = item.text;
+        if (item.type == STRUCTURED_STRING) {
+            plain = structured_unescape(item.text, arena);
+        } else if (item.type == STRUCTURED_INNER_LIST) {
+            for (plain = BYTES(""); structured_next_inner_item(&rest, &item);)
+                plain = arena_printf(arena, "%.*s[%.*s]", BYTES_FMT(plain), BYTES_FMT(structured_unescape(item.text, arena)));
+        }
+        out = arena_printf(arena, "%.*s<%.*s>", BYTES_FMT(out), BYTES_FMT(plain));
+    }
+    return result == STRUCTURED_END ? out : BYTES("!");
+}
+
+Test(structured, lists)
+{
+    static const struct row rows[] = {
+        {"§3.1: empty", "", ""},
+        {"§4.2: spaces alone", "  ", ""},
+        {"§3.1: strings", "\"a\", \"b c\"", "<a><b c>"},
+        {"§4.2.1: any blanks beside the comma", "a\t ,\t b", "<a><b>"},
+        {"§4.2.5: escapes", "\"a\\\"b\\\\\"", "<a\"b\\>"},
+        {"§4.2.3.2: parameters are dropped", "a;b=\"c,d\";e, f", "<a><f>"},
+        {"§3.1.1: inner lists", "(\"a\" \"\\\\\"), ( \"b\";x=1  c ;y), ()", "!"},
+        {"§3.1.1: inner lists", "(\"a\" \"\\\\\"), ( \"b\";x=1  c;y );z, ()", "<[a][\\]><[b][c]><>"},
+        {"§4.2.1: a comma at the end", "a, ", "!"},
+        {"§4.2.1: a comma at the beginning", ", a", "!"},
+        {"§4.2.1: no comma", "a b", "!"},
+        {"§4.2.1: a member of a Dictionary", "a=1", "!"},
+        {"§4.2.1: an invalid member spoils the field", "a, \"b", "!"},
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct bytes seen = walk_list(&arena, bytes_from_string(rows[i].text));
+        cr_expect(bytes_equal(seen, bytes_from_string(rows[i].expected)), "%s: %s: %.*s", rows[i].clause, rows[i].text, BYTES_FMT(seen));
+    }
+    arena_free(&arena);
+}
+
 Test(structured, a_nul_byte_is_like_any_other)
 {
     struct arena arena;
