@@ -34,43 +34,37 @@ static struct bytes decode(struct bytes text, char **at)
     return bytes_from(start, (size_t)(out - start));
 }
 
-/* §5.3: a String, without its quotes; an escaped byte stands for itself. */
-static struct bytes decode_key(struct bytes text, struct arena *arena)
+/* §5.3 */
+static struct bytes decode_key(struct bytes string, struct arena *arena)
 {
-    char *plain = arena_alloc(arena, text.len + 1), *out = arena_alloc(arena, text.len + 1);
-    size_t len = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.at[i] == '\\')
-            i++;
-        plain[len++] = text.at[i];
-    }
-    return decode(bytes_from(plain, len), &out);
+    char *out = arena_alloc(arena, string.len + 1);
+    return decode(structured_unescape(string, arena), &out);
 }
 
-/* The items of an inner list, which is well-formed already. False when one is not a bare String. */
+/* §5.1: the items of an inner list, whatever their parameters. False when one is no String. */
 static bool parse_names(struct bytes list, struct arena *arena, struct search_variance *variance)
 {
+    struct structured_value item;
     variance->names = arena_alloc(arena, NAMES_MAX * sizeof *variance->names);
     variance->names_count = 0;
-    for (size_t i = 0; i < list.len; i++) {
-        if (list.at[i] == ' ')
-            continue;
-        size_t end = i + 1;
-        while (end < list.len && list.at[end] != '"')
-            end += list.at[end] == '\\' ? 2 : 1;
-        if (list.at[i] != '"' || end >= list.len || variance->names_count == NAMES_MAX)
+    while (structured_next_inner_item(&list, &item)) {
+        if (item.type != STRUCTURED_STRING || variance->names_count == NAMES_MAX)
             return false;
-        variance->names[variance->names_count++] = decode_key(bytes_from(list.at + i + 1, end - i - 1), arena);
-        i = end;
+        variance->names[variance->names_count++] = decode_key(item.text, arena);
     }
     return true;
 }
 
-/* The members that matter, the last of each key. False when the field is no Dictionary. */
-static bool read_members(struct bytes field, struct structured_value *key_order, struct structured_value *params,
-                         struct structured_value *except, bool *has_except)
+struct members {
+    struct structured_value key_order, params, except;
+    bool has_params, has_except;
+};
+
+/* The members that matter, the last of each key; others mean nothing (§3). False when the field is no Dictionary. */
+static bool read_members(struct bytes field, struct members *members)
 {
     struct structured_member member;
+    *members = (struct members){.key_order = {.type = STRUCTURED_BOOLEAN}};
     for (;;) {
         switch (structured_next_member(&field, &member)) {
         case STRUCTURED_END:
@@ -81,36 +75,32 @@ static bool read_members(struct bytes field, struct structured_value *key_order,
             break;
         }
         if (bytes_equal(member.key, BYTES("key-order"))) {
-            *key_order = member.value;
+            members->key_order = member.value;
         } else if (bytes_equal(member.key, BYTES("params"))) {
-            *params = member.value;
+            members->params = member.value;
+            members->has_params = true;
         } else if (bytes_equal(member.key, BYTES("except"))) {
-            *except = member.value;
-            *has_except = true;
+            members->except = member.value;
+            members->has_except = true;
         }
     }
 }
 
 bool search_variance_parse(struct bytes field, struct arena *arena, struct search_variance *variance)
 {
-    struct structured_value key_order = {.type = STRUCTURED_BOOLEAN}, params = key_order, except = key_order;
-    bool has_except = false;
+    struct members members;
     *variance = (struct search_variance){0};
-    if (field.at == NULL || !read_members(field, &key_order, &params, &except, &has_except) || key_order.type != STRUCTURED_BOOLEAN)
+    if (field.at == NULL || !read_members(field, &members) || members.key_order.type != STRUCTURED_BOOLEAN)
         return false;
-    variance->sorts = key_order.integer != 0;
-    if (params.type == STRUCTURED_INNER_LIST) {
-        if (has_except || !parse_names(params.text, arena, variance))
-            return false;
-    } else if (params.type != STRUCTURED_BOOLEAN) {
+    /* §5.1: not both. */
+    if (members.has_params && members.has_except)
         return false;
-    } else if (params.integer != 0) {
-        variance->keeps_named = true;
-        if (has_except && (except.type != STRUCTURED_INNER_LIST || !parse_names(except.text, arena, variance)))
-            return false;
-    } else if (has_except) {
+    variance->sorts = members.key_order.integer != 0;
+    variance->keeps_named = members.has_except;
+    const struct structured_value *names = members.has_except ? &members.except : &members.params;
+    /* §5.1: a list; not the Boolean that drafts before -04 had. */
+    if ((members.has_params || members.has_except) && (names->type != STRUCTURED_INNER_LIST || !parse_names(names->text, arena, variance)))
         return false;
-    }
     return variance->sorts || variance->keeps_named || variance->names_count > 0;
 }
 

@@ -15,7 +15,7 @@ struct search_variance {
 };
 
 /* `field`: the field's lines, combined; BYTES_NONE: none. False: the default variance, that is, queries must be the same byte for byte (§5.1; so it
- * is where anything is not as it should be). Parameters on the names in a list count as such. `names` lies in `arena`. */
+ * is where anything is not as it should be). `names` lies in `arena`. */
 bool search_variance_parse(struct bytes field, struct arena *arena, struct search_variance *variance);
 
 /* A text that two queries share exactly when they are equivalent (§6). They are read as application/x-www-form-urlencoded; a missing query is an

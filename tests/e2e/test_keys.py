@@ -133,7 +133,7 @@ def test_a_response_answers_the_urls_that_it_says_it_answers(proxy, back, path):
 
 
 def test_a_purge_of_one_of_these_urls_is_a_purge_of_what_answers_it(proxy, back, path):
-    back.on(path, lambda request: request.answer(request.target, fields={**FRESH, "No-Vary-Search": "params"}))
+    back.on(path, lambda request: request.answer(request.target, fields={**FRESH, "No-Vary-Search": "except=()"}))
     proxy.get(path + "?a")
     assert proxy.get(path + "?b").body.decode() == path + "?a"
     assert json.loads(proxy.get(path + "?c", method="PURGE").body)["purged"] is True
@@ -141,7 +141,7 @@ def test_a_purge_of_one_of_these_urls_is_a_purge_of_what_answers_it(proxy, back,
 
 
 def test_a_stale_response_is_refreshed_for_its_own_url_only(proxy, back, path):
-    fields = {"Cache-Control": "max-age=60", "No-Vary-Search": "params", "ETag": '"1"'}
+    fields = {"Cache-Control": "max-age=60", "No-Vary-Search": "except=()", "ETag": '"1"'}
     back.on(path, lambda request: request.answer(request.target, fields={**fields, "Age": "100"}))
     proxy.get(path + "?a")
     back.on(path, lambda request: request.answer(request.target, fields=fields))
@@ -149,7 +149,16 @@ def test_a_stale_response_is_refreshed_for_its_own_url_only(proxy, back, path):
     assert proxy.get(path).body.decode() == path + "?b"
 
 
-@pytest.mark.parametrize("field", ["params=(a)", 'except=("a")', "params, except", "nonsense?", ""])
+def test_a_response_says_which_parameters_alone_matter(proxy, back, path):
+    back.on(path, lambda request: request.answer(request.target, fields={**FRESH, "No-Vary-Search": 'except=("id";x "page"), key-order, future=?0'}))
+    first = proxy.get(path + "?id=1&page=2&x=3")
+    for query in ("?page=2&id=1", "?y=4&page=%32&id=1"):
+        assert proxy.get(path + query).body == first.body
+    for query in ("?id=1", "?id=1&page=3", "?id=1&page=2&page=2"):
+        assert proxy.get(path + query).body.decode() == path + query
+
+
+@pytest.mark.parametrize("field", ["params=(a)", "params", 'params, except=("a")', "params=?1", "nonsense?", ""])
 def test_a_field_that_makes_no_sense_changes_nothing(proxy, back, path, field):
     back.on(path, lambda request: request.answer(request.target, fields={**FRESH, "No-Vary-Search": field}))
     assert [proxy.get(path + query).body.decode() for query in ("?a", "?b", "?a&")] == [path + "?a", path + "?b", path + "?a&"]
