@@ -75,6 +75,8 @@ struct slice_lookup {
 
 /* Opens `reader` on the slice's bytes alone: the first of them is its position 0. Borrows what `head` borrows. */
 void cache_open_slice(const struct reader *head, struct slice_lookup *lookup, struct reader *reader);
+/* Whether it is stored, whole. */
+bool cache_has_slice(const struct reader *head, struct span slice);
 
 struct cache_stats {
     struct slab_stats slab;

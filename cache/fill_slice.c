@@ -111,7 +111,7 @@ static enum error set_further_slice(struct fill *fill, const struct origin_head 
         range.length == record->body_bytes && slice_belongs(&stored, head->fields, head->response_time) && is_storable(fill, head))
         return begin_slice(fill, &record->meta, range.part.end - range.part.first);
     if (head->status >= 500) /* says nothing about the representation */
-        return ERROR_ORIGIN_BAD_RESPONSE;
+        return ERROR_ORIGIN_ERROR;
     drop_head(fill->cache, fill->selector);
     return decline(fill, DETAIL_NO_SLICES);
 }
@@ -232,6 +232,12 @@ enum error fill_set_slice(struct fill **fill_pointer, const struct origin_head *
     return split(fill_pointer, head, &range);
 }
 
+static struct cache_key head_key(const struct cache *cache, const struct object *head)
+{
+    struct bytes encoded = record_key(object_record(cache, head));
+    return (struct cache_key){encoded, hash_bytes(&cache->hash_key, encoded)};
+}
+
 /* Stored, or joined, as it is found under `name`. */
 static bool find_slice(const struct reader *head, const struct object_name *name, struct slice_lookup *lookup, struct reader *reader)
 {
@@ -266,11 +272,22 @@ static bool list_if_new(struct fill *fill)
     return is_new;
 }
 
+bool cache_has_slice(const struct reader *head, struct span slice)
+{
+    struct cache *cache = head->cache;
+    struct cache_key key = head_key(cache, head->object);
+    struct object_name name = slice_name(cache, head->object, &key, slice, head->fields->arena);
+    struct shard *shard = shard_of(cache, name.hash);
+    pthread_mutex_lock(&shard->lock);
+    bool is_stored = shard_find(cache, shard, &name) != NULL;
+    pthread_mutex_unlock(&shard->lock);
+    return is_stored;
+}
+
 void cache_open_slice(const struct reader *head, struct slice_lookup *lookup, struct reader *reader)
 {
     struct cache *cache = head->cache;
-    struct cache_key key = {.encoded = record_key(object_record(cache, head->object))};
-    key.hash = hash_bytes(&cache->hash_key, key.encoded);
+    struct cache_key key = head_key(cache, head->object);
     struct object_name name = slice_name(cache, head->object, &key, lookup->slice, head->fields->arena);
     struct request_meta request;
     request_meta_from(&request, METHOD_GET, head->fields);

@@ -9,6 +9,8 @@ struct slices {
     struct span slice;      /* that `reader` is on */
     struct reader reader;
     bool reader_is_open, is_foreign;
+    bool is_joined;   /* somebody else fetches it */
+    bool has_retried; /* it failed once already */
     enum error error;
 };
 
@@ -19,15 +21,22 @@ static void close_slice(struct slices *slices)
     slices->reader_is_open = false;
 }
 
+static struct span slice_at(const struct request *request, uint64_t position)
+{
+    uint64_t configured = request->site->rules.slice_bytes, size = configured > 0 ? configured : SLICE_DEFAULT_BYTES;
+    uint64_t first = position - position % size;
+    return (struct span){first, first + size};
+}
+
 static enum lookup_outcome open_slice(struct request *request)
 {
     struct slices *slices = request->slices;
-    uint64_t configured = request->site->rules.slice_bytes, size = configured > 0 ? configured : SLICE_DEFAULT_BYTES;
-    uint64_t first = slices->position - slices->position % size, end = first + size;
-    struct slice_lookup lookup = {.slice = {first, end}, .waker = &request->mail.waker};
+    struct slice_lookup lookup = {.slice = slice_at(request, slices->position), .waker = &request->mail.waker};
+    uint64_t first = lookup.slice.first, end = lookup.slice.end;
     slices->slice = lookup.slice;
     cache_open_slice(&request->reader, &lookup, &slices->reader);
     slices->reader_is_open = true;
+    slices->is_joined = lookup.outcome == LOOKUP_JOIN;
     if (lookup.outcome == LOOKUP_FILL)
         fetch_slice(request, lookup.fill);
     reader_set_range(&slices->reader, slices->position - first, (slices->end < end ? slices->end : end) - first);
@@ -61,6 +70,20 @@ bool body_is_at_hand(struct request *request)
     return slices == NULL || slices->position >= slices->end || open_slice(request) == LOOKUP_HIT;
 }
 
+struct span body_rest(const struct request *request)
+{
+    return (struct span){request->slices->position, request->slices->end};
+}
+
+bool body_is_stored(struct request *request, struct span part)
+{
+    for (uint64_t at = part.first; request->slices != NULL && at < part.end; at = slice_at(request, at).end) {
+        if (!cache_has_slice(&request->reader, slice_at(request, at)))
+            return false;
+    }
+    return true;
+}
+
 /* READER_DATA: the slice's reader is ready. */
 static enum reader_state await_slice(struct request *request)
 {
@@ -84,6 +107,27 @@ static enum reader_state await_slice(struct request *request)
     return READER_DATA;
 }
 
+static enum reader_state peek_slice(struct request *request, struct iovec *iov, int *count, size_t max_bytes)
+{
+    enum reader_state state = await_slice(request);
+    if (state != READER_DATA)
+        return state;
+    state = reader_peek(&request->slices->reader, iov, count, max_bytes);
+    if (state == READER_END) /* a slice ends where it should */
+        state = READER_FAILED;
+    if (state == READER_FAILED)
+        request->slices->error = ERROR_ORIGIN_TRUNCATED;
+    return state;
+}
+
+/* A slice that failed is asked for once more, where the client would have to see the failure: something was sent; or the failure may be due to the request
+ * of somebody else. Else there are better ways: see body_failed. */
+static bool may_retry(const struct request *request)
+{
+    const struct slices *slices = request->slices;
+    return !slices->has_retried && !slices->is_foreign && (!request->response_pending || slices->is_joined);
+}
+
 enum reader_state body_peek(struct request *request, struct iovec *iov, int *count, size_t max_bytes)
 {
     struct slices *slices = request->slices;
@@ -91,12 +135,19 @@ enum reader_state body_peek(struct request *request, struct iovec *iov, int *cou
         return reader_peek(&request->reader, iov, count, max_bytes);
     if (slices->position >= slices->end)
         return READER_END;
-    if (slices->reader_is_open && slices->position >= slices->slice.end)
+    if (slices->reader_is_open && slices->position >= slices->slice.end) {
         close_slice(slices);
-    enum reader_state state = await_slice(request);
-    if (state == READER_DATA)
-        state = reader_peek(&slices->reader, iov, count, max_bytes);
-    return state == READER_END ? READER_FAILED : state; /* a slice ends where it should */
+        slices->has_retried = false;
+    }
+    int room = *count;
+    enum reader_state state = peek_slice(request, iov, count, max_bytes);
+    if (state == READER_FAILED && may_retry(request)) {
+        close_slice(slices);
+        slices->has_retried = true;
+        *count = room;
+        state = peek_slice(request, iov, count, max_bytes);
+    }
+    return state;
 }
 
 void body_consume(struct request *request, size_t bytes)
@@ -115,10 +166,12 @@ void body_close(struct request *request)
 }
 
 /* Nothing was sent yet. A slice that does not belong to the response: it has changed at the origin, and is looked up again; once in slices, and if that
- * goes wrong too, as a whole. */
+ * goes wrong too, as a whole. The origin's own error is the client's (RFC 9110 §15.6): it is asked by the client's own request, and what it says to that is
+ * passed on. */
 enum step body_failed(struct request *request)
 {
-    bool is_foreign = request->slices->is_foreign;
+    bool is_foreign = request->slices->is_foreign,
+         asks_itself = request->slices->error == ERROR_ORIGIN_ERROR && !request->slices->is_joined;
     enum error error = request->slices->error;
     body_close(request);
     reader_close(&request->reader);
@@ -127,8 +180,10 @@ enum step body_failed(struct request *request)
         fetch_detach(&request->fetch);
     request->parts = NULL;
     request->response_prepared = request->response_pending = false;
-    if (!is_foreign)
+    if (!is_foreign && !asks_itself)
         return respond_error(request, error);
+    request->lookup_private = asks_itself;
+    request->detail = DETAIL_NONE;
     request->no_slices = request->started_over;
     request->started_over = true;
     return STEP_LOOKUP;

@@ -58,6 +58,16 @@ uint64_t parts_begin(struct request *request, const struct range *range, uint64_
     return bytes + parts->framings[range->count].len;
 }
 
+bool parts_are_stored(struct request *request)
+{
+    const struct range *range = &request->parts->range;
+    for (unsigned i = 0; i < range->count; i++) {
+        if (!body_is_stored(request, range->parts[i]))
+            return false;
+    }
+    return true;
+}
+
 /* When all of the part under way was sent. */
 static void begin_next(struct request *request)
 {

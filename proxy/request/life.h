@@ -125,6 +125,9 @@ void              body_consume(struct request *request, size_t bytes);
 void              body_close(struct request *request);
 /* Opens its beginning; whether it need not be waited for. */
 bool body_is_at_hand(struct request *request);
+/* What is still to be delivered of a sliced response; and whether that part of the whole is stored. */
+struct span       body_rest(const struct request *request);
+bool body_is_stored(struct request *request, struct span part);
 /* READER_FAILED before anything was sent of a sliced response. */
 enum step body_failed(struct request *request);
 
@@ -133,6 +136,7 @@ enum step body_failed(struct request *request);
 uint64_t          parts_begin(struct request *request, const struct range *range, uint64_t length, struct bytes content_type, struct bytes *boundary);
 enum reader_state parts_peek(struct request *request, struct iovec *iov, int *count, size_t max_bytes);
 void              parts_consume(struct request *request, size_t bytes);
+bool              parts_are_stored(struct request *request);
 
 /* invalidate.c: what the response to an unsafe request makes invalid (RFC 9111 §4.4, RFC 9875 §3); once its status is known to do so. */
 void invalidate(struct request *request, const struct response_view *view);

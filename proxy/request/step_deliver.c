@@ -199,7 +199,30 @@ static void settle_result(struct request *request, const struct response_view *v
         request->detail = view->detail; /* of a hit-for-miss: why it is not stored this time either */
 }
 
-static void prepare_head(struct request *request, const struct response_view *view)
+/* RFC 9111 §5.2.1.7: a client that wants a stored response only does not get one of which something would have to be fetched. */
+static bool is_refused(struct request *request)
+{
+    struct request_meta meta;
+    if (request->slices == NULL || !request->response.has_body || !request->site->rules.honour_request_directives)
+        return false;
+    request_meta_from(&meta, request->head.method, &request->head.fields);
+    if (!meta.cache_control.only_if_cached)
+        return false;
+    return !(request->parts != NULL ? parts_are_stored(request) : body_is_stored(request, body_rest(request)));
+}
+
+/* Once the response is found not to be for this client. */
+static enum step refuse(struct request *request)
+{
+    body_close(request);
+    request->lookup.fwd = FWD_NONE;
+    request->result = RESULT_NONE;
+    request->detail = DETAIL_ONLY_IF_CACHED;
+    return respond_error(request, ERROR_ONLY_IF_CACHED);
+}
+
+/* False: refuse it. */
+static bool prepare_head(struct request *request, const struct response_view *view)
 {
     const struct request_head *head = &request->head;
     settle_result(request, view);
@@ -217,6 +240,8 @@ static void prepare_head(struct request *request, const struct response_view *vi
     body_begin(request, view);
     if (request->lookup.outcome != LOOKUP_PASS)
         apply_selection(request, view);
+    if (is_refused(request))
+        return false;
     if (request->response.has_body && !body_is_at_hand(request) && view->source == SOURCE_STORED) {
         request->lookup.fwd = FWD_PARTIAL;
         request->result = RESULT_MISS;
@@ -226,6 +251,7 @@ static void prepare_head(struct request *request, const struct response_view *vi
     request->body_left = request->response.length;
     request->body_left_known = request->response.length_known;
     request->response_prepared = true;
+    return true;
 }
 
 /* Counts what the stream took, and the status from the moment the head went out. */
@@ -317,7 +343,8 @@ enum step step_deliver(struct request *request)
         struct response_view view;
         enum error error;
         reader_head(&request->reader, &view, &error);
-        prepare_head(request, &view);
+        if (!prepare_head(request, &view))
+            return refuse(request);
     }
     for (unsigned sends = 0; !request->last_sent; sends++) {
         enum step next;

@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+from harness.origin import CloseConnection
 from harness.outrigger import SLOW, Outrigger
 from harness.poll import until
 
@@ -307,16 +308,111 @@ def test_an_origin_that_ignores_preconditions(proxy, back, path, change):
     ask(proxy, path, 0, 9, later[change][0])
 
 
-def test_an_error_leaves_the_set_alone(proxy, back, path):
-    ranger = Ranger()
+def test_an_error_is_passed_on_and_leaves_the_set_alone(proxy, back, path):
+    ranger, errors = Ranger(), []
     back.on(path, ranger)
     ask(proxy, path, 0, 9)
-    back.on(path, lambda request: request.answer(b"", "503 Service Unavailable"))
-    assert proxy.get(path, fields={"Range": "bytes=500000-500009"}).status == 502
+
+    def fail(request):
+        errors.append(request)
+        request.answer(b"busy", "503 Service Unavailable", {"Retry-After": "7"})
+
+    back.on(path, fail)
+    for asked in ("bytes=500000-500009", "bytes=500000-500009,700000-700009"):
+        answer = proxy.get(path, fields={"Range": asked, "If-Range": '"v1"'})
+        assert (answer.status, answer.body, answer.get("retry-after")) == (503, b"busy", "7") and "fwd-status=503" in answer.get("cache-status")
+        assert [(e.get("range"), e.get("if-range")) for e in errors[-2:]] == [(*slices(7), None), (asked, '"v1"')], "the client's own request, once"
+    assert len(errors) == 4
     back.on(path, ranger)
     hits(proxy, path, 0, 9)
     ask(proxy, path, 500000, 500009)
     assert ranger.asked == slices(0, 7)
+
+
+def test_an_error_that_is_over_when_the_client_is_asked_for(proxy, back, path):
+    ranger = Ranger()
+    back.on(path, ranger)
+    ask(proxy, path, 0, 9)
+    back.on(path, lambda request: (back.on(path, ranger), request.answer(b"", "500 Internal Server Error")))
+    ask(proxy, path, 500000, 500009)
+    assert ranger.asked == [*slices(0), "bytes=500000-500009"]
+
+
+def flaky(ranger, first, times, answer):
+    """Fails the slice at `first` that many times."""
+    left = [times]
+
+    def handler(request):
+        if left[0] and f"bytes={first}-" in request.get("range", ""):
+            left[0] -= 1
+            answer(request)
+        else:
+            ranger(request)
+
+    return handler
+
+
+def truncate(request):
+    first = int(request.get("range").removeprefix("bytes=").split("-")[0])
+    request.send(f"HTTP/1.1 206 Partial Content\r\nETag: \"v1\"\r\nCache-Control: max-age=60\r\nContent-Length: {SLICE}\r\nContent-Range: bytes {first}-{first + SLICE - 1}/{SIZE}\r\n\r\n".encode() + LARGE[first : first + 1000])
+    raise CloseConnection
+
+
+@pytest.mark.parametrize("answer", [lambda request: request.answer(b"", "503 Service Unavailable"), truncate], ids=["an error", "a truncated body"])
+def test_a_slice_that_fails_underway_is_asked_for_once_more(proxy, back, path, ranger, answer):
+    back.on(path, flaky(ranger, 2 * SLICE, 1, answer))
+    ask(proxy, path, 0, 4 * SLICE - 1)
+    hits(proxy, path, 0, 4 * SLICE - 1)
+    back.on(path, flaky(ranger, 6 * SLICE, 2, answer))
+    broken = proxy.get(path, fields={"Range": f"bytes={5 * SLICE}-{7 * SLICE - 1}"})
+    assert broken.status == 206 and not broken.complete and LARGE[5 * SLICE :].startswith(broken.body) and len(broken.body) >= SLICE
+    ask(proxy, path, 5 * SLICE, 7 * SLICE - 1)
+    assert ranger.asked == slices(0, 1, 2, 3, 5, 6)
+
+
+def test_a_crowd_and_a_slice_that_fails(proxy, back, path, ranger):
+    """Nobody gets a wrong byte, and nobody waits for ever; the origin sees a request or two at a time."""
+    ask(proxy, path, 0, 9)
+    gate, at_once, most = threading.Event(), [0], [0]
+
+    def fail(request):
+        at_once[0] += 1
+        most[0] = max(most[0], at_once[0])
+        gate.wait(20 * SLOW)
+        at_once[0] -= 1
+        request.answer(b"", "503 Service Unavailable")
+
+    back.on(path, fail)
+    head = f"GET {path} HTTP/1.1\r\nHost: site.test\r\nRange: bytes=500000-500009\r\nConnection: close\r\n\r\n"
+    clients = [proxy.connect(timeout=30 * SLOW).send(head) for _ in range(30)]
+    gate.set()
+    answers = [client.response() for client in clients]
+    assert {answer.status for answer in answers} <= {502, 503} and most[0] <= 6
+    back.on(path, ranger)
+    ask(proxy, path, 500000, 500009)
+
+
+def test_only_if_cached_fetches_no_slice(make_outrigger, origin):
+    ranger = Ranger()
+    origin.on("/large", ranger)
+    outrigger = make_outrigger(origin=origin.url, site={"cache": {"slice": "64KiB", "honour_request_directives": True}})
+    only = {"Cache-Control": "only-if-cached"}
+    assert outrigger.get("/large", fields={"Range": "bytes=0-9", **only}).status == 504
+    ask(outrigger, "/large", 0, 9)
+    hits(outrigger, "/large", 0, 9)
+    ask(outrigger, "/large", 9, 65535, **only)
+    for wanted in ("bytes=65536-65536", "bytes=0-65536", "bytes=0-9,70000-70009", "bytes=-1", "bytes=100-", None):
+        answer = outrigger.get("/large", fields={**({"Range": wanted} if wanted else {}), **only})
+        assert answer.status == 504 and answer.get("cache-status") == "outrigger; detail=only-if-cached", wanted
+    assert outrigger.get("/large", fields={"If-None-Match": '"v1"', **only}).status == 304 and outrigger.get("/large", method="HEAD", fields=only).status == 200
+    assert outrigger.get("/large", fields={"Range": "bytes=20-29,0-9", **only}).status == 206
+    assert ranger.asked == slices(0)
+
+
+def test_only_if_cached_means_nothing_where_clients_may_not_ask_for_it(proxy, path, ranger):
+    ask(proxy, path, 0, 9)
+    ask(proxy, path, 0, 70000, **{"Cache-Control": "only-if-cached"})
+    assert ranger.asked == slices(0, 1)
 
 
 def test_a_purge_takes_the_slices_with_it(proxy, path, ranger):

@@ -133,6 +133,24 @@ Test(fill_slice, what_is_missing_is_fetched_by_one_for_all)
     reader_close(&head.reader);
 }
 
+Test(fill_slice, a_slice_is_there_once_it_is_whole)
+{
+    struct ask head, slice;
+    store_sliced(&head);
+    const struct span first = {0, SLICE}, second = {SLICE, 2 * SLICE}, other_size = {0, 2 * SLICE};
+    cr_expect(cache_has_slice(&head.reader, first));
+    cr_expect_not(cache_has_slice(&head.reader, second));
+    cr_expect_not(cache_has_slice(&head.reader, other_size));
+    cr_assert_eq(open_slice(&head, &slice, SLICE), LOOKUP_FILL);
+    cr_assert_eq(answer_slice(&slice, 206, FRESH PART(65536, 131071, 655360), SLICE), ERROR_OK);
+    cr_expect_not(cache_has_slice(&head.reader, second));
+    cr_assert_eq(answer_body(&slice, 0, SLICE), SLICE);
+    fill_finish(&slice.lookup.fill);
+    cr_expect(cache_has_slice(&head.reader, second));
+    reader_close(&slice.reader);
+    reader_close(&head.reader);
+}
+
 Test(fill_slice, what_does_not_belong_ends_the_set)
 {
     static const struct {
@@ -154,7 +172,7 @@ Test(fill_slice, what_does_not_belong_ends_the_set)
         store_sliced(&head);
         cr_assert_eq(open_slice(&head, &slice, SLICE), LOOKUP_FILL);
         enum error error = answer_slice(&slice, cases[i].status, cases[i].fields, SLICE);
-        cr_expect_neq(error, ERROR_OK, "%s", cases[i].what);
+        cr_expect_eq(error, cases[i].stays ? ERROR_ORIGIN_ERROR : ERROR_CLIENT_CLOSED, "%s", cases[i].what);
         fill_fail(&slice.lookup.fill, error);
         cr_expect_eq(ask_head(&slice), cases[i].stays ? READER_HEAD_FAILED : READER_HEAD_RELEASED, "%s", cases[i].what);
         reader_close(&slice.reader);
