@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-enum role { ROLE_NONE, ROLE_SUPERVISOR, ROLE_PROXY, ROLE_DISK, ROLE_RESOLVER, ROLE_LOG, ROLE_COUNT };
+enum role { ROLE_NONE, ROLE_SUPERVISOR, ROLE_PROXY, ROLE_DISK, ROLE_STORE, ROLE_RESOLVER, ROLE_LOG, ROLE_COUNT };
 
 /* "proxy", "disk"… static. */
 const char *role_name(enum role role);
@@ -42,6 +42,86 @@ struct message_file_answer {
     uint64_t inode, size;
     int64_t  mtime_ns;
     uint64_t bytes_read; /* short only at the end of the file */
+};
+
+/* The cache's store. What a request means is told in cache/disk/disk_io.h; layouts on disk are those of base/store_format.h. Stateless: any helper can
+ * answer, a request can be sent again, and doing it twice does no harm. */
+enum { STORE_PAGES_MAX = 256, STORE_RECORDS_MAX = 128, STORE_PIECES_MAX = 512 };
+
+struct message_store_read {
+    uint64_t request;
+    uint64_t segment_sequence, hash;
+    uint64_t offset, bytes;
+    uint64_t front_offset; /* in the slab */
+    uint32_t front_capacity;
+    uint32_t directory;
+};
+
+enum store_status { STORE_OK, STORE_ABSENT, STORE_FRONT_LARGE, STORE_FULL, STORE_ERROR };
+
+struct message_store_read_done {
+    uint64_t request;
+    uint32_t status; /* enum store_status */
+    int32_t  error;
+    uint32_t body_follows;
+    uint32_t took_us; /* at the disk */
+    unsigned char header[64]; /* struct store_header */
+};
+
+struct message_store_write {
+    uint64_t request;
+    uint64_t segment_sequence;
+    uint64_t offset;
+    uint32_t directory;
+    uint32_t count; /* of records in the tail */
+};
+
+struct store_piece {
+    uint32_t unit; /* of the slab */
+    uint32_t bytes;
+};
+
+/* Followed by its pieces. */
+struct message_store_record {
+    uint64_t hash, serial;
+    uint32_t front_bytes, body_bytes;
+    uint32_t kind;
+    uint32_t piece_count;
+};
+
+struct message_store_scan {
+    uint64_t request;
+    uint64_t segment_sequence;
+    uint64_t offset, end, origin;
+    uint64_t entries_offset; /* in the slab: a page of it */
+    uint32_t directory;
+    uint32_t unused;
+};
+
+struct message_store_scan_done {
+    uint64_t request;
+    uint32_t status;
+    int32_t  error;
+    uint64_t next;
+    uint32_t count;
+    uint32_t unused;
+};
+
+enum store_order { STORE_ALLOCATE, STORE_SYNC };
+
+struct message_store_order {
+    uint64_t request;
+    uint64_t offset, bytes;
+    uint32_t directory;
+    uint32_t order; /* enum store_order */
+};
+
+struct message_store_done {
+    uint64_t request;
+    uint32_t status;
+    int32_t  error;
+    uint32_t took_us;
+    uint32_t unused;
 };
 
 struct message_resolve {
@@ -99,6 +179,27 @@ struct message_config {
 struct message_roots {
     uint32_t count;
     uint32_t unused;
+};
+
+enum { STORE_DIRECTORIES = 16 };
+
+struct message_store_directory {
+    uint32_t number;
+    uint32_t is_direct; /* opened with O_DIRECT */
+    uint32_t engine;    /* enum store_engine_kind */
+    uint32_t delay_us;  /* for tests: each read takes this much longer */
+};
+
+struct message_store_geometry {
+    unsigned char hash_key[32];
+    uint32_t      count;
+    uint32_t      unused;
+    struct {
+        uint64_t      segment_bytes;
+        uint32_t      segment_count;
+        uint32_t      unused;
+        unsigned char identity[16];
+    } directories[STORE_DIRECTORIES];
 };
 
 struct message_resolver_settings {

@@ -23,6 +23,17 @@ _Static_assert(sizeof(struct wire_header) == WIRE_HEADER_BYTES, "wire layout");
 _Static_assert(sizeof(struct message_empty) == 4, "wire layout");
 _Static_assert(sizeof(struct message_file_read) == 56, "wire layout");
 _Static_assert(sizeof(struct message_file_answer) == 48, "wire layout");
+_Static_assert(sizeof(struct message_store_read) == 56, "wire layout");
+_Static_assert(sizeof(struct message_store_read_done) == 88, "wire layout");
+_Static_assert(sizeof(struct message_store_write) == 32, "wire layout");
+_Static_assert(sizeof(struct store_piece) == 8, "wire layout");
+_Static_assert(sizeof(struct message_store_record) == 32, "wire layout");
+_Static_assert(sizeof(struct message_store_scan) == 56, "wire layout");
+_Static_assert(sizeof(struct message_store_scan_done) == 32, "wire layout");
+_Static_assert(sizeof(struct message_store_order) == 32, "wire layout");
+_Static_assert(sizeof(struct message_store_done) == 24, "wire layout");
+_Static_assert(sizeof(struct message_store_directory) == 16, "wire layout");
+_Static_assert(sizeof(struct message_store_geometry) == 40 + STORE_DIRECTORIES * 32, "wire layout");
 _Static_assert(sizeof(struct message_resolve) == 8, "wire layout");
 _Static_assert(sizeof(struct resolved_address) == 24, "wire layout");
 _Static_assert(sizeof(struct message_resolved) == 16 + RESOLVE_ADDRESSES_MAX * 24, "wire layout");
@@ -33,6 +44,7 @@ _Static_assert(sizeof(struct message_listener) == 8, "wire layout");
 _Static_assert(sizeof(struct message_config) == 8, "wire layout");
 _Static_assert(sizeof(struct message_roots) == 8, "wire layout");
 _Static_assert(sizeof(struct message_resolver_settings) == 16, "wire layout");
+_Static_assert(sizeof(struct message_log_dropped) == 8, "wire layout");
 _Static_assert(sizeof(struct message_log_file) == 8, "wire layout");
 _Static_assert(sizeof(struct message_reload) == 8, "wire layout");
 
@@ -55,8 +67,8 @@ static const struct row {
 const char *role_name(enum role role)
 {
     static const char *const names[ROLE_COUNT] = {
-        [ROLE_NONE] = "none", [ROLE_SUPERVISOR] = "supervisor", [ROLE_PROXY] = "proxy",
-        [ROLE_DISK] = "disk", [ROLE_RESOLVER] = "resolver",     [ROLE_LOG] = "log",
+        [ROLE_NONE] = "none",   [ROLE_SUPERVISOR] = "supervisor", [ROLE_PROXY] = "proxy", [ROLE_DISK] = "disk",
+        [ROLE_STORE] = "store", [ROLE_RESOLVER] = "resolver",     [ROLE_LOG] = "log",
     };
     assert((unsigned)role < ROLE_COUNT);
     return names[role];
