@@ -113,7 +113,7 @@ static void decide_fetch(const struct inquiry *inquiry, struct explanation *expl
     } else if (lookup->method == METHOD_HEAD) {
         explanation->outcome = EXPLAINED_PASS;
         explanation->detail = is_stored ? detail : DETAIL_HEAD_MISS;
-    } else if (unstorable_has(&inquiry->cache->unstorable, unstorable, lookup->now)) {
+    } else if (unstorable_has(&inquiry->cache->unstorable, &inquiry->cache->purges, unstorable, lookup->now)) {
         explanation->outcome = EXPLAINED_PASS;
         explanation->detail = DETAIL_HIT_FOR_MISS;
     } else {

@@ -189,8 +189,15 @@ static void release_waiters(struct fill *fill)
 
 void fill_note_unstorable(struct fill *fill, enum cache_detail detail)
 {
-    if (fill->is_listable && detail_will_last(detail))
-        unstorable_add(&fill->cache->unstorable, fill->unstorable, fill->unstorable_until);
+    bool is_purged = atomic_load_explicit(&fill->is_purged, memory_order_relaxed); /* by its URL */
+    if (fill->is_listable && fill->unstorable != 0 && !is_purged && detail_will_last(detail))
+        unstorable_add(&fill->cache->unstorable, &(struct unstorable_mark){
+                                                     .name = fill->unstorable,
+                                                     .until = fill->unstorable_until,
+                                                     .since = fill->purge_sequence,
+                                                     .purge_names = fill->purge_names,
+                                                     .purge_names_count = fill->purge_names_count,
+                                                 });
 }
 
 void fill_note_plan(struct fill *fill, const struct head_plan *plan, struct wall_seconds received)

@@ -36,6 +36,8 @@ struct fill {
     size_t        reserved;      /* room given out and not committed yet */
     enum cache_detail pass_detail; /* why it is for its originator alone */
     bool          is_storable;   /* by its head */
+    const uint64_t *purge_names; /* by which its response can be purged, once its head is there; in the arena */
+    uint32_t        purge_names_count;
     struct wall_seconds unstorable_until; /* what turns out not to be storable is remembered as such until then */
     struct extent retired; /* the tail before it was trimmed: readers may still be sending it */
     /* shared, under the lock of the shard that `name` leads to */

@@ -43,11 +43,15 @@ void plan_tags(struct fill *fill, struct head_plan *plan)
     struct record_parts *parts = &plan->parts;
     struct tag *tags;
     parts->stale_since_s = META_ABSENT;
-    if (!plan->store)
+    if (!fill->is_listable)
         return;
     unsigned count = tags_collect(&plan->fields, &fill->arena, &tags);
     uint64_t *hashes = arena_alloc(&fill->arena, (2 * (size_t)count + 1) * sizeof *hashes);
     uint32_t unique = hash_tags(fill, tags, count, hashes);
+    fill->purge_names = hashes;
+    fill->purge_names_count = unique;
+    if (!plan->store)
+        return;
     if (unique > TAGS_MAX) {
         refuse(plan, DETAIL_TAGS_FULL);
         return;

@@ -222,7 +222,7 @@ static bool fetch(struct search *search, enum fwd_reason fwd, enum cache_detail 
         pass(search, fwd, search->object != NULL ? detail : DETAIL_HEAD_MISS);
         return true;
     }
-    if (unstorable_has(&search->cache->unstorable, unstorable_of(search), lookup->now)) {
+    if (unstorable_has(&search->cache->unstorable, &search->cache->purges, unstorable_of(search), lookup->now)) {
         pass(search, fwd, DETAIL_HIT_FOR_MISS);
         return true;
     }

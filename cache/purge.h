@@ -1,7 +1,8 @@
 /* Purges: by URL, by tag, by host, of everything; each in the same short time, whatever is stored. Any thread.
  *
  * A hard purge makes it as if the response had never been stored; a soft one makes it stale from `now` on. What is being fetched meanwhile goes on for
- * those who asked before, and is not stored (DETAIL_PURGED); a soft purge by anything but URL lets it be stored, stale. */
+ * those who asked before, and is not stored (DETAIL_PURGED); a soft purge by anything but URL lets it be stored, stale.
+ * What was remembered as not to be stored (unstorable.h) is forgotten, be the purge hard or soft. */
 #ifndef CACHE_PURGE_H
 #define CACHE_PURGE_H
 

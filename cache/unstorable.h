@@ -1,24 +1,42 @@
 /* Keys whose last response was not to be stored (hit-for-miss): whoever asks for one of them does not wait for another's fetch, which would end in
  * nothing for him.
  *
- * DESIGN. A table of fixed size: sets of a cache line each, of slots that hold a part of the key's hash and the second until which it is remembered,
- * in one word. No locks: a slot is read and written as a whole, and when two write at once, one of them is forgotten. A forgotten key costs a wait, a
- * key taken for another (1 in 2^32 / UNSTORABLE_WAYS) a response that is not shared for some seconds; neither is wrong. */
+ * DESIGN. A table of fixed size: sets of slots, each of which holds, in one word, a part of the key's hash and the second until which it is remembered;
+ * and beside that by what its response can be purged, and since when, for a purge says that the next response may be another one.
+ * No locks: when two write to a slot at once, one of them is forgotten, or gets the other's purges. A forgotten key costs a wait, a key taken for another
+ * (1 in 2^32 / UNSTORABLE_WAYS), or a purge that is missed, a response that is not shared for some seconds; none is wrong. */
 #ifndef CACHE_UNSTORABLE_H
 #define CACHE_UNSTORABLE_H
 
 #include "base/clock.h"
+#include "cache/purge_table.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 enum {
     UNSTORABLE_WAYS = 8,
-    UNSTORABLE_SETS = 4096, /* 32,768 keys in 256 KiB, of which only what is used becomes resident */
+    UNSTORABLE_SETS = 4096, /* 32,768 keys in 1 MiB, of which only what is used becomes resident */
+    UNSTORABLE_PURGE_NAMES = 2, /* the host and a tag; of a response with more tags, every purge counts */
+};
+
+struct unstorable_slot {
+    _Atomic uint64_t key;   /* upper half: of the hash; lower half: wall seconds until which it counts. 0: free */
+    _Atomic uint64_t since; /* a purge sequence; its lowest bit: every purge counts, whatever its name */
+    _Atomic uint64_t purge_names[UNSTORABLE_PURGE_NAMES]; /* of purge_table.h; 0: none */
 };
 
 struct unstorable {
-    _Atomic uint64_t *slots;
+    struct unstorable_slot *slots;
+};
+
+/* A response that was not to be stored. */
+struct unstorable_mark {
+    uint64_t            name;  /* unstorable_name */
+    struct wall_seconds until;
+    uint64_t            since; /* purges after this one concern it… */
+    const uint64_t     *purge_names; /* …of any of these */
+    uint32_t            purge_names_count;
 };
 
 void unstorable_init(struct unstorable *table);
@@ -29,8 +47,9 @@ void unstorable_free(struct unstorable *table);
 uint64_t unstorable_name(uint64_t hash, bool has_authorization);
 
 /* The one that ends first gives way in a full set. */
-void unstorable_add(struct unstorable *table, uint64_t name, struct wall_seconds until);
+void unstorable_add(struct unstorable *table, const struct unstorable_mark *mark);
 void unstorable_remove(struct unstorable *table, uint64_t name);
-bool unstorable_has(const struct unstorable *table, uint64_t name, struct wall_seconds now);
+/* Not when it was purged since. */
+bool unstorable_has(const struct unstorable *table, const struct purge_table *purges, uint64_t name, struct wall_seconds now);
 
 #endif

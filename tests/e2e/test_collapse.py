@@ -79,6 +79,16 @@ def test_a_purge_ends_hit_for_miss(make_outrigger, origin):
     assert status_of(outrigger.get("/page"))["stored"] is True
 
 
+@pytest.mark.parametrize("soft", [(), ("--soft",)])
+@pytest.mark.parametrize("what, is_its", [(("--host", "site.test"), True), (("--host", "else.test"), False), (("--tag", "mine"), True), (("--tag", "others"), False), (("--all",), True)])
+def test_a_purge_of_more_than_the_url_ends_hit_for_miss(proxy, back, path, what, is_its, soft):
+    back.on(path, lambda request: request.answer("mine", fields={**PRIVATE, "Surrogate-Key": "mine"}))
+    proxy.get(path)
+    proxy.ctl("purge", *what, *soft)
+    back.on(path, b"for all")
+    assert status_of(proxy.get(path)).get("detail") == (None if is_its else "hit-for-miss")
+
+
 def test_hit_for_miss_can_be_switched_off(make_outrigger, origin):
     outrigger = make_outrigger(origin=origin.url, site={"cache": {"hit_for_miss": 0}})
     origin.on("/page", lambda request: request.answer("mine", fields=PRIVATE))

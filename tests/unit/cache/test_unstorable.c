@@ -3,6 +3,7 @@
 /* ---- the table ---- */
 
 static struct unstorable table;
+static struct purge_table purges;
 
 static struct wall_seconds at(int64_t second)
 {
@@ -12,14 +13,26 @@ static struct wall_seconds at(int64_t second)
 static void table_setup(void)
 {
     unstorable_init(&table);
+    purge_table_init(&purges);
 }
 
 static void table_teardown(void)
 {
     unstorable_free(&table);
+    purge_table_free(&purges);
 }
 
 TestSuite(unstorable_table, .init = table_setup, .fini = table_teardown);
+
+static bool has(uint64_t name, struct wall_seconds now)
+{
+    return unstorable_has(&table, &purges, name, now);
+}
+
+static void add(uint64_t name, struct wall_seconds until)
+{
+    unstorable_add(&table, &(struct unstorable_mark){.name = name, .until = until});
+}
 
 /* Names of one set. */
 static uint64_t name_in_set(unsigned set, unsigned i)
@@ -29,50 +42,77 @@ static uint64_t name_in_set(unsigned set, unsigned i)
 
 Test(unstorable_table, a_name_is_remembered_until_its_time)
 {
-    cr_assert_not(unstorable_has(&table, 77, at(0)));
-    unstorable_add(&table, 77, at(10));
-    cr_assert(unstorable_has(&table, 77, at(0)));
-    cr_assert(unstorable_has(&table, 77, at(9)));
-    cr_assert_not(unstorable_has(&table, 77, at(10)));
-    unstorable_add(&table, 77, at(20));
-    cr_assert(unstorable_has(&table, 77, at(19)), "it may be prolonged");
+    cr_assert_not(has(77, at(0)));
+    add(77, at(10));
+    cr_assert(has(77, at(0)));
+    cr_assert(has(77, at(9)));
+    cr_assert_not(has(77, at(10)));
+    add(77, at(20));
+    cr_assert(has(77, at(19)), "it may be prolonged");
     unstorable_remove(&table, 77);
-    cr_assert_not(unstorable_has(&table, 77, at(0)));
+    cr_assert_not(has(77, at(0)));
 }
 
 Test(unstorable_table, for_no_time_is_not_at_all)
 {
-    unstorable_add(&table, 77, at(0));
-    cr_assert_not(unstorable_has(&table, 77, at(0)));
+    add(77, at(0));
+    cr_assert_not(has(77, at(0)));
 }
 
 Test(unstorable_table, names_are_told_apart)
 {
-    unstorable_add(&table, name_in_set(3, 1), at(10));
-    cr_assert_not(unstorable_has(&table, name_in_set(3, 2), at(0)));
-    cr_assert_not(unstorable_has(&table, name_in_set(4, 1), at(0)));
+    add(name_in_set(3, 1), at(10));
+    cr_assert_not(has(name_in_set(3, 2), at(0)));
+    cr_assert_not(has(name_in_set(4, 1), at(0)));
     unstorable_remove(&table, name_in_set(3, 2));
-    cr_assert(unstorable_has(&table, name_in_set(3, 1), at(0)));
+    cr_assert(has(name_in_set(3, 1), at(0)));
 }
 
 Test(unstorable_table, in_a_full_set_the_one_that_ends_first_gives_way)
 {
     for (unsigned i = 0; i < UNSTORABLE_WAYS; i++)
-        unstorable_add(&table, name_in_set(3, i), at(100 + (i + 5) % UNSTORABLE_WAYS));
-    unstorable_add(&table, name_in_set(3, 50), at(100));
+        add(name_in_set(3, i), at(100 + (i + 5) % UNSTORABLE_WAYS));
+    add(name_in_set(3, 50), at(100));
     for (unsigned i = 0; i < UNSTORABLE_WAYS; i++)
-        cr_assert_eq(unstorable_has(&table, name_in_set(3, i), at(0)), (i + 5) % UNSTORABLE_WAYS != 0, "%u", i);
-    cr_assert(unstorable_has(&table, name_in_set(3, 50), at(0)));
+        cr_assert_eq(has(name_in_set(3, i), at(0)), (i + 5) % UNSTORABLE_WAYS != 0, "%u", i);
+    cr_assert(has(name_in_set(3, 50), at(0)));
 }
 
 Test(unstorable_table, one_that_is_there_is_prolonged_in_its_place)
 {
     for (unsigned i = 0; i < UNSTORABLE_WAYS; i++)
-        unstorable_add(&table, name_in_set(3, i), at(100 + i));
+        add(name_in_set(3, i), at(100 + i));
     for (unsigned i = 0; i < UNSTORABLE_WAYS; i++)
-        unstorable_add(&table, name_in_set(3, UNSTORABLE_WAYS - 1), at(200 + i));
+        add(name_in_set(3, UNSTORABLE_WAYS - 1), at(200 + i));
     for (unsigned i = 0; i < UNSTORABLE_WAYS; i++)
-        cr_assert(unstorable_has(&table, name_in_set(3, i), at(0)), "%u", i);
+        cr_assert(has(name_in_set(3, i), at(0)), "%u", i);
+}
+
+/* Whether a mark with `count` of the names 1, 2, 3… is there after a purge of `purged` (0: of everything). */
+static bool survives(uint32_t count, uint64_t purged, enum purge_kind kind)
+{
+    static const uint64_t names[] = {1, 2, 3};
+    const struct unstorable_mark mark = {77, at(10), purge_sequence(&purges), names, count};
+    unstorable_add(&table, &mark);
+    cr_assert(has(77, at(0)));
+    if (purged != 0)
+        purge_add(&purges, purged, kind, at(0));
+    else
+        purge_add_all(&purges, kind, at(0));
+    return has(77, at(0));
+}
+
+Test(unstorable_table, a_purge_of_what_it_can_be_purged_by_ends_it)
+{
+    for (unsigned kind = PURGE_HARD; kind <= PURGE_SOFT; kind++) {
+        cr_expect_not(survives(1, 0, kind));
+        cr_expect_not(survives(1, 1, kind));
+        cr_expect(survives(1, 2, kind), "another one's");
+        cr_expect_not(survives(2, 2, kind));
+        cr_expect(survives(2, 3, kind));
+        cr_expect_not(survives(3, 3, kind));
+        cr_expect_not(survives(3, 4, kind), "not every name was kept");
+    }
 }
 
 Test(unstorable_table, with_credentials_is_another_name)
@@ -182,6 +222,58 @@ Test(unstorable, a_purge_ends_it)
     cache_purge(rig.cache, &key, PURGE_HARD, rig.now);
     cr_assert_eq(outcome_of("/a", ""), LOOKUP_FILL);
     cr_assert_eq(outcome_of("/a", "Authorization: x\r\n"), LOOKUP_FILL);
+}
+
+static void purge_host(const char *host, enum purge_kind kind)
+{
+    cache_purge_host(rig.cache, bytes_from_string(host), kind, rig.now);
+}
+
+Test(unstorable, a_purge_of_the_host_or_of_everything_ends_it)
+{
+    for (unsigned kind = PURGE_HARD; kind <= PURGE_SOFT; kind++) {
+        fetch("", PRIVATE, 10, LOOKUP_FILL);
+        purge_host("elsewhere.test", kind);
+        cr_assert_eq(outcome_of("/a", ""), LOOKUP_PASS);
+        purge_host("example.com", kind);
+        cr_assert_eq(outcome_of("/a", ""), LOOKUP_FILL);
+        fetch("", PRIVATE, 10, LOOKUP_FILL);
+        cr_assert_eq(outcome_of("/a", ""), LOOKUP_PASS, "it may be made again");
+        cache_purge_all(rig.cache, kind, rig.now);
+        cr_assert_eq(outcome_of("/a", ""), LOOKUP_FILL);
+    }
+}
+
+Test(unstorable, a_purge_by_tag_ends_it)
+{
+    fetch("", PRIVATE "Surrogate-Key: one\r\n", 10, LOOKUP_FILL);
+    cache_purge_tag(rig.cache, BYTES("two"), PURGE_HARD, rig.now);
+    cr_assert_eq(outcome_of("/a", ""), LOOKUP_PASS);
+    cache_purge_tag(rig.cache, BYTES("one"), PURGE_HARD, rig.now);
+    cr_assert_eq(outcome_of("/a", ""), LOOKUP_FILL);
+    fetch("", FRESH "Surrogate-Key: one\r\n", 100 * 1024, LOOKUP_FILL); /* found out at its body */
+    cr_assert_eq(outcome_of("/a", ""), LOOKUP_PASS);
+    cache_purge_tag(rig.cache, BYTES("one"), PURGE_HARD, rig.now);
+    cr_assert_eq(outcome_of("/a", ""), LOOKUP_FILL);
+}
+
+/* What arrives after a purge may have been sent before it. */
+Test(unstorable, what_was_asked_for_before_a_purge_is_not_remembered)
+{
+    struct cache_key key = rig_key(&rig, "/a");
+    for (unsigned i = 0; i < 3; i++) {
+        struct ask ask;
+        cr_assert_eq(ask_get(&rig, &ask, "/a"), LOOKUP_FILL);
+        if (i == 0)
+            cache_purge(rig.cache, &key, PURGE_HARD, rig.now);
+        else if (i == 1)
+            purge_host("example.com", PURGE_HARD);
+        else
+            cache_purge_all(rig.cache, PURGE_SOFT, rig.now);
+        answer(&rig, &ask, PRIVATE, 10);
+        reader_close(&ask.reader);
+        cr_expect_eq(outcome_of("/a", ""), LOOKUP_FILL, "%u", i);
+    }
 }
 
 Test(unstorable, what_one_with_credentials_got_says_nothing_about_others)
