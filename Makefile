@@ -148,13 +148,22 @@ lint:
 
 # ---- measurements ------------------------------------------------------------------------------------------------------------------------
 
+# The load and the origin of the measurements: programs of their own, which know nothing of the server.
+BENCH_PROGRAMS := $(BUILD)/bench/load $(BUILD)/bench/origin
+$(BUILD)/bench/load: $(addprefix $(BUILD)/tests/bench/,load.o choice.o histogram.o)
+$(BUILD)/bench/origin: $(BUILD)/tests/bench/origin.o
+$(BENCH_PROGRAMS):
+	@mkdir -p $(@D)
+	@echo "  LD $@"
+	@$(CC) $(LDFLAGS) $^ -lm -o $@
+
 .PHONY: replay bench
 replay: all
 	@$(PYTHON) tests/replay/replay.py --without
 
 CASES ?= hit1k,hit100k
 PEERS ?= outrigger,nginx,haproxy
-bench: all
+bench: all $(BENCH_PROGRAMS)
 	@packaging/install-packages build bench
 	@$(PYTHON) tests/bench/bench.py --cases $(CASES) --peers $(PEERS)
 
@@ -191,4 +200,4 @@ help:
 	@echo "make clean"
 	@echo "SANITIZE=address|thread with any of them: a debug build with ASan and UBSan, or TSan, in a directory of its own"
 
--include $(patsubst %.o,%.d,$(LIB_OBJECTS)) $(MAINS:%.c=$(BUILD)/%.d) $(UNIT_TESTS:=.d) $(STRESS_TESTS:=.d) $(FUZZ_OBJECTS:.o=.d)
+-include $(wildcard $(BUILD)/tests/bench/*.d) $(patsubst %.o,%.d,$(LIB_OBJECTS)) $(MAINS:%.c=$(BUILD)/%.d) $(UNIT_TESTS:=.d) $(STRESS_TESTS:=.d) $(FUZZ_OBJECTS:.o=.d)

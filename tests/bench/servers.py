@@ -1,0 +1,173 @@
+"""What every measurement needs: servers with their configuration filled in and their processes followed, the origin, the load.
+
+The server under test has core 0 for itself; load and origin share core 1."""
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import time
+from typing import Dict, List, NamedTuple
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HERE = pathlib.Path(__file__).resolve().parent
+PROGRAMS = ROOT / "build" / "bench"
+TICKS = os.sysconf("SC_CLK_TCK")
+SERVER_CORE, CLIENT_CORE = "0", "1"
+START_SECONDS = 30
+
+
+class Refused(Exception):
+    """A server does not start; says why in one line."""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def answers(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+def complaint(text):
+    """The line of a server's output that says what is wrong."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
+    return (errors or lines[-1:] or ["it says nothing"])[0]
+
+
+class Process:
+    """A pinned program that listens on `port`; ended by its own process id, with all that it started."""
+
+    def __init__(self, command, port, core, directory, enter=None):
+        self.port, self.directory = port, directory
+        with open(directory / "output", "wb") as output:
+            self.process = subprocess.Popen(
+                ["taskset", "-c", core, *command], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, preexec_fn=enter, cwd=directory
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not answers(port):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise Refused(complaint((directory / "output").read_text(errors="replace")))
+            time.sleep(0.02)
+
+    def cpu_seconds(self):
+        return sum(cpu_of(pid) for pid in [self.process.pid, *children(self.process.pid)])
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def replaced(text, values):
+    for name, value in values.items():
+        text = text.replace("{%s}" % name, str(value))
+    return text
+
+
+def fill_in(template, to, values):
+    """Copies a template, or the files of a directory of templates, with {name} replaced."""
+    if template.is_dir():
+        to.mkdir()
+        for file in template.iterdir():
+            fill_in(file, to / file.name, values)
+        return
+    to.write_text(replaced(template.read_text(), values))
+
+
+class Peer(NamedTuple):
+    """A server to measure: its file (or directory of files) below tests/bench/peers, its command, and what else both have in {braces}."""
+
+    template: str
+    command: List[str]
+    values: Dict[str, str] = {}
+
+
+class Server(Process):
+    """A peer in a directory of its own."""
+
+    def __init__(self, directory, peer, core=SERVER_CORE, enter=None, **values):
+        directory.mkdir()
+        directory.chmod(0o777)  # some change to an account of their own
+        template = HERE / "peers" / peer.template
+        port, file = free_port(), directory / template.name
+        values = {"dir": directory, "file": file, "port": port, "admin": free_port(), **peer.values, **values}
+        fill_in(template, file, values)
+        super().__init__([replaced(word, values) for word in peer.command], port, core, directory, enter)
+
+
+class Origin(Process):
+    """tests/bench/origin.c: /s/SIZE/ANYTHING has a body of SIZE bytes."""
+
+    def __init__(self, directory):
+        directory.mkdir()
+        port = free_port()
+        super().__init__([str(PROGRAMS / "origin"), str(port)], port, CLIENT_CORE, directory)
+
+    def asked(self):
+        with socket.create_connection(("127.0.0.1", self.port), 5) as s:
+            s.sendall(b"GET /count HTTP/1.1\r\nHost: origin\r\n\r\n")
+            return int(s.recv(4096).split(b"\r\n\r\n")[1])
+
+
+def group(name, connections, path, objects=1, order="sequential"):
+    """A group of connections of tests/bench/load.c; `path` may hold %u, an object's number."""
+    return ["--group", name, "--connections", str(connections), "--path", path, "--objects", str(objects), "--order", order]
+
+
+def listed(name, connections, file, order="sequential"):
+    return ["--group", name, "--connections", str(connections), "--list", str(file), "--order", order]
+
+
+def load(server, *groups, seconds=0, warm_up=0, seed=1, fields=()):
+    """Runs groups side by side; 0 seconds: until each has asked for everything. Returns what load.c prints, and the server's CPU seconds."""
+    command = ["taskset", "-c", CLIENT_CORE, str(PROGRAMS / "load"), "--check", "--seed", str(seed)]
+    command += [word for field in fields for word in ("--header", field)]
+    command += ["--seconds", str(seconds), "--warm-up", str(warm_up), *(word for words in groups for word in words), f"127.0.0.1:{server.port}"]
+    before = server.cpu_seconds()
+    ran = subprocess.run(command, capture_output=True, text=True)
+    if ran.returncode != 0:
+        raise Refused(complaint(ran.stderr))
+    result = json.loads(ran.stdout)
+    result["cpu_seconds"] = server.cpu_seconds() - before
+    for name, of in result["groups"].items():
+        bad = {word: of[word] for word in ("not_200", "wrong", "broken") if of[word]}
+        if bad:
+            raise Refused(f"{name}: of {of['requests']} responses: {bad}")
+    return result
+
+
+def children(pid):
+    found = []
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except FileNotFoundError:
+        return found
+    for task in tasks:
+        try:
+            pids = open(f"/proc/{pid}/task/{task}/children").read().split()
+        except OSError:
+            continue  # a thread that has ended
+        for child in pids:
+            found += [int(child), *children(int(child))]
+    return found
+
+
+def cpu_of(pid):
+    try:
+        fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0
+    return (int(fields[11]) + int(fields[12])) / TICKS
