@@ -157,7 +157,7 @@ $(BENCH_PROGRAMS):
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) $^ -lm -o $@
 
-.PHONY: replay bench
+.PHONY: replay bench bench-diskbound
 replay: all
 	@$(PYTHON) tests/replay/replay.py --without
 
@@ -166,6 +166,11 @@ PEERS ?= outrigger,nginx,haproxy
 bench: all $(BENCH_PROGRAMS)
 	@packaging/install-packages build bench
 	@$(PYTHON) tests/bench/bench.py --cases $(CASES) --peers $(PEERS)
+
+# Needs root, for control groups; QUICK=1 tries it with little.
+bench-diskbound: all $(BENCH_PROGRAMS)
+	@packaging/install-packages build bench
+	@$(PYTHON) tests/bench/diskbound.py $(if $(QUICK),--quick)
 
 # ---- install -----------------------------------------------------------------------------------------------------------------------------
 
@@ -195,6 +200,7 @@ help:
 	@echo "make fuzz        the parsers of hostile bytes under libFuzzer, FUZZ_SECONDS each"
 	@echo "make replay      a real server's log through the accelerator, every byte checked, with and without it"
 	@echo "make bench       hits against nginx and HAProxy on this machine; CASES=hit1k,hit10k,hit100k,hit1m PEERS=outrigger,nginx,haproxy"
+	@echo "make bench-diskbound    hits from memory beside a load that a slow disk bounds, against four peers; needs root"
 	@echo "make lint        the other compiler's warnings, floors, style, clang-tidy"
 	@echo "make install     PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR)"
 	@echo "make clean"
