@@ -149,7 +149,7 @@ void cache_explain(struct cache *cache, const struct lookup *lookup, struct aren
     inquiry->lookup = lookup;
     inquiry->arena = arena;
     request_meta_from(&inquiry->request, lookup->method, lookup->fields);
-    inquiry->name = (struct object_name){.hash = lookup->key.hash.low, .key = lookup->key.encoded};
+    inquiry->name = name_of_key(&lookup->key);
     struct object *object = find(cache, &inquiry->name, &explanation->is_joined);
     if (object != NULL && object->kind == OBJECT_SELECTOR) {
         inquiry->selector = object;

@@ -6,6 +6,7 @@
 #include "cache/fill_state.h"
 
 #include "cache/policy/freshness.h"
+#include "cache/policy/invalidate.h"
 #include "cache/policy/storable.h"
 
 #include <assert.h>
@@ -28,13 +29,14 @@ static void set_stale(struct fill *fill, struct object *stale)
     fill->stale_view.is_stored = true;
 }
 
-static uint64_t fill_host_tag(struct fill *fill)
+static void set_target(struct fill *fill)
 {
-    struct bytes scheme, host, path, query;
-    bool is_key = cache_key_parts(fill->key.encoded, &scheme, &host, &path, &query);
+    struct target *target = arena_alloc(&fill->arena, sizeof *target);
+    bool is_key = cache_key_parts(fill->key.encoded, &target->scheme, &target->host, &target->path, &target->query);
     assert(is_key);
     (void)is_key;
-    return host_hash(fill->cache, host, &fill->arena);
+    fill->host_tag = host_hash(fill->cache, target->host, &fill->arena);
+    fill->request.target = target;
 }
 
 struct fill *fill_new(struct cache *cache, const struct fill_request *request)
@@ -50,9 +52,10 @@ struct fill *fill_new(struct cache *cache, const struct fill_request *request)
     fill->request.fields = &fill->fields;
     fill->rules = *request->rules;
     fill->purge_sequence = request->purge_sequence;
-    fill->host_tag = fill_host_tag(fill);
+    set_target(fill);
     fill->is_listable = request->name != NULL;
-    fill->is_private = !fill->is_listable;
+    /* A POST is for its originator alone, unless it is answered with what a GET would get. */
+    fill->is_private = !fill->is_listable || fill->request.method == METHOD_POST;
     fill->pass_detail = request->pass_detail;
     fill->unstorable = request->unstorable;
     fill->slice = request->slice;
@@ -240,12 +243,28 @@ struct object *fill_build_object(struct fill *fill, struct head_plan *plan, enum
     return object;
 }
 
+/* RFC 9110 §9.3.3. The POST itself invalidates what is stored, or is being fetched, under its URL (RFC 9111 §4.4): that comes first, so that it does not
+ * concern its own response; from then on that is found, and purged, as others are. Who has begun to fetch the URL meanwhile will bring it. */
+static void answer_gets(struct fill *fill, struct head_plan *plan, struct wall_seconds now)
+{
+    cache_purge(fill->cache, &fill->key, PURGE_HARD, now);
+    pthread_mutex_lock(&fill->lock);
+    fill->is_private = false; /* before it can be found */
+    pthread_mutex_unlock(&fill->lock);
+    if (list_if_new(fill))
+        return;
+    plan->store = false;
+    plan->detail = DETAIL_METHOD;
+}
+
 enum error fill_set_head(struct fill *fill, const struct origin_head *head)
 {
     assert(fill->object == NULL);
     struct head_plan plan;
     enum error error;
     plan_head(fill, head, &plan);
+    if (plan.store && fill->request.method == METHOD_POST)
+        answer_gets(fill, &plan, head->response_time);
     struct object *object = fill_build_object(fill, &plan, OBJECT_RESPONSE, &error);
     if (object == NULL)
         return error;

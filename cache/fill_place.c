@@ -27,11 +27,6 @@ struct object_name variant_name(struct cache *cache, const struct object *select
     return name_of_values(cache, selector, key, values, arena);
 }
 
-static struct object_name primary_name(const struct fill *fill)
-{
-    return (struct object_name){.hash = fill->key.hash.low, .key = fill->key.encoded};
-}
-
 /* Why the response must not be stored any more, or DETAIL_NONE. With the lock of the fill's shard held, and, where its selector matters, that of
  * the primary key's. A purge finds a fill under the primary key; one that fetches a variant is struck through its selector: whether that was purged
  * or replaced, nothing that hangs on it may come back. */
@@ -63,6 +58,17 @@ void unlist_fill(struct fill *fill)
     pthread_mutex_unlock(&shard->lock);
 }
 
+bool list_if_new(struct fill *fill)
+{
+    struct shard *shard = shard_of(fill->cache, fill->name.hash);
+    pthread_mutex_lock(&shard->lock);
+    bool is_new = shard_find(fill->cache, shard, &fill->name) == NULL && shard_find_fill(shard, &fill->name) == NULL;
+    if (is_new)
+        shard_list_fill(shard, fill);
+    pthread_mutex_unlock(&shard->lock);
+    return is_new;
+}
+
 static void refuse(struct head_plan *plan, enum cache_detail detail)
 {
     plan->store = false;
@@ -77,7 +83,7 @@ static bool names_match(const struct cache *cache, const struct object *object, 
 /* The selector that stands under the primary key, if it names the same fields. A reference. */
 static struct object *find_selector(const struct fill *fill, struct bytes names)
 {
-    struct object_name name = primary_name(fill);
+    struct object_name name = name_of_key(&fill->key);
     struct shard *shard = shard_of(fill->cache, name.hash);
     pthread_mutex_lock(&shard->lock);
     struct object *object = shard_find(fill->cache, shard, &name);
@@ -125,7 +131,7 @@ static struct object *settle(struct fill *fill, struct object *selector, struct 
 static bool try_place(struct fill *fill, struct head_plan *plan, struct object *selector, bool is_new)
 {
     struct cache *cache = fill->cache;
-    struct object_name first = primary_name(fill);
+    struct object_name first = name_of_key(&fill->key);
     struct object_name name = name_of_values(cache, selector, &fill->key, plan->parts.vary_values, &fill->arena);
     struct shard *primary = shard_of(cache, first.hash), *secondary = shard_of(cache, name.hash);
     struct shard *listed_in = shard_of(cache, fill->name.hash);
@@ -187,7 +193,7 @@ void place_fill(struct fill *fill, struct head_plan *plan, struct object **selec
 enum cache_detail place_object(struct fill *fill, struct object *object)
 {
     struct cache *cache = fill->cache;
-    struct object_name name = object->selector != NULL ? fill->name : primary_name(fill);
+    struct object_name name = object->selector != NULL ? fill->name : name_of_key(&fill->key);
     if (name.hash != fill->name.hash)
         unlist_fill(fill); /* it was fetched as a variant, and does not vary any more */
     object->hash = name.hash;

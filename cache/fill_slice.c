@@ -260,18 +260,6 @@ static bool find_slice(const struct reader *head, const struct object_name *name
     return object != NULL || joined;
 }
 
-/* False: somebody else was faster. */
-static bool list_if_new(struct fill *fill)
-{
-    struct shard *shard = shard_of(fill->cache, fill->name.hash);
-    pthread_mutex_lock(&shard->lock);
-    bool is_new = shard_find(fill->cache, shard, &fill->name) == NULL && shard_find_fill(shard, &fill->name) == NULL;
-    if (is_new)
-        shard_list_fill(shard, fill);
-    pthread_mutex_unlock(&shard->lock);
-    return is_new;
-}
-
 bool cache_has_slice(const struct reader *head, struct span slice)
 {
     struct cache *cache = head->cache;

@@ -22,7 +22,7 @@ struct fill {
     uint64_t             unstorable;    /* unstorable_name of what it fetches, for a listed fill or a hit-for-miss; else 0 */
     uint64_t             host_tag;
     uint64_t             purge_sequence; /* at the lookup: what is purged after it may be what the origin sends */
-    bool                 is_listable;   /* opened for everybody; else for its originator alone */
+    bool                 is_listable;   /* opened for everybody, or (POST) maybe to be stored; else for its originator alone */
     struct span          slice;         /* what is asked for instead of the whole; none: end is 0 */
     bool                 is_background; /* without an originator: nobody need be waiting */
     struct object       *stale;         /* a reference: what it revalidates, or what a HEAD for it may tell about; or NULL */
@@ -152,6 +152,12 @@ void fill_note_plan(struct fill *fill, const struct head_plan *plan, struct wall
 /* The record's head in memory and its place in the index. NULL with *error. */
 struct object *fill_build_object(struct fill *fill, struct head_plan *plan, enum object_kind kind, enum error *error);
 
+/* The name of what stands under the primary key; it borrows the key. */
+static inline struct object_name name_of_key(const struct cache_key *key)
+{
+    return (struct object_name){.hash = key->hash.low, .key = key->encoded};
+}
+
 /* The name of what hangs on `selector` by these values; it borrows all but the hash. */
 struct object_name name_of_values(const struct cache *cache, const struct object *selector, const struct cache_key *key, struct bytes values,
                                   struct arena *arena);
@@ -165,6 +171,8 @@ void place_fill(struct fill *fill, struct head_plan *plan, struct object **selec
 /* Lists the object in the fill's place, in the place of what was there: DETAIL_NONE; or the reason why it must not be (purged meanwhile, or its
  * selector replaced). The fill is unlisted in either case. */
 enum cache_detail place_object(struct fill *fill, struct object *object);
+/* Lists it where it is named to be. False: something is stored there, or being fetched, already. */
+bool list_if_new(struct fill *fill);
 /* No longer found by other requests. */
 void unlist_fill(struct fill *fill);
 

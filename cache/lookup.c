@@ -47,7 +47,7 @@ static void find(struct search *search)
 
 static void find_by_key(struct search *search, const struct cache_key *key)
 {
-    search->name = (struct object_name){.hash = key->hash.low, .key = key->encoded};
+    search->name = name_of_key(key);
     find(search);
     if (search->object == NULL || search->object->kind != OBJECT_SELECTOR)
         return;
@@ -111,11 +111,13 @@ static struct fill *new_listable_fill(const struct search *search)
 static struct fill *new_private_fill(const struct search *search, enum cache_detail detail)
 {
     bool is_whole = search->object != NULL && search->object->kind == OBJECT_RESPONSE; /* a pass opens no slices */
+    bool may_answer_gets = search->request.method == METHOD_POST;                      /* RFC 9110 §9.3.3 */
     return fill_new(search->cache, &(struct fill_request){
                                        .key = &search->lookup->key,
                                        .meta = &search->request,
                                        .rules = search->lookup->rules,
                                        .purge_sequence = search->purge_sequence,
+                                       .name = may_answer_gets ? &search->name : NULL,
                                        .stale = is_whole ? search->object : NULL,
                                        .pass_detail = detail,
                                        .unstorable = detail == DETAIL_HIT_FOR_MISS ? unstorable_of(search) : 0,
@@ -342,6 +344,8 @@ void cache_lookup(struct cache *cache, struct lookup *lookup, struct reader *rea
 
     enum fwd_reason fwd = FWD_MISS;
     enum cache_detail detail;
+    search.name = name_of_key(&lookup->key);
+    search.purge_sequence = reader->purge_sequence;
     if (request_decide(&search.request, lookup->rules, &fwd, &detail) == REQUEST_PASS) {
         pass(&search, fwd, detail);
         return;

@@ -129,7 +129,7 @@ static void purge_softly(struct cache *cache, const struct object *object, struc
 
 static bool purge_key(struct cache *cache, const struct cache_key *key, enum purge_kind kind, struct wall_seconds now)
 {
-    struct object_name name = {.hash = key->hash.low, .key = key->encoded};
+    struct object_name name = name_of_key(key);
     struct shard *shard = shard_of(cache, name.hash);
     struct object *purged = NULL;
     pthread_mutex_lock(&shard->lock);

@@ -1,5 +1,7 @@
 #include "cache/policy/invalidate.h"
 
+#include "cache/policy/key_rules.h"
+
 bool invalidates_target(enum method method, unsigned status)
 {
     /* RFC 9111 §4.4: a method whose safety is unknown counts as unsafe; an error changed nothing. */
@@ -129,4 +131,16 @@ bool resolve_same_origin(struct bytes reference, const struct target *base, stru
     if (path.len > 0 || has_authority)
         result->path = merge_path(has_authority ? BYTES("/") : base->path, path, arena);
     return true;
+}
+
+bool content_location_is_target(const struct headers *response, const struct target *target, const struct query_rules *rules)
+{
+    struct target named;
+    struct bytes value = headers_value(response, HEADER_CONTENT_LOCATION);
+    /* §8.7: an absolute-URI or a partial-URI, without a fragment; one that says nothing is no promise. */
+    if (headers_count(response, HEADER_CONTENT_LOCATION) != 1 || value.len == 0 || bytes_find(value, '#') < value.len ||
+        !resolve_same_origin(value, target, response->arena, &named))
+        return false;
+    struct bytes query = query_apply_rules(named.query, rules, response->arena);
+    return bytes_equal(named.path, target->path) && (query.at != NULL) == (target->query.at != NULL) && bytes_equal(query, target->query);
 }

@@ -4,7 +4,9 @@
 
 #include "base/arena.h"
 #include "base/bytes.h"
+#include "base/headers.h"
 #include "base/method.h"
+#include "cache/policy/rules.h"
 
 #include <stdbool.h>
 
@@ -20,5 +22,9 @@ struct target {
 /* Resolves a URI reference (Location, Content-Location) against `base` (RFC 3986 §5.2), in `arena`. False when it is none, or of another origin, of which
  * nothing may be invalidated (§4.4): an origin has the scheme, the host and the port (RFC 9110 §4.3.1). The fragment is dropped. */
 bool resolve_same_origin(struct bytes reference, const struct target *base, struct arena *arena, struct target *result);
+
+/* Whether Content-Location says that the response is what the target stands for (RFC 9110 §8.7), parameters of the query that the site's rules leave out aside.
+ * `target`: with its query after these rules. */
+bool content_location_is_target(const struct headers *response, const struct target *target, const struct query_rules *rules);
 
 #endif

@@ -48,12 +48,15 @@ struct response_meta {
 
 _Static_assert(sizeof(struct response_meta) == 72, "part of the store's format");
 
+struct target;
+
 struct request_meta {
     enum method           method;
     struct cache_control  cache_control;
     bool                  pragma_no_cache;
     bool                  has_authorization;
     const struct headers *fields; /* borrowed */
+    const struct target  *target; /* of a POST whose response may be stored; borrowed. request_meta_from: NULL */
 };
 
 void request_meta_from(struct request_meta *meta, enum method method, const struct headers *fields);

@@ -1,7 +1,9 @@
 #include "cache/policy/storable.h"
 
 #include "base/http_date.h"
+#include "cache/policy/cookie.h"
 #include "cache/policy/freshness.h"
+#include "cache/policy/invalidate.h"
 #include "cache/policy/validate.h"
 #include "cache/policy/vary.h"
 
@@ -72,14 +74,29 @@ static bool is_named(const struct cache_control *cc, struct bytes name)
     return bytes_list_has(cc->no_cache_names, name) || bytes_list_has(cc->private_names, name);
 }
 
+/* RFC 9110 §9.3.3: what a POST is answered with may be what a later GET would get; if it has explicit freshness, too. */
+static bool post_answers_get(const struct request_meta *request, unsigned status, const struct headers *response,
+                             const struct site_rules *rules)
+{
+    return status == 200 && request->target != NULL && content_location_is_target(response, request->target, &rules->query);
+}
+
+static bool lifetime_is_explicit(const struct response_meta *meta)
+{
+    return meta->lifetime_source == LIFETIME_S_MAXAGE || meta->lifetime_source == LIFETIME_MAX_AGE ||
+           meta->lifetime_source == LIFETIME_EXPIRES;
+}
+
 /* RFC 9111 §3, but for freshness: the reason against, or DETAIL_NONE. */
 static enum cache_detail find_prohibition(const struct cache_control *cc, const struct request_meta *request, unsigned status,
                                           const struct headers *response, const struct site_rules *rules)
 {
     if (request->method == METHOD_HEAD)
         return DETAIL_HEAD_MISS;
-    if (request->method != METHOD_GET)
+    if (request->method == METHOD_POST ? !post_answers_get(request, status, response, rules) : request->method != METHOD_GET)
         return DETAIL_METHOD;
+    if (request->method == METHOD_POST && cookie_has_any(request->fields, &rules->bypass_cookies))
+        return DETAIL_COOKIE;
     if (status == 206)
         return DETAIL_PARTIAL;
     if (status < 200 || status_answers_condition(request, status))
@@ -149,6 +166,8 @@ struct store_verdict storable_decide(const struct request_meta *request, unsigne
     enum cache_detail detail = find_prohibition(cc, request, status, response, rules);
     if (detail == DETAIL_NONE)
         detail = judge_worth(cc, meta, lifetime != CC_ABSENT);
+    if (detail == DETAIL_NONE && request->method == METHOD_POST && !lifetime_is_explicit(meta))
+        detail = DETAIL_METHOD;
     return (struct store_verdict){
         .store = detail == DETAIL_NONE, .detail = detail, .no_cache_names = cc->no_cache_names, .private_names = cc->private_names};
 }
@@ -165,8 +184,7 @@ bool storable_replaces(const struct response_meta *stored, const struct response
     /* RFC 5861 §4: these are what a stale response is kept for. */
     if (status_is_origin_error(newer->status))
         return false;
-    return newer->lifetime_source == LIFETIME_S_MAXAGE || newer->lifetime_source == LIFETIME_MAX_AGE ||
-           newer->lifetime_source == LIFETIME_EXPIRES;
+    return lifetime_is_explicit(newer);
 }
 
 bool status_is_origin_error(unsigned status)

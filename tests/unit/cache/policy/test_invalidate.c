@@ -1,6 +1,6 @@
 #include "cache/policy/invalidate.h"
 
-#include <criterion/criterion.h>
+#include "tests/unit/cache/policy/fields.h"
 
 Test(invalidate, unsafe_methods_that_did_not_fail)
 {
@@ -117,6 +117,49 @@ Test(invalidate, the_origin_has_a_port)
         const struct target base = {bytes_from_string(cases[i].scheme), bytes_from_string(cases[i].host), BYTES("/"), BYTES_NONE};
         struct target result;
         cr_expect_eq(resolve_same_origin(bytes_from_string(cases[i].reference), &base, &arena, &result), cases[i].same, "row %zu", i);
+    }
+    arena_free(&arena);
+}
+
+Test(invalidate, content_location_of_the_target_itself)
+{
+    static const struct bytes ignored = {"utm_*", 5};
+    static const struct query_rules rules = {.ignore = {&ignored, 1}};
+    static const struct {
+        const char *path, *query, *fields;
+        bool same;
+    } cases[] = {
+        {"/a/b", NULL, "Content-Location: /a/b", true},
+        {"/a/b", NULL, "Content-Location: b", true},
+        {"/a/b", NULL, "Content-Location:", false},
+        {"/a/b", NULL, "Content-Location: #part", false},
+        {"/a/b", NULL, "Content-Location: b#part", false},
+        {"/a/b", NULL, "Content-Location: ../a/./b", true},
+        {"/a/b", NULL, "Content-Location: HTTP://Example.COM/a/b", true},
+        {"/a/b", NULL, "Content-Location: https://example.com/a/b", false},
+        {"/a/b", NULL, "Content-Location: //example.com:81/a/b", false},
+        {"/a/b", NULL, "Content-Location: /a/B", false},
+        {"/a/b", NULL, "Content-Location: /a/%62", false},
+        {"/a/b", NULL, "Content-Location: /a/b?", false},
+        {"/a/b", NULL, "Content-Location: /a/b?utm_source=x", true},
+        {"/a/b", "", "Content-Location: /a/b?", true},
+        {"/a/b", "x=1", "Content-Location: ?x=1", true},
+        {"/a/b", "x=1", "Content-Location: ?utm_source=x&x=1", true},
+        {"/a/b", "x=1", "Content-Location: ?x=2", false},
+        {"/a/b", "x=1", "Content-Location: b", false},
+        {"/a/b", NULL, "Location: /a/b", false},
+        {"/a/b", NULL, "Content-Location: /a/b\nContent-Location: /a/b", false},
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const struct target target = {.scheme = BYTES("http"),
+                                      .host = BYTES("example.com"),
+                                      .path = bytes_from_string(cases[i].path),
+                                      .query = cases[i].query != NULL ? bytes_from_string(cases[i].query) : BYTES_NONE};
+        struct headers response = fields_from(&arena, cases[i].fields);
+        cr_expect_eq(content_location_is_target(&response, &target, &rules), cases[i].same, "%s?%s: %s", cases[i].path, cases[i].query,
+                     cases[i].fields);
     }
     arena_free(&arena);
 }

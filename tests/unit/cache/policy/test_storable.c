@@ -1,10 +1,14 @@
 #include "cache/policy/storable.h"
 
+#include "cache/policy/invalidate.h"
+
 #include "tests/unit/cache/policy/fields.h"
 
 static const struct site_rules defaults = {.heuristic_max_s = 86400, .grace_s = 3600};
 static const struct site_rules cookies = {.heuristic_max_s = 86400, .store_set_cookie = true};
 static const struct site_rules honouring = {.heuristic_max_s = 86400, .honour_request_directives = true};
+static const struct bytes session = {"session", 7};
+static const struct site_rules bypassing = {.heuristic_max_s = 86400, .bypass_cookies = {&session, 1}};
 static const struct site_rules no_guess = {.heuristic_max_s = 0};
 
 struct case_row {
@@ -21,7 +25,9 @@ static struct store_verdict decide(struct arena *arena, const struct case_row *r
 {
     struct headers request_fields = fields_from(arena, row->request), response = fields_from(arena, row->response);
     struct request_meta request;
+    static const struct target target = {.scheme = {"http", 4}, .host = {"example.com", 11}, .path = {"/a", 2}};
     request_meta_from(&request, row->method, &request_fields);
+    request.target = &target;
     return storable_decide(&request, row->status, &response, row->rules, T0, T0, meta);
 }
 
@@ -64,6 +70,39 @@ Test(storable, verdicts)
         /* Methods */
         {"RFC 9110 §9.3.2: HEAD", D, METHOD_HEAD, "", 200, "Cache-Control: max-age=60", DETAIL_HEAD_MISS},
         {"§3: POST", D, METHOD_POST, "", 200, "Cache-Control: max-age=60", DETAIL_METHOD},
+        {"RFC 9110 §9.3.3: POST, its own representation", D, METHOD_POST, "", 200, "Cache-Control: max-age=60\nContent-Location: /a", OK},
+        {"RFC 9110 §9.3.3: the whole URI", D, METHOD_POST, "", 200, "Cache-Control: max-age=60\nContent-Location: http://example.com:80/a",
+         OK},
+        {"RFC 9110 §9.3.3: s-maxage", D, METHOD_POST, "", 200, "Cache-Control: s-maxage=60\nContent-Location: /a", OK},
+        {"RFC 9110 §9.3.3: Expires", D, METHOD_POST, "", 200, "Expires: @+60\nDate: @\nContent-Location: /a", OK},
+        {"RFC 9110 §9.3.3: another resource", D, METHOD_POST, "", 200, "Cache-Control: max-age=60\nContent-Location: /b", DETAIL_METHOD},
+        {"RFC 9110 §9.3.3: another query", D, METHOD_POST, "", 200, "Cache-Control: max-age=60\nContent-Location: /a?x", DETAIL_METHOD},
+        {"RFC 9110 §9.3.3: another origin", D, METHOD_POST, "", 200, "Cache-Control: max-age=60\nContent-Location: //b.test/a",
+         DETAIL_METHOD},
+        {"RFC 9110 §9.3.3: two of them", D, METHOD_POST, "", 200, "Cache-Control: max-age=60\nContent-Location: /a\nContent-Location: /a",
+         DETAIL_METHOD},
+        {"RFC 9110 §9.3.3: a guess is not explicit", D, METHOD_POST, "", 200, "Last-Modified: @-9000\nContent-Location: /a", DETAIL_METHOD},
+        {"RFC 9110 §9.3.3: nor is a validator", D, METHOD_POST, "", 200, "ETag: \"a\"\nContent-Location: /a", DETAIL_METHOD},
+        {"RFC 9110 §9.3.3: of no use", D, METHOD_POST, "", 200, "Cache-Control: max-age=0\nContent-Location: /a", DETAIL_ZERO_LIFETIME},
+        {"RFC 9110 §6.4.2: 201 is about what was created", D, METHOD_POST, "", 201, "Cache-Control: max-age=60\nContent-Location: /a",
+         DETAIL_METHOD},
+        {"RFC 9110 §9.3.3: an error", D, METHOD_POST, "", 404, "Cache-Control: max-age=60\nContent-Location: /a", DETAIL_METHOD},
+        {"§3: POST, no-store", D, METHOD_POST, "", 200, "Cache-Control: max-age=60, no-store\nContent-Location: /a", DETAIL_NO_STORE},
+        {"§3: POST, private", D, METHOD_POST, "", 200, "Cache-Control: max-age=60, private\nContent-Location: /a", DETAIL_PRIVATE},
+        {"§3.5: POST, Authorization", D, METHOD_POST, "Authorization: x", 200, "Cache-Control: max-age=60\nContent-Location: /a",
+         DETAIL_AUTHORIZATION},
+        {"§3.5: POST, Authorization, public", D, METHOD_POST, "Authorization: x", 200,
+         "Cache-Control: max-age=60, public\nContent-Location: /a", OK},
+        {"§3: POST, Set-Cookie", D, METHOD_POST, "", 200, "Cache-Control: max-age=60\nContent-Location: /a\nSet-Cookie: a=b",
+         DETAIL_SET_COOKIE},
+        {"§4.1: POST, Vary: *", D, METHOD_POST, "", 200, "Cache-Control: max-age=60\nContent-Location: /a\nVary: *", DETAIL_VARY_STAR},
+        {"§5.2.1.5: POST, no-store asked for", &honouring, METHOD_POST, "Cache-Control: no-store", 200,
+         "Cache-Control: max-age=60\nContent-Location: /a", DETAIL_REQUEST_NO_STORE},
+        {"POST with a cookie by which the site bypasses", &bypassing, METHOD_POST, "Cookie: session=1", 200,
+         "Cache-Control: max-age=60\nContent-Location: /a", DETAIL_COOKIE},
+        {"POST with another cookie", &bypassing, METHOD_POST, "Cookie: lang=de", 200, "Cache-Control: max-age=60\nContent-Location: /a",
+         OK},
+        {"RFC 9110 §9.3.3: PUT with all of that", D, METHOD_PUT, "", 200, "Cache-Control: max-age=60\nContent-Location: /a", DETAIL_METHOD},
         {"§3: PUT", D, METHOD_PUT, "", 200, "Cache-Control: max-age=60", DETAIL_METHOD},
         {"§3: OPTIONS", D, METHOD_OPTIONS, "", 200, "Cache-Control: max-age=60", DETAIL_METHOD},
         {"§3: unknown method", D, METHOD_OTHER, "", 200, "Cache-Control: max-age=60", DETAIL_METHOD},
