@@ -58,8 +58,8 @@ void store_free(struct store **store);
 /* ---- any thread -------------------------------------------------------------------------------------------------------------------------- */
 
 /* `object` was just listed in memory: it may be worth a place on disk. What was stored under its name before is out of date from now on, whether this
- * one gets there or not. Not with a lock held. */
-void store_offer(struct store *store, struct object *object);
+ * one gets there or not. A body larger than `slice_bytes` (of its site; 0: never) is written as slices of that size. Not with a lock held. */
+void store_offer(struct store *store, struct object *object, uint64_t slice_bytes);
 /* What is stored under the name is out of date. Returns whether something was. May be called with a shard's lock held. */
 bool store_forget(struct store *store, uint64_t hash);
 /* A purge that the table of purges has taken: `name` as there, 0: everything. May be called with a shard's lock held. */
