@@ -142,5 +142,6 @@ bool content_location_is_target(const struct headers *response, const struct tar
         !resolve_same_origin(value, target, response->arena, &named))
         return false;
     struct bytes query = query_apply_rules(named.query, rules, response->arena);
-    return bytes_equal(named.path, target->path) && (query.at != NULL) == (target->query.at != NULL) && bytes_equal(query, target->query);
+    bool is_same_query = query.at == NULL || target->query.at == NULL ? query.at == target->query.at : bytes_equal(query, target->query);
+    return is_same_query && bytes_equal(named.path, target->path);
 }
