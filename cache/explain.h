@@ -6,6 +6,7 @@
 #define CACHE_EXPLAIN_H
 
 #include "cache/cache.h"
+#include "cache/policy/range.h"
 #include "cache/policy/reuse.h"
 
 struct explained_response {
@@ -19,10 +20,14 @@ struct explained_response {
     struct bytes         fields;       /* lines with their CRLF; those that are hidden from clients at the end */
     struct bytes        *values;       /* of the fields that it varies on, normalised; BYTES_NONE: the request had none */
     bool                 is_selected;  /* by the request */
+    bool                 is_sliced;    /* its body lies in slices, of which these are there, by their position; the last one cut at the body's end */
+    struct span         *slices;
+    unsigned             slices_count;
 };
 
 enum explained_outcome {
     EXPLAINED_HIT,
+    EXPLAINED_PARTIAL,    /* as far as the slices that it wants are there; the others are fetched */
     EXPLAINED_STALE,      /* served stale, while it is validated in the background */
     EXPLAINED_REVALIDATE, /* the origin is asked whether it is still good */
     EXPLAINED_FETCH,      /* nothing usable is stored */
@@ -32,6 +37,7 @@ enum explained_outcome {
 
 struct explanation {
     enum explained_outcome outcome;
+    struct bytes           stored_under; /* the key of another URL, whose response answers this one too (No-Vary-Search); BYTES_NONE: its own */
     bool                   is_joined; /* somebody is fetching it already */
     enum fwd_reason        fwd;
     enum cache_detail      detail;

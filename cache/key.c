@@ -98,3 +98,12 @@ bool cache_key_parts(struct bytes encoded, struct bytes *scheme, struct bytes *h
         return false;
     return encoded.len == 0;
 }
+
+struct bytes cache_key_url(struct bytes encoded, struct arena *arena)
+{
+    struct bytes scheme, host, path, query;
+    if (!cache_key_parts(encoded, &scheme, &host, &path, &query))
+        return BYTES_NONE;
+    return arena_printf(arena, "%.*s://%.*s%.*s%s%.*s", BYTES_FMT(scheme), BYTES_FMT(host), BYTES_FMT(path), query.at != NULL ? "?" : "",
+                        BYTES_FMT(query));
+}

@@ -19,5 +19,7 @@ struct cache_key cache_key_build(const struct hash_key *hash_key, struct arena *
 
 /* The parts of an encoded key, borrowed from it. False when it is not an encoding. */
 bool cache_key_parts(struct bytes encoded, struct bytes *scheme, struct bytes *host, struct bytes *path, struct bytes *query);
+/* As a URL, in `arena`, for people. BYTES_NONE when it is not an encoding. */
+struct bytes cache_key_url(struct bytes encoded, struct arena *arena);
 
 #endif

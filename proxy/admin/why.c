@@ -35,6 +35,7 @@ static const struct {
     const char *word, *sentence;
 } outcomes[] = {
     [EXPLAINED_HIT] = {"hit", "is answered from the cache"},
+    [EXPLAINED_PARTIAL] = {"partial", "is answered from the cache as far as its slices are there; the others are fetched from the origin"},
     [EXPLAINED_STALE] = {"stale", "is answered from the cache, stale, while the origin is asked in the background"},
     [EXPLAINED_REVALIDATE] = {"revalidate", "waits until the origin was asked whether the stored response is still good"},
     [EXPLAINED_FETCH] = {"miss", "is fetched from the origin"},
@@ -102,6 +103,34 @@ static void describe_fields(const struct headers *fields, struct bytes tags, jso
         add_line(lines, arena_printf(arena, "  Tags: %.*s", BYTES_FMT(tags)), arena);
 }
 
+enum { SLICE_RANGES_TOLD_MAX = 16 };
+
+/* Neighbours are told as one. */
+static void describe_slices(const struct explained_response *response, json_t *object, json_t *lines, struct arena *arena)
+{
+    struct bytes text = BYTES("");
+    json_t *list = json_array();
+    unsigned told = 0;
+    for (unsigned i = 0, next; i < response->slices_count && told <= SLICE_RANGES_TOLD_MAX; i = next) {
+        struct span part = response->slices[i];
+        for (next = i + 1; next < response->slices_count && response->slices[next].first <= part.end; next++) {
+            if (response->slices[next].end > part.end)
+                part.end = response->slices[next].end;
+        }
+        if (told++ < SLICE_RANGES_TOLD_MAX)
+            text = arena_printf(arena, "%.*s%s%" PRIu64 "-%" PRIu64, BYTES_FMT(text), i > 0 ? ", " : "", part.first, part.end - 1);
+        else
+            text = arena_printf(arena, "%.*s and more", BYTES_FMT(text));
+    }
+    for (unsigned i = 0; i < response->slices_count; i++)
+        json_array_append_new(list, json_pack("[I, I]", (json_int_t)response->slices[i].first, (json_int_t)response->slices[i].end - 1));
+    json_object_set_new(object, "slices", list);
+    add_line(lines,
+             arena_printf(arena, "  In slices, of which %u %s stored%s%.*s.", response->slices_count,
+                          response->slices_count == 1 ? "is" : "are", text.len > 0 ? ": bytes " : "", BYTES_FMT(text)),
+             arena);
+}
+
 static json_t *response_json(const struct admin_why *why, const struct explained_response *response, json_t *lines, struct arena *arena)
 {
     const struct explanation *explanation = &why->explanation;
@@ -133,6 +162,8 @@ static json_t *response_json(const struct admin_why *why, const struct explained
                           BYTES_FMT(values.len > 0 ? arena_printf(arena, " (%.*s)", BYTES_FMT(values)) : BYTES("")), response->meta.status,
                           response->body_bytes, response->frequency, response->is_purged ? " It was purged." : ""),
              arena);
+    if (response->is_sliced)
+        describe_slices(response, object, lines, arena);
     describe_freshness(why, response, lines, arena);
     describe_fields(&fields, tags, lines, arena);
     return object;
@@ -176,6 +207,13 @@ static void describe_key(const struct admin_why *why, json_t *result, json_t *li
     json_object_set_new(result, "vary", vary);
     add_line(lines, arena_printf(arena, "Site: %.*s", BYTES_FMT(why->site)), arena);
     add_line(lines, arena_printf(arena, "Key: %.*s (%s)", BYTES_FMT(why->key), hash), arena);
+    struct bytes other = cache_key_url(explanation->stored_under, arena);
+    json_object_set_new(result, "stored_under", other.at != NULL ? text_of(other, arena) : json_null());
+    if (other.at != NULL)
+        add_line(lines,
+                 arena_printf(arena, "Nothing is stored for it; the response of %.*s says that it answers this URL too (No-Vary-Search).",
+                              BYTES_FMT(other)),
+                 arena);
     if (names.len > 0)
         add_line(lines, arena_printf(arena, "Varies on: %.*s; %u stored.", BYTES_FMT(names), explanation->response_count), arena);
 }

@@ -326,15 +326,6 @@ static bool purge(void *context, const struct admin_purge *what, bool *found)
     return true;
 }
 
-static struct bytes key_text(struct arena *arena, struct bytes encoded)
-{
-    struct bytes scheme, host, path, query;
-    if (!cache_key_parts(encoded, &scheme, &host, &path, &query))
-        return BYTES_NONE;
-    return arena_printf(arena, query.at != NULL ? "%.*s://%.*s%.*s?%.*s" : "%.*s://%.*s%.*s%.*s", BYTES_FMT(scheme), BYTES_FMT(host),
-                        BYTES_FMT(path), BYTES_FMT(query));
-}
-
 static bool explain(void *context, struct bytes url, const struct headers *fields, struct arena *arena, struct admin_why *why)
 {
     struct bytes scheme, host, path, query;
@@ -355,7 +346,7 @@ static bool explain(void *context, struct bytes url, const struct headers *field
     };
     cache_explain(proxy.cache, &lookup, arena, &why->explanation);
     why->site = site->config->hosts[0];
-    why->key = key_text(arena, lookup.key.encoded);
+    why->key = cache_key_url(lookup.key.encoded, arena);
     why->key_hash = lookup.key.hash.low;
     why->now = lookup.now;
     why->grace_s = site->rules.grace_s;

@@ -17,11 +17,7 @@ static bool was_forwarded(const struct request *request, const struct response_v
 static struct bytes key_string(const struct request *request)
 {
     struct arena *arena = (struct arena *)&request->arena;
-    struct bytes scheme, host, path, query;
-    if (!cache_key_parts(request->lookup.key.encoded, &scheme, &host, &path, &query))
-        return BYTES("");
-    struct bytes url = arena_printf(arena, "%.*s://%.*s%.*s%s%.*s", BYTES_FMT(scheme), BYTES_FMT(host), BYTES_FMT(path),
-                                    query.at != NULL ? "?" : "", BYTES_FMT(query));
+    struct bytes url = cache_key_url(request->lookup.key.encoded, arena);
     char *out = arena_alloc(arena, 3 * url.len + 1), *at = out;
     for (size_t i = 0; i < url.len; i++) {
         unsigned char c = (unsigned char)url.at[i];

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from test_memory_cache import ETAG, FRESH, STALE, numbered, status_of
+from test_slices import Ranger, ask, hits
 
 
 def why(proxy, path, *fields, host="site.test"):
@@ -112,6 +113,31 @@ def test_what_is_being_fetched(proxy, back, path):
         go.set()
         assert client.response().body == b"late"
     assert told["outcome"] == "miss" and told["joined"] is True
+
+
+def test_what_answers_an_equivalent_url(proxy, back, path):
+    back.on(path, numbered({**FRESH, "No-Vary-Search": 'params=("ref")'}))
+    proxy.get(path + "?a=1&ref=x")
+    told = why(proxy, path + "?ref=y&a=1")
+    assert (told["outcome"], told["stored_under"], len(told["responses"])) == ("hit", f"http://site.test{path}?a=1&ref=x", 1)
+    assert f"the response of http://site.test{path}?a=1&ref=x says that it answers this URL too" in lines(proxy, path + "?ref=y&a=1")
+    assert why(proxy, path + "?a=1&ref=x")["stored_under"] is None and why(proxy, path + "?a=2")["outcome"] == "miss"
+    assert "hit" in status_of(proxy.get(path + "?ref=y&a=1")), "and so it is"
+
+
+def test_slices(make_outrigger, origin):
+    ranger = Ranger()
+    origin.on("/large", ranger)
+    outrigger = make_outrigger(origin=origin.url, site={"cache": {"slice": "64KiB"}})
+    ask(outrigger, "/large", 0, 70000)
+    ask(outrigger, "/large", 999999, 999999)
+    hits(outrigger, "/large", 0, 70000)
+    told = why(outrigger, "/large", "Range: bytes=5-100000")
+    assert (told["outcome"], told["fwd"]) == ("hit", None)
+    assert told["responses"][0]["slices"] == [[0, 65535], [65536, 131071], [983040, 999999]] and told["responses"][0]["body_bytes"] == 1000000
+    assert "In slices, of which 3 are stored: bytes 0-131071, 983040-999999." in lines(outrigger, "/large")
+    assert (why(outrigger, "/large")["outcome"], why(outrigger, "/large")["fwd"]) == ("partial", "partial")
+    assert len(ranger.asked) == 3
 
 
 def test_why_refuses_what_it_cannot_tell(make_outrigger, origin):

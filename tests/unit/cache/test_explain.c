@@ -105,3 +105,109 @@ Test(explain, sees_a_fetch_under_way)
     reader_close(&ask.reader);
     cr_assert_not(explain("/a", "").is_joined);
 }
+
+/* A head of 10 slices of which the first and the last, which is short, are there. */
+static void store_slices(void)
+{
+    enum { SLICE = 65536 };
+    struct headers none;
+    struct waker waker = {count_wake};
+    parse_fields(&rig, &none, "");
+    struct reader first = {0};
+    struct lookup lookup = {.key = rig_key(&rig, "/large"),
+                            .method = METHOD_GET,
+                            .fields = &none,
+                            .rules = &rig.rules,
+                            .now = rig.now,
+                            .slice = {0, SLICE},
+                            .reader_waker = &waker};
+    cache_lookup(rig.cache, &lookup, &first);
+    for (unsigned i = 0; i < 2; i++) {
+        struct ask ask = {0};
+        uint64_t length = i == 0 ? SLICE : 1000;
+        struct slice_lookup slice = {.slice = {9 * SLICE, 10 * SLICE}, .waker = &ask.reader_waker.waker};
+        if (i == 1)
+            cache_open_slice(&first, &slice, &ask.reader);
+        ask.lookup.fill = i == 0 ? lookup.fill : slice.fill;
+        struct headers fields;
+        parse_fields(&rig, &fields,
+                     i == 0 ? FRESH "ETag: \"1\"\r\nContent-Range: bytes 0-65535/590824\r\n"
+                            : FRESH "ETag: \"1\"\r\nContent-Range: bytes 589824-590823/590824\r\n");
+        const struct origin_head head = {.status = 206,
+                                         .reason = BYTES(""),
+                                         .fields = &fields,
+                                         .length_known = true,
+                                         .length = length,
+                                         .request_time = rig.now,
+                                         .response_time = rig.now};
+        cr_assert_eq(fill_set_slice(&ask.lookup.fill, &head), ERROR_OK);
+        cr_assert_eq(answer_body(&ask, 0, length), length);
+        fill_finish(&ask.lookup.fill);
+        struct response_view view;
+        enum error error;
+        cr_assert_eq(reader_head(i == 0 ? &first : &ask.reader, &view, &error), READER_HEAD_READY);
+        reader_close(&ask.reader);
+    }
+    reader_close(&first);
+}
+
+Test(explain, which_slices_are_there)
+{
+    rig.rules.slice_bytes = 65536;
+    store_slices();
+    struct explanation told = explain("/large", "");
+    cr_assert_eq(told.response_count, 1);
+    const struct explained_response *response = &told.responses[0];
+    cr_assert(response->is_sliced && response->slices_count == 2 && response->body_bytes == 590824);
+    cr_expect(response->slices[0].first == 0 && response->slices[0].end == 65536);
+    cr_expect(response->slices[1].first == 589824 && response->slices[1].end == 590824);
+    assert_outcome("/large", "", EXPLAINED_PARTIAL, FWD_PARTIAL, DETAIL_NONE);
+    assert_outcome("/large", "Range: bytes=0-65535\r\n", EXPLAINED_HIT, FWD_NONE, DETAIL_NONE);
+    assert_outcome("/large", "Range: bytes=-1,5-6\r\n", EXPLAINED_HIT, FWD_NONE, DETAIL_NONE);
+    assert_outcome("/large", "Range: bytes=5-6,70000-70001\r\n", EXPLAINED_PARTIAL, FWD_PARTIAL, DETAIL_NONE);
+    assert_outcome("/large", "Range: bytes=0-65536\r\n", EXPLAINED_PARTIAL, FWD_PARTIAL, DETAIL_NONE);
+    assert_outcome("/large", "Range: bytes=600000-\r\n", EXPLAINED_HIT, FWD_NONE, DETAIL_NONE);
+    rig.rules.honour_request_directives = true;
+    assert_outcome("/large", "Cache-Control: only-if-cached\r\n", EXPLAINED_REFUSED, FWD_NONE, DETAIL_ONLY_IF_CACHED);
+    rig.rules.slice_bytes = 131072;
+    assert_outcome("/large", "Range: bytes=0-1\r\n", EXPLAINED_PARTIAL, FWD_PARTIAL, DETAIL_NONE);
+}
+
+static struct explanation explain_query(const char *query, const char *fields)
+{
+    struct headers headers;
+    struct explanation explanation;
+    parse_fields(&rig, &headers, fields);
+    struct lookup lookup = {.method = METHOD_GET, .fields = &headers, .rules = &rig.rules, .now = rig.now};
+    lookup.key = cache_key_build(&rig.hash_key, &rig.arena, BYTES("http"), BYTES("example.com"), BYTES("/q"), bytes_from_string(query));
+    cache_explain(rig.cache, &lookup, &rig.arena, &explanation);
+    return explanation;
+}
+
+static void store_query(const char *query, const char *request_fields, const char *fields)
+{
+    struct ask ask = {.reader_waker = {{count_wake}, 0}, .fill_waker = {{count_wake}, 0}};
+    parse_fields(&rig, &ask.fields, request_fields);
+    ask.lookup = (struct lookup){
+        .method = METHOD_GET, .fields = &ask.fields, .rules = &rig.rules, .now = rig.now, .reader_waker = &ask.reader_waker.waker};
+    ask.lookup.key = cache_key_build(&rig.hash_key, &rig.arena, BYTES("http"), BYTES("example.com"), BYTES("/q"), bytes_from_string(query));
+    cache_lookup(rig.cache, &ask.lookup, &ask.reader);
+    answer(&rig, &ask, fields, 10);
+    reader_close(&ask.reader);
+}
+
+Test(explain, what_answers_an_equivalent_url)
+{
+    store_query("a=1", "X: 1\r\n", FRESH "No-Vary-Search: except=()\r\nVary: X\r\n");
+    struct explanation told = explain_query("a=2", "X: 1\r\n");
+    cr_assert_eq(told.outcome, EXPLAINED_HIT);
+    cr_expect(bytes_equal(cache_key_url(told.stored_under, &rig.arena), BYTES("http://example.com/q?a=1")));
+    cr_expect(told.response_count == 1 && told.responses[0].is_selected && told.vary_count == 1);
+    told = explain_query("a=2", "X: 2\r\n");
+    cr_expect(told.outcome == EXPLAINED_FETCH && told.stored_under.at == NULL && told.response_count == 0 && told.fwd == FWD_URI_MISS);
+    told = explain_query("a=1", "X: 1\r\n");
+    cr_expect(told.outcome == EXPLAINED_HIT && told.stored_under.at == NULL);
+    rig.now.s += 100000;
+    told = explain_query("a=2", "X: 1\r\n");
+    cr_expect(told.outcome == EXPLAINED_FETCH && told.stored_under.at == NULL, "what is stale answers its own URL only");
+}

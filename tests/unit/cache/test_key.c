@@ -101,3 +101,11 @@ Test(key, what_is_no_encoding_is_refused)
     cr_assert_not(cache_key_parts(BYTES("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), &scheme, &host, &path, &query));
     cr_assert_not(cache_key_parts(BYTES("\xff\xff\xff\xff\xff\xff\xff\xff\x7f"), &scheme, &host, &path, &query));
 }
+
+Test(key, told_as_a_url)
+{
+    cr_expect(
+        bytes_equal(cache_key_url(build("https", "Example.com:8443", "/a b", "").encoded, &arena), BYTES("https://example.com:8443/a b?")));
+    cr_expect(bytes_equal(cache_key_url(build("http", "a", "/", NULL).encoded, &arena), BYTES("http://a/")));
+    cr_expect_null(cache_key_url(BYTES("junk"), &arena).at);
+}
