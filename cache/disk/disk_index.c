@@ -8,13 +8,13 @@
 #include <sys/mman.h>
 
 enum {
-    SHARD_BITS = 4,
+    SHARD_BITS = 3,
     SHARDS = 1 << SHARD_BITS, /* of the smallest table, one bucket each */
     TAG_HIGH_BITS = 16,       /* of the tag: beside the entries, to be searched */
     TAG_LOW_BITS = 22,        /* in the entry's word */
     BUCKET_ENTRIES = 50,
     CELL_ENTRIES = 6,
-    SEGMENTS_MAX = 32,
+    SEGMENTS_MAX = 28,
     /* Bytes an entry, ×10: half a byte below what is promised, for what comes between two splits. */
     ENTRY_TENTHS = 115,
     PLACE_SHIFT = 8,

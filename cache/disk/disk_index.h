@@ -8,7 +8,7 @@
  *     tag 38 bits | place 34 bits, in STORE_UNIT_BYTES of the whole store | size class 6 bits | hit 1 bit | kind 1 bit
  *
  * The tag is of the hash's bits after those that the smallest table chooses a bucket by, so that a split needs nothing but the entry. Another name may
- * have the same tag and bucket (42 bits are compared in all: one in 40,000 names among 100 million); who reads the record finds that out by its hash.
+ * have the same tag and bucket (41 bits are compared in all: one name in 20,000 among 100 million); who reads the record finds that out by its hash.
  * What is put replaces what has its tag. The table never shrinks.
  * Locks: shards of buckets, each with its own; held for some dozens of nanoseconds, and by a split for a few hundred. One more for growing, taken before
  * a shard's, and one for the cells, taken after it. Leaves in the order of locks.
