@@ -37,6 +37,9 @@ struct origin_head {
     struct wall_seconds   request_time, response_time;
 };
 
+/* What a 103 said before the head; may be called several times. Kept with the response where the site wants that. */
+void fill_note_early_hints(struct fill *fill, const struct headers *fields);
+
 enum fill_disposition {
     FILL_STORING, /* listed; every byte is kept */
     FILL_PRIVATE, /* for its present readers only */

@@ -9,6 +9,8 @@
 #include "cache/policy/validate.h"
 #include "cache/policy/vary.h"
 
+enum { EARLY_HINTS_MAX_BYTES = 4096 }; /* kept with a response: a few dozen links */
+
 /* RFC 9111 §3.1, RFC 9110 §7.6.1: hop-by-hop fields, and what Connection names, are not kept. Age is written for each answer; so is the
  * framing, except that an answer without a body keeps the Content-Length that tells of one (RFC 9110 §8.6). */
 static bool is_kept(const struct header *field, const struct headers *received, bool body_forbidden)
@@ -64,13 +66,14 @@ static char *put_fields(char *at, const struct headers *fields, const struct sit
     return at;
 }
 
-/* Status line, the fields that clients see in their order, then those that were for us. */
-static void write_head(const struct fill *fill, struct head_plan *plan, struct bytes status_line)
+/* Status line, the fields that clients see in their order, then those that were for us, then hints. */
+static void write_head(const struct fill *fill, struct head_plan *plan, struct bytes status_line, struct bytes early_hints)
 {
-    size_t length = status_line.len + fields_length(&plan->fields);
+    struct bytes mark = early_hints.len > 0 ? BYTES(HIDDEN_HINTS) : BYTES("");
+    size_t length = status_line.len + fields_length(&plan->fields) + mark.len + early_hints.len;
     char *text = arena_alloc(plan->fields.arena, length);
     char *hidden = put_fields(put(text, status_line), &plan->fields, &fill->rules, false);
-    char *end = put_fields(hidden, &plan->fields, &fill->rules, true);
+    char *end = put(put(put_fields(hidden, &plan->fields, &fill->rules, true), mark), early_hints);
     plan->parts.head = bytes_from(text, length);
     plan->parts.status_line_bytes = (uint32_t)status_line.len;
     plan->parts.hidden_bytes = (uint32_t)(end - hidden);
@@ -111,6 +114,18 @@ static void plan_vary(struct fill *fill, struct head_plan *plan, const struct he
     } else if (kind == VARY_STAR && plan->store) {
         plan->store = false;
         plan->detail = DETAIL_VARY_STAR;
+    }
+}
+
+void fill_note_early_hints(struct fill *fill, const struct headers *fields)
+{
+    struct bytes *hints = &fill->early_hints;
+    if (!fill->rules.early_hints || !fill->is_listable)
+        return;
+    for (unsigned i = 0; i < fields->count; i++) {
+        const struct header *field = &fields->at[i];
+        if (storable_keeps_hint(field) && hints->len + field->name.len + field->value.len + 4 <= EARLY_HINTS_MAX_BYTES)
+            *hints = arena_printf(&fill->arena, "%.*s%.*s: %.*s\r\n", BYTES_FMT(*hints), BYTES_FMT(field->name), BYTES_FMT(field->value));
     }
 }
 
@@ -170,7 +185,7 @@ void plan_head(struct fill *fill, const struct origin_head *head, struct head_pl
     set_personal_apart(plan, &verdict);
     add_missing_date(&plan->fields, head->response_time);
     struct bytes line = arena_printf(&fill->arena, "HTTP/1.1 %03u %.*s\r\n", head->status, BYTES_FMT(head->reason));
-    write_head(fill, plan, line);
+    write_head(fill, plan, line, plan->store ? fill->early_hints : BYTES_NONE);
     plan_body(fill, head, plan);
     plan->is_origin_error = !plan->store && status_is_origin_error(head->status);
 }
@@ -232,7 +247,9 @@ static bool plan_merge(struct fill *fill, const struct origin_head *head, struct
 static void plan_stale_body(struct fill *fill, const struct origin_head *head, struct head_plan *plan)
 {
     const struct response_view *stale = &fill->stale_view;
-    write_head(fill, plan, bytes_from(stale->head.at, stale->head.len - stale->fields.len));
+    struct bytes hints =
+        fill->early_hints.len > 0 ? fill->early_hints : stale->early_hints; /* the newer ones take the place of the older */
+    write_head(fill, plan, bytes_from(stale->head.at, stale->head.len - stale->fields.len), hints);
     struct origin_head whole = *head;
     whole.body_forbidden = false;
     whole.length_known = true;

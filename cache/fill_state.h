@@ -31,6 +31,7 @@ struct fill {
     /* writer's loop only */
     struct object *selector; /* a reference: whose variant it fetches, as far as is known; or NULL */
     struct arena   arena;
+    struct bytes   early_hints; /* field lines, in the arena */
     bool          length_known;
     uint64_t      length;
     size_t        reserved;      /* room given out and not committed yet */

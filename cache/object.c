@@ -184,13 +184,28 @@ uint64_t object_footprint(const struct object *object)
     return object->record.capacity + (has_body ? object->body->bytes : 0);
 }
 
+static void split_hidden(struct bytes all, struct bytes *fields, struct bytes *early_hints)
+{
+    const struct bytes mark = BYTES(HIDDEN_HINTS);
+    *fields = all;
+    *early_hints = BYTES_NONE;
+    for (size_t line = 0; line < all.len; line += bytes_find(bytes_from(all.at + line, all.len - line), '\n') + 1) {
+        struct bytes rest = bytes_from(all.at + line, all.len - line);
+        if (bytes_starts_with(rest, mark)) {
+            *fields = bytes_from(all.at, line);
+            *early_hints = bytes_from(rest.at + mark.len, rest.len - mark.len);
+            return;
+        }
+    }
+}
+
 void object_view(const struct cache *cache, const struct object *object, bool is_complete, struct response_view *view)
 {
     const struct record *record = object_record(cache, object);
     view->status = record->meta.status;
     view->head = record_head(record);
     view->head.len -= record->hidden_bytes;
-    view->hidden = bytes_from(view->head.at + view->head.len, record->hidden_bytes);
+    split_hidden(bytes_from(view->head.at + view->head.len, record->hidden_bytes), &view->hidden, &view->early_hints);
     view->fields = bytes_from(view->head.at + record->status_line_bytes, view->head.len - record->status_line_bytes);
     view->meta = &record->meta;
     view->length = record->body_bytes;

@@ -60,12 +60,15 @@ struct record {
     uint32_t             key_bytes, vary_names_bytes, vary_values_bytes;
     uint32_t             head_bytes, status_line_bytes;
     uint32_t             length_known : 1;  /* 0 only while a response of unknown length arrives */
-    uint32_t             hidden_bytes : 31; /* the last of the head: field lines that were for this cache, and are sent to nobody */
+    uint32_t             hidden_bytes : 31; /* the last of the head: field lines that were for this cache, and are not sent with it; HIDDEN_HINTS; those of 103s */
     uint32_t             tags_count;
     /* Compared with the purges up to this one. Of a selector: the last soft purge of its URL. */
     _Atomic uint64_t purge_checked;
     _Atomic int64_t  stale_since_s; /* softly purged then; META_ABSENT */
 };
+
+/* Ends the field lines that were for this cache; no field line is like it. Absent where no hints follow. */
+#define HIDDEN_HINTS ":103\r\n"
 
 enum { TAGS_MAX = 1024 }; /* the host's included; RFC 9875 §2 asks for 128 groups, each of which has two */
 

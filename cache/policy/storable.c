@@ -177,6 +177,11 @@ bool storable_keeps_field(const struct store_verdict *verdict, struct bytes name
     return !bytes_list_has(verdict->no_cache_names, name) && !bytes_list_has(verdict->private_names, name);
 }
 
+bool storable_keeps_hint(const struct header *field)
+{
+    return field->id == HEADER_LINK || (field->id == HEADER_OTHER && bytes_equal_nocase(field->name, BYTES("Content-Security-Policy")));
+}
+
 bool storable_replaces(const struct response_meta *stored, const struct response_meta *newer)
 {
     if (newer->status < 400 || stored->status >= 400)

@@ -21,6 +21,9 @@ struct store_verdict storable_decide(const struct request_meta *request, unsigne
 /* RFC 9111 §5.2.2.4, §5.2.2.7: a field named by no-cache or private is for the one who asked first. */
 bool storable_keeps_field(const struct store_verdict *verdict, struct bytes name);
 
+/* Of a 103: what concerns the page whoever asks for it, and is of use before the page is there (RFC 8297 §2): Link and Content-Security-Policy. */
+bool storable_keeps_hint(const struct header *field);
+
 /* Whether `newer`, which may be stored, takes the place of what is stored already: an error never does that to a success, unless it is no trouble
  * of the origin's (such as 404) and says itself how long it is fresh (HARDENING: cache). */
 bool storable_replaces(const struct response_meta *stored, const struct response_meta *newer);

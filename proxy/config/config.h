@@ -67,7 +67,7 @@ struct config_site {
     int64_t  files_delay_ms;           /* files: artificial delay of each answer, for demonstrations */
     int64_t  files_max_age_s;          /* files: Cache-Control: max-age of what is served; < 0: none */
     /* cache rules; see cache/policy/rules.h */
-    bool     honour_request_directives, store_set_cookie, strip_tags;
+    bool     honour_request_directives, store_set_cookie, strip_tags, early_hints;
     int64_t  heuristic_max_s, grace_s, hit_for_miss_s;
     int64_t  stale_if_slow_ms; /* 0: never */
     uint64_t slice_bytes; /* 0: off */

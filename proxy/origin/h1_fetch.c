@@ -319,6 +319,8 @@ static bool deliver_interim(struct h1_fetch *h1)
         fetch_fail(fetch, ERROR_ORIGIN_INTERIM_FLOOD);
         return false;
     }
+    if (status == 103)
+        fill_note_early_hints(fetch->fill, &h1->response.fields);
     /* RFC 9110 §15.2: others are unknown to us; a client is not expected to want them. */
     if (fetch->attached && (status == 100 || status == 102 || status == 103))
         fetch->events.interim(fetch->events.context, status, &h1->response.fields);

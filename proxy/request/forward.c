@@ -22,8 +22,7 @@ static bool is_ours(enum header_id id)
     }
 }
 
-/* The client's own conditions and ranges: a fill wants the whole response (they are applied to what is stored). */
-static bool selects_a_part(enum header_id id)
+bool header_selects_a_part(enum header_id id)
 {
     switch (id) {
     case HEADER_RANGE:
@@ -99,7 +98,7 @@ void forward_fields(struct headers *out, const struct request *request, struct a
     headers_add_known(out, HEADER_HOST, host_for_origin(request, arena));
     for (unsigned f = 0; f < head->fields.count; f++) {
         const struct header *field = &head->fields.at[f];
-        if (is_ours(field->id) || is_httpoxy(field) || (for_cache && selects_a_part(field->id)))
+        if (is_ours(field->id) || is_httpoxy(field) || (for_cache && header_selects_a_part(field->id)))
             continue;
         if (!header_is_hop_by_hop(field, &head->fields))
             headers_add(out, field->id, field->name, field->value);

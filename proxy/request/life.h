@@ -80,6 +80,7 @@ struct request {
     bool                 body_left_known;
     struct slices       *slices; /* of a sliced response, in the arena; else NULL */
     bool                 no_slices, started_over; /* see body_failed */
+    bool                 has_hints; /* a 103 was sent */
     struct parts        *parts; /* of a multipart answer, in the arena; else NULL */
     struct local_answer  answer;
 
@@ -146,9 +147,14 @@ void fetch_in_background(struct request *request);
 /* step_fetch.c: a slice of the response that the reader has; nobody in particular fetches it. Takes the fill. */
 void fetch_slice(struct request *request, struct fill *fill);
 
+/* forward.c: whether it is a condition or a range. */
+bool header_selects_a_part(enum header_id id);
 /* forward.c: the fields as they go to the origin (RFC 9110 §7.6), in `arena`. `stale`: the stored response to validate, or NULL; with `for_cache` the
  * client's own conditions and ranges are left out, since the whole response is wanted. */
 void forward_fields(struct headers *out, const struct request *request, struct arena *arena, bool for_cache, const struct response_view *stale);
+
+/* early_hints.c: what 103s said before the response was stored, to a client that is about to be given it, or waits until it is validated; once. */
+void replay_early_hints(struct request *request, const struct response_view *view);
 
 /* cache_status.c: our Cache-Status member as a field line with its CRLF (RFC 9211). */
 struct bytes cache_status_line(const struct request *request, const struct response_view *view);

@@ -53,6 +53,7 @@ static void site_init(struct site *site, struct worker *worker, struct config *c
         .honour_request_directives = from->honour_request_directives,
         .store_set_cookie = from->store_set_cookie,
         .strip_tags = from->strip_tags,
+        .early_hints = from->early_hints,
         .slice_bytes = from->slice_bytes < config->cache_object_max_bytes ? from->slice_bytes : config->cache_object_max_bytes,
         .heuristic_max_s = from->heuristic_max_s,
         .grace_s = from->grace_s,

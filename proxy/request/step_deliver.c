@@ -246,6 +246,7 @@ static bool prepare_head(struct request *request, const struct response_view *vi
         request->lookup.fwd = FWD_PARTIAL;
         request->result = RESULT_MISS;
     }
+    replay_early_hints(request, view);
     request->response.extra = extra_fields(request, view);
     request->response_pending = true;
     request->body_left = request->response.length;

@@ -17,6 +17,7 @@ static void fetch_interim(void *context, unsigned status, const struct headers *
     for (unsigned f = 0; f < fields->count; f++)
         if (!header_is_hop_by_hop(&fields->at[f], fields))
             headers_add(&kept, fields->at[f].id, fields->at[f].name, fields->at[f].value);
+    request->has_hints = request->has_hints || status == 103;
     request->stream->ops->interim(request->stream, status, &kept);
 }
 
@@ -145,6 +146,8 @@ enum step step_fetch(struct request *request)
         .ended = fetch_ended,
     };
     request_keep(request); /* a miss lives longer than the read buffer */
+    if (fill_stale(request->lookup.fill) != NULL)
+        replay_early_hints(request, fill_stale(request->lookup.fill));
     request->fetch = fetch_begin(request, &events);
     return STEP_AWAIT_HEAD;
 }

@@ -456,3 +456,72 @@ Test(fill, range_ahead_does_not_hold_the_window)
     cr_assert_eq(read_all(&ask), 10);
     close_all(&ask);
 }
+
+static void note_hints(struct ask *ask, const char *fields)
+{
+    struct headers hints;
+    parse_fields(&rig, &hints, fields);
+    fill_note_early_hints(ask->lookup.fill, &hints);
+}
+
+#define HINTS "Link: </a>\r\nX: 1\r\nSet-Cookie: c=d\r\n"
+
+Test(fill, early_hints_are_kept_behind_what_is_hidden)
+{
+    struct ask ask;
+    rig.rules.early_hints = rig.rules.strip_tags = true;
+    for (unsigned with_tags = 0; with_tags < 2; with_tags++) {
+        const char *path = with_tags ? "/tags" : "/none";
+        cr_assert_eq(ask_get(&rig, &ask, path), LOOKUP_FILL);
+        note_hints(&ask, HINTS);
+        note_hints(&ask, "content-security-policy: default-src https:\r\n");
+        answer(&rig, &ask, with_tags ? FRESH "Surrogate-Key: t\r\n" : FRESH, 10);
+        for (unsigned i = 0; i < 2; i++) {
+            cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+            cr_expect_not(view_has(&ask, "Link") || view_has(&ask, "103"));
+            cr_expect(bytes_equal(ask.view.hidden, with_tags ? BYTES("Surrogate-Key: t\r\n") : BYTES("")));
+            cr_expect(bytes_equal(ask.view.early_hints, BYTES("Link: </a>\r\ncontent-security-policy: default-src https:\r\n")));
+            cr_expect_eq(read_all(&ask), 10);
+            reader_close(&ask.reader);
+            if (i == 0)
+                cr_assert_eq(ask_get(&rig, &ask, path), LOOKUP_HIT);
+        }
+    }
+}
+
+Test(fill, early_hints_are_not_kept_where_the_site_does_not_want_them_or_the_response_is_not_stored)
+{
+    struct ask ask;
+    for (unsigned i = 0; i < 2; i++) {
+        rig.rules.early_hints = i == 1;
+        cr_assert_eq(ask_get(&rig, &ask, "/a"), LOOKUP_FILL);
+        note_hints(&ask, HINTS);
+        answer(&rig, &ask, i == 1 ? "Cache-Control: no-store\r\n" : FRESH, 10);
+        cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+        cr_expect_eq(ask.view.early_hints.len, 0);
+        reader_close(&ask.reader);
+        struct cache_key key = rig_key(&rig, "/a");
+        cache_purge(rig.cache, &key, PURGE_HARD, rig.now);
+    }
+}
+
+Test(fill, early_hints_outlive_a_validation)
+{
+    struct ask ask;
+    rig.rules.early_hints = true;
+    cr_assert_eq(ask_get(&rig, &ask, "/a"), LOOKUP_FILL);
+    note_hints(&ask, "Link: </old>\r\n");
+    answer(&rig, &ask, "Cache-Control: max-age=60\r\nETag: \"1\"\r\n", 10);
+    reader_close(&ask.reader);
+    static const char *const expected[] = {"Link: </old>\r\n", "Link: </new>\r\n"};
+    for (unsigned i = 0; i < 2; i++) {
+        rig.now.s += 61;
+        cr_assert_eq(ask_get(&rig, &ask, "/a"), LOOKUP_FILL);
+        if (i == 1)
+            note_hints(&ask, "Link: </new>\r\n");
+        cr_assert_eq(answer_head(&rig, &ask, 304, "ETag: \"1\"\r\n", 0), ERROR_OK);
+        cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+        cr_expect(bytes_equal(ask.view.early_hints, bytes_from_string(expected[i])));
+        reader_close(&ask.reader);
+    }
+}

@@ -110,6 +110,7 @@ Test(config, defaults_of_a_site)
     cr_assert_not(site->honour_request_directives);
     cr_assert_not(site->store_set_cookie);
     cr_assert(site->strip_tags);
+    cr_assert_not(site->early_hints);
     cr_assert_eq(site->show_key.count, 0);
     cr_assert_eq(site->heuristic_max_s, 86400);
     cr_assert_eq(site->grace_s, 0);
@@ -118,37 +119,38 @@ Test(config, defaults_of_a_site)
     config_unref(&config);
 }
 
-static const char everything[] = "workers: 3\n"
-                                 "user: root\n"
-                                 "listen:\n"
-                                 "  - address: 8080\n"
-                                 "  - \"[::1]:8443\"\n"
-                                 "admin: {listen: off, socket: /run/outrigger/admin.sock}\n"
-                                 "cache: {memory: 1GiB, object_max: 100MB, variants: 8}\n"
-                                 "access_log: {path: /var/log/outrigger/access.log, format: json}\n"
-                                 "error_log: {path: /var/log/outrigger/error.log, level: debug}\n"
-                                 "helpers: {disk: 2, resolver: 2, deadline: 500ms}\n"
-                                 "resolver: {servers: [127.0.0.1:5353, \"::1\"], ttl_min: 0, ttl_max: 1d, failure_ttl: 10s}\n"
-                                 "limits: {header_bytes: 32KiB, header_count: 50, url_bytes: 4KiB, body_bytes: 10GiB, connections: 500}\n"
-                                 "timeouts: {header: 1s, body: 2s, body_min_rate: 0, keep_alive: 0, write_stall: 3s, drain: 4s}\n"
-                                 "sites:\n"
-                                 "  - hosts: [WWW.Example.com, \"*.example.org\", \"[::1]\", 10.0.0.1]\n"
-                                 "    origin: [http://a.internal, \"http://[2001:db8::1]:81/\", files:/tmp]\n"
-                                 "    host_header: origin.example:8080\n"
-                                 "    purge: {allow: [10.0.0.0/8, 2001:db8::/32]}\n"
-                                 "    timeouts: {connect: 1s, first_byte: 2s, between_bytes: 3s, tunnel_idle: 4s}\n"
-                                 "    pool: {connections: 1, idle: 2m}\n"
-                                 "    retries: 0\n"
-                                 "    down: 0\n"
-                                 "    files: {delay: 20ms, max_age: 1h}\n"
-                                 "    cache: {honour_request_directives: on, store_set_cookie: true, heuristic_max: 0, grace: 5m, "
-                                 "hit_for_miss: 20s, stale_if_slow: 50ms,\n"
-                                 "            query: {ignore: [tracking, x_*], keep: a%5B, sort: yes}, strip_tags: false,\n"
-                                 "            show_key: 10.0.0.0/8}\n"
-                                 "  - hosts: other.example\n"
-                                 "    origin: http://b\n"
-                                 "    purge: {allow: []}\n"
-                                 "  - {hosts: third.example, origin: \"http://b\", cache: {query: {keep: []}}}\n";
+static const char everything[] =
+    "workers: 3\n"
+    "user: root\n"
+    "listen:\n"
+    "  - address: 8080\n"
+    "  - \"[::1]:8443\"\n"
+    "admin: {listen: off, socket: /run/outrigger/admin.sock}\n"
+    "cache: {memory: 1GiB, object_max: 100MB, variants: 8}\n"
+    "access_log: {path: /var/log/outrigger/access.log, format: json}\n"
+    "error_log: {path: /var/log/outrigger/error.log, level: debug}\n"
+    "helpers: {disk: 2, resolver: 2, deadline: 500ms}\n"
+    "resolver: {servers: [127.0.0.1:5353, \"::1\"], ttl_min: 0, ttl_max: 1d, failure_ttl: 10s}\n"
+    "limits: {header_bytes: 32KiB, header_count: 50, url_bytes: 4KiB, body_bytes: 10GiB, connections: 500}\n"
+    "timeouts: {header: 1s, body: 2s, body_min_rate: 0, keep_alive: 0, write_stall: 3s, drain: 4s}\n"
+    "sites:\n"
+    "  - hosts: [WWW.Example.com, \"*.example.org\", \"[::1]\", 10.0.0.1]\n"
+    "    origin: [http://a.internal, \"http://[2001:db8::1]:81/\", files:/tmp]\n"
+    "    host_header: origin.example:8080\n"
+    "    purge: {allow: [10.0.0.0/8, 2001:db8::/32]}\n"
+    "    timeouts: {connect: 1s, first_byte: 2s, between_bytes: 3s, tunnel_idle: 4s}\n"
+    "    pool: {connections: 1, idle: 2m}\n"
+    "    retries: 0\n"
+    "    down: 0\n"
+    "    files: {delay: 20ms, max_age: 1h}\n"
+    "    cache: {honour_request_directives: on, store_set_cookie: true, heuristic_max: 0, grace: 5m, "
+    "hit_for_miss: 20s, stale_if_slow: 50ms,\n"
+    "            query: {ignore: [tracking, x_*], keep: a%5B, sort: yes}, strip_tags: false, early_hints: on,\n"
+    "            show_key: 10.0.0.0/8}\n"
+    "  - hosts: other.example\n"
+    "    origin: http://b\n"
+    "    purge: {allow: []}\n"
+    "  - {hosts: third.example, origin: \"http://b\", cache: {query: {keep: []}}}\n";
 
 Test(config, every_setting_reaches_its_field)
 {
@@ -214,6 +216,7 @@ Test(config, every_setting_reaches_its_field)
     cr_assert(site->honour_request_directives);
     cr_assert(site->store_set_cookie);
     cr_assert_not(site->strip_tags);
+    cr_assert(site->early_hints);
     cr_assert_eq(site->show_key.count, 1);
     cr_assert_eq(site->heuristic_max_s, 0);
     cr_assert_eq(site->grace_s, 300);
