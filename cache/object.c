@@ -65,6 +65,15 @@ size_t record_front_bytes(const struct record *record)
     return (size_t)(head.at + head.len - (const char *)record);
 }
 
+bool record_is_sound(const struct record *record, size_t front_bytes)
+{
+    return front_bytes >= sizeof *record && record->tags_count <= TAGS_MAX && record->status_line_bytes <= record->head_bytes &&
+           record->hidden_bytes <= record->head_bytes - record->status_line_bytes &&
+           sizeof *record + record->tags_count * sizeof(uint64_t) + record->key_bytes + record->vary_names_bytes +
+                   record->vary_values_bytes + record->head_bytes ==
+               front_bytes;
+}
+
 size_t record_parts_bytes(const struct record_parts *parts)
 {
     return sizeof(struct record) + parts->tags_count * sizeof *parts->tags + parts->key.len + parts->vary_names.len +
@@ -108,19 +117,14 @@ static void write_record(struct record *record, const struct record_parts *parts
     put(put(put(put(at, parts->key), parts->vary_names), parts->vary_values), parts->head);
 }
 
-struct object *object_new(struct cache *cache, enum object_kind kind, const struct record_parts *parts)
+struct object *object_reserve(struct cache *cache)
 {
-    size_t bytes = record_parts_bytes(parts) + (parts->body_is_apart ? 0 : parts->body_bytes);
-    if (bytes > SLAB_PAGE_BYTES)
-        return NULL;
     room_for_overhead(cache);
-    struct object *object = cells_take(&cache->objects);
-    struct extent extent = room_alloc(cache, bytes, object);
-    if (extent_is_none(extent)) {
-        cells_give(&cache->objects, object);
-        return NULL;
-    }
-    write_record((struct record *)(void *)slab_at(cache->slab, extent), parts);
+    return cells_take(&cache->objects);
+}
+
+void object_adopt(struct object *object, enum object_kind kind, struct extent extent)
+{
     atomic_store_explicit(&object->frequency, 0, memory_order_relaxed);
     atomic_store_explicit(&object->listing, OBJECT_UNLISTED, memory_order_relaxed);
     atomic_store_explicit(&object->variants_count, 0, memory_order_relaxed);
@@ -134,6 +138,21 @@ struct object *object_new(struct cache *cache, enum object_kind kind, const stru
     object->record_is_lost = false;
     /* Last, and atomically: a page's owners may be looked at (object_try_ref) at any time. */
     atomic_store_explicit(&object->refs.count, 1, memory_order_release);
+}
+
+struct object *object_new(struct cache *cache, enum object_kind kind, const struct record_parts *parts)
+{
+    size_t bytes = record_parts_bytes(parts) + (parts->body_is_apart ? 0 : parts->body_bytes);
+    if (bytes > SLAB_PAGE_BYTES)
+        return NULL;
+    struct object *object = object_reserve(cache);
+    struct extent extent = room_alloc(cache, bytes, object);
+    if (extent_is_none(extent)) {
+        cells_give(&cache->objects, object);
+        return NULL;
+    }
+    write_record((struct record *)(void *)slab_at(cache->slab, extent), parts);
+    object_adopt(object, kind, extent);
     return object;
 }
 

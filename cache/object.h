@@ -10,7 +10,7 @@
  * A *sliced* object is the head of a response whose body lies in slices: objects of their own, found like variants by (primary hash, the head's
  * serial, place in the body), so that the loss of the head makes them unreachable too.
  *
- * Lifetime: object_new (1 reference: the fill's, or its maker's) → listed in the index (+1) ⇄ used by readers, fills, variants (+1 each)
+ * Lifetime: object_new, or object_reserve and object_adopt (1 reference: the fill's, or its maker's) → listed in the index (+1) ⇄ used by readers, fills, variants (+1 each)
  *           → delisted (evicted, purged or replaced) → last reference dropped: extents and cell are given back.
  * Invariants: 1. `record`, and what the record says, do not change while the object is listed, but for its two purge members; 2. an object is in an eviction queue if and only if
  * it is listed (evict.h has the one exception, under way); 3. a variant holds a reference to its selector.
@@ -113,6 +113,10 @@ struct record_parts {
 size_t record_parts_bytes(const struct record_parts *parts);
 /* With one reference and a record whose parts are filled in, its body's bytes excepted; makes room by evicting. NULL when there is no room. */
 struct object *object_new(struct cache *cache, enum object_kind kind, const struct record_parts *parts);
+/* The same in two steps, for a record that is made elsewhere: a cell that may own extents, but is no object yet; and an object, with one reference, whose
+ * record `extent` holds. A cell that becomes none is given back (cells_give). */
+struct object *object_reserve(struct cache *cache);
+void           object_adopt(struct object *object, enum object_kind kind, struct extent extent);
 /* Makes it a variant, or a slice, of `selector` (takes a reference). Before it is listed. */
 void object_set_selector(struct object *object, struct object *selector);
 
@@ -138,6 +142,8 @@ struct bytes         record_head(const struct record *record);
 const uint64_t      *record_tags(const struct record *record);
 /* Of everything before the body. */
 size_t record_front_bytes(const struct record *record);
+/* Whether the texts that it tells of fill `front_bytes` exactly: of a record that was not made here. */
+bool record_is_sound(const struct record *record, size_t front_bytes);
 bool   object_has_name(const struct cache *cache, const struct object *object, const struct object_name *name);
 /* Bytes of its extents. */
 uint64_t object_footprint(const struct object *object);
