@@ -13,6 +13,7 @@ struct cache *cache_new(const struct cache_settings *settings, const struct hash
     memset(cache, 0, sizeof *cache);
     cache->slab = settings->slab;
     cache->settings = *settings;
+    cache->settings.store = NULL;
     cache->hash_key = *hash_key;
     cells_init(&cache->objects);
     cells_init(&cache->buckets);
@@ -29,6 +30,11 @@ struct cache *cache_new(const struct cache_settings *settings, const struct hash
     }
     pthread_mutex_init(&cache->memory_lock, NULL);
     list_init(&cache->memory_waiters);
+    load_table_init(&cache->loads);
+    atomic_init(&cache->selector_serial, settings->numbers_from);
+    atomic_init(&cache->purges.sequence, settings->numbers_from);
+    if (settings->store != NULL && settings->store->directory_count > 0)
+        cache->store = store_new(cache, settings->store);
     return cache;
 }
 
@@ -46,6 +52,8 @@ void cache_free(struct cache **cache_pointer)
     if (cache == NULL)
         return;
     assert(cache->fills_count == 0 && cache->memory_waiters_count == 0);
+    load_table_free(cache);
+    store_free(&cache->store);
     for (unsigned i = 0; i < SHARD_COUNT; i++) {
         struct shard *shard = &cache->shards[i];
         index_drain(&shard->index, drop_object, cache);
@@ -66,6 +74,11 @@ void cache_free(struct cache **cache_pointer)
 const struct hash_key *cache_hash_key(const struct cache *cache)
 {
     return &cache->hash_key;
+}
+
+struct store *cache_store(const struct cache *cache)
+{
+    return cache->store;
 }
 
 uint64_t cache_overhead_bytes(struct cache *cache)

@@ -1,7 +1,8 @@
 /* The cache's front door: one memory cache shared by all loops of the proxy.
  *
  * The way in is cache_lookup: it finds the stored response, or joins the fill that is fetching it, or opens a new fill; in each case a
- * reader comes back, and delivery is the same from there on. Decisions are cache/policy's (pure functions); this module finds, keeps and evicts.
+ * reader comes back, and delivery is the same from there on. What is on disk only is loaded into memory first, and then found there (disk/load.h).
+ * Decisions are cache/policy's (pure functions); this module finds, keeps and evicts.
  *
  * Locks: the index is cut into shards, each with its own lock, held for nanoseconds and never across a policy decision, an allocation or a wake.
  * Lock order: shard → fill → slab. No function here blocks or calls back, except waker_wake.
@@ -14,6 +15,8 @@
 #include "base/headers.h"
 #include "base/method.h"
 #include "base/slab.h"
+#include "cache/disk/load.h"
+#include "cache/disk/store.h"
 #include "cache/fill.h"
 #include "cache/key.h"
 #include "cache/policy/detail.h"
@@ -26,13 +29,17 @@ struct cache;
 struct cache_settings {
     struct slab *slab;             /* borrowed; outlives the cache */
     uint64_t     object_max_bytes; /* larger responses are passed, not stored */
-    unsigned     variants_max;     /* per primary key */
+    unsigned     variants_max;     /* per primary key, in memory */
+    const struct store_settings *store; /* NULL, or without directories: no disk tier. For the call only */
+    uint64_t     numbers_from;     /* greater than any number that selectors and purges were given before a restart: nanoseconds since 1970, say */
 };
 
 struct cache *cache_new(const struct cache_settings *settings, const struct hash_key *hash_key);
 /* No reader and no fill may be left. */
 void cache_free(struct cache **cache);
 const struct hash_key *cache_hash_key(const struct cache *cache);
+/* NULL: there is no disk tier. */
+struct store *cache_store(const struct cache *cache);
 
 enum lookup_outcome {
     LOOKUP_HIT,   /* the reader's head is ready: deliver */
@@ -40,6 +47,8 @@ enum lookup_outcome {
     LOOKUP_JOIN,  /* another request is fetching it: wait for the reader's head */
     LOOKUP_FILL,  /* the caller fetches for everybody into `fill`; conditional when fill_stale(fill) is not NULL */
     LOOKUP_PASS,  /* the caller fetches for itself into the private `fill` */
+    LOOKUP_WAIT,  /* it is on disk, and on its way: when the waker is called, cache_lookup again with the same struct, which does no harm before either; or
+                     load_close, if the request has gone away. The reader is not open */
     LOOKUP_ERROR, /* `error`: only-if-cached, or no memory */
 };
 
@@ -53,8 +62,12 @@ struct lookup {
     struct span              slice;       /* what a fill is to ask for, where nothing but slices is stored (policy/slice.h); end 0: the whole */
     bool                     is_private;  /* pass whatever is stored (a released waiter; a request with a body; an upgrade) */
     struct waker            *reader_waker;
+    struct disk_io          *io;          /* of the loop that asks; NULL: disks are not looked at */
+    /* its own; zeroed at first */
+    struct load_wait wait;
     /* out */
     enum lookup_outcome outcome;
+    bool                was_loaded; /* from disk, for this request */
     enum fwd_reason     fwd;       /* RFC 9211 `fwd`; FWD_NONE on a hit */
     enum cache_detail   detail;    /* why, for Cache-Status and the log; with is_private left as the caller set it, unless policy has a reason of its own */
     bool                collapsed; /* RFC 9211 `collapsed` */
@@ -69,13 +82,15 @@ void cache_lookup(struct cache *cache, struct lookup *lookup, struct reader *rea
 struct slice_lookup {
     struct span         slice;   /* in */
     struct waker       *waker;   /* in: of the slice's reader */
-    enum lookup_outcome outcome; /* LOOKUP_HIT, LOOKUP_JOIN or LOOKUP_FILL */
+    struct disk_io     *io;      /* in: as for a lookup */
+    struct load_wait    wait;    /* its own; zeroed at first */
+    enum lookup_outcome outcome; /* LOOKUP_HIT, LOOKUP_JOIN, LOOKUP_FILL, or LOOKUP_WAIT, as for a lookup */
     struct fill        *fill;    /* of LOOKUP_FILL; owned by the caller from here */
 };
 
 /* Opens `reader` on the slice's bytes alone: the first of them is its position 0. Borrows what `head` borrows. */
 void cache_open_slice(const struct reader *head, struct slice_lookup *lookup, struct reader *reader);
-/* Whether it is stored, whole. */
+/* Whether it is stored, whole; on disk or in memory. */
 bool cache_has_slice(const struct reader *head, struct span slice);
 
 struct cache_stats {

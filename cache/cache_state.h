@@ -2,16 +2,19 @@
  *
  * DESIGN. A shard holds the index of its part of the hashes, and a small table of the fills under way ("listed" ones: those that other requests
  * may join). An object in the index is a stored response or a selector; a fill's object gets there when the fill ends.
- * Locks, in the order in which they may nest: shard (lower number first) → fill → {eviction, slab, cells, purges, memory waiters}; the last five are leaves.
+ * Locks, in the order in which they may nest: shard (lower number first) → fill → {eviction, slab, cells, purges, memory waiters, loads, the store's};
+ * those in braces are leaves.
  * Nothing is decided, allocated (but cells) or freed (but cells) under a shard's lock.
  */
 #ifndef CACHE_STATE_H
 #define CACHE_STATE_H
 
 #include "cache/cache.h"
+#include "cache/disk/load.h"
 #include "cache/equivalents.h"
 #include "cache/evict.h"
 #include "cache/index.h"
+#include "cache/policy/slice.h"
 #include "cache/purge_table.h"
 #include "cache/unstorable.h"
 
@@ -40,6 +43,8 @@ struct cache {
     struct unstorable     unstorable;
     struct equivalents    equivalents;
     struct purge_table    purges;
+    struct store         *store; /* or NULL */
+    struct load_table     loads;
     /* shared, each under its own lock */
     struct shard shards[SHARD_COUNT];
     pthread_mutex_t  memory_lock;
@@ -75,6 +80,19 @@ void         shard_delist(struct cache *cache, struct shard *shard, struct objec
 struct fill *shard_find_fill(struct shard *shard, const struct object_name *name);
 void         shard_list_fill(struct shard *shard, struct fill *fill);
 void         shard_unlist_fill(struct fill *fill);
+
+/* What is on disk under that hash is out of date. With the lock of its shard held. */
+static inline bool cache_forget(struct cache *cache, uint64_t hash)
+{
+    return cache->store != NULL && store_forget(cache->store, hash);
+}
+
+/* It was just listed, and may be worth a place on disk, in slices of its site's size where it is larger. Without a lock. */
+static inline void cache_offer(struct cache *cache, struct object *object, const struct site_rules *rules)
+{
+    if (cache->store != NULL)
+        store_offer(cache->store, object, rules->slice_bytes > 0 ? rules->slice_bytes : SLICE_DEFAULT_BYTES);
+}
 
 /* Memory was given back, or became evictable: writers that wait for some try again. */
 void cache_memory_freed(struct cache *cache);

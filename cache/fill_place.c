@@ -151,8 +151,10 @@ static bool try_place(struct fill *fill, struct head_plan *plan, struct object *
             before = settle(fill, selector, current, &name);
     }
     shard_unlock_pair(primary, secondary);
-    if (expected && plan->store && current != selector)
+    if (expected && plan->store && current != selector) {
+        cache_offer(cache, selector, &fill->rules);
         object_unref(cache, &current); /* the index's reference to what was replaced */
+    }
     object_unref(cache, &before);
     return expected;
 }
@@ -211,6 +213,8 @@ enum cache_detail place_object(struct fill *fill, struct object *object)
         shard_insert(cache, shard, object);
     }
     pthread_mutex_unlock(&shard->lock);
+    if (detail == DETAIL_NONE)
+        cache_offer(cache, object, &fill->rules);
     object_unref(cache, &replaced);
     return detail;
 }

@@ -57,6 +57,7 @@ static void drop_head(struct cache *cache, struct object *head)
     pthread_mutex_lock(&shard->lock);
     if (atomic_load_explicit(&head->listing, memory_order_relaxed) == OBJECT_LISTED) {
         shard_delist(cache, shard, head, OBJECT_UNLISTED);
+        cache_forget(cache, head->hash);
         dropped = head;
     }
     pthread_mutex_unlock(&shard->lock);
@@ -269,12 +270,30 @@ bool cache_has_slice(const struct reader *head, struct span slice)
     pthread_mutex_lock(&shard->lock);
     bool is_stored = shard_find(cache, shard, &name) != NULL;
     pthread_mutex_unlock(&shard->lock);
-    return is_stored;
+    return is_stored || load_is_on_disk(cache, name.hash);
+}
+
+/* LOAD_WAIT: that is the outcome. */
+static enum load_answer look_on_disk(const struct reader *head, const struct object_name *name, struct slice_lookup *lookup)
+{
+    struct cache *cache = head->cache;
+    if (cache->store == NULL || lookup->io == NULL)
+        return LOAD_NONE;
+    load_close(cache, &lookup->wait);
+    lookup->wait.waker = lookup->waker;
+    enum load_answer answer = load_open(cache, lookup->io, name, head->object, &lookup->wait);
+    if (answer == LOAD_WAIT)
+        lookup->outcome = LOOKUP_WAIT;
+    return answer;
 }
 
 void cache_open_slice(const struct reader *head, struct slice_lookup *lookup, struct reader *reader)
 {
     struct cache *cache = head->cache;
+    if (load_is_under_way(&lookup->wait)) {
+        lookup->outcome = LOOKUP_WAIT;
+        return;
+    }
     struct cache_key key = head_key(cache, head->object);
     struct object_name name = slice_name(cache, head->object, &key, lookup->slice, head->fields->arena);
     struct request_meta request;
@@ -300,6 +319,11 @@ void cache_open_slice(const struct reader *head, struct slice_lookup *lookup, st
     list_init(&reader->link);
     lookup->fill = NULL;
     for (unsigned i = 0; !find_slice(head, &name, lookup, reader); i++) {
+        enum load_answer answer = look_on_disk(head, &name, lookup);
+        if (answer == LOAD_WAIT)
+            return;
+        if (answer == LOAD_CHANGED && i < OPEN_ATTEMPTS_MAX)
+            continue;
         struct fill *fill = fill_new(cache, &wanted);
         if (!list_if_new(fill) && i < OPEN_ATTEMPTS_MAX) {
             fill_discard(&fill);
@@ -308,6 +332,7 @@ void cache_open_slice(const struct reader *head, struct slice_lookup *lookup, st
         fill_attach(fill, reader, true);
         lookup->outcome = LOOKUP_FILL;
         lookup->fill = fill;
-        return;
+        break;
     }
+    load_close(cache, &lookup->wait);
 }

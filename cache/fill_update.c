@@ -22,8 +22,12 @@ static void replace_stale(struct fill *fill, struct object *newer)
         shard_delist(cache, shard, replaced, OBJECT_UNLISTED);
         if (newer != NULL)
             shard_insert(cache, shard, newer);
+        else
+            cache_forget(cache, name.hash);
     }
     pthread_mutex_unlock(&shard->lock);
+    if (newer != NULL && replaced != NULL)
+        cache_offer(cache, newer, &fill->rules);
     object_unref(cache, &replaced); /* the index's reference */
 }
 

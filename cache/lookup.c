@@ -1,7 +1,9 @@
 /* cache_lookup: from a request to a reader. See cache.h.
  *
  * DESIGN. Each attempt looks under the primary key; where a selector stands there, under the secondary key that it leads to (RFC 9111 §4.1). What
- * is found is judged by cache/policy outside of all locks, and the verdict carried out if nothing has changed meanwhile; else there is another attempt. */
+ * is found is judged by cache/policy outside of all locks, and the verdict carried out if nothing has changed meanwhile; else there is another attempt.
+ * The order is: memory → what is being fetched → disk → what answers for another URL as well (equivalents.h) → the origin. What is on disk is not judged
+ * there, but loaded, waited for, and found in memory by the lookup that follows. */
 #include "cache/fill_state.h"
 
 #include <assert.h>
@@ -55,6 +57,20 @@ static void find_by_key(struct search *search, const struct cache_key *key)
     search->object = NULL;
     search->name = variant_name(search->cache, search->selector, key, search->lookup->fields, search->lookup->fields->arena);
     find(search);
+}
+
+/* Where the last look found neither a response nor a fill. LOAD_WAIT: that is the outcome. */
+static enum load_answer look_on_disk(struct search *search)
+{
+    struct lookup *lookup = search->lookup;
+    if (search->object != NULL || search->fill != NULL || search->cache->store == NULL || lookup->io == NULL)
+        return LOAD_NONE;
+    load_close(search->cache, &lookup->wait); /* of the selector, which this search refers to by now */
+    lookup->wait.waker = lookup->reader_waker;
+    enum load_answer answer = load_open(search->cache, lookup->io, &search->name, search->selector, &lookup->wait);
+    if (answer == LOAD_WAIT)
+        lookup->outcome = LOOKUP_WAIT;
+    return answer;
 }
 
 static void open_reader(struct search *search)
@@ -262,6 +278,7 @@ static void drop_purged_object(struct search *search)
     pthread_mutex_lock(&shard->lock);
     if (atomic_load_explicit(&search->object->listing, memory_order_relaxed) == OBJECT_LISTED) {
         shard_delist(search->cache, shard, search->object, OBJECT_PURGED);
+        cache_forget(search->cache, search->object->hash);
         listed = search->object;
     }
     pthread_mutex_unlock(&shard->lock);
@@ -293,7 +310,7 @@ static bool serve_equivalent(struct search *search)
         return false;
     other.purge_sequence = search->purge_sequence;
     find_by_key(&other, &key);
-    bool is_served = false;
+    bool is_served = look_on_disk(&other) == LOAD_WAIT;
     bool is_whole = other.object != NULL && other.object->kind == OBJECT_RESPONSE; /* slices that are missing are fetched by this URL */
     if (is_whole && !object_is_purged(other.cache, other.object)) {
         struct reuse_verdict verdict = object_judge(other.cache, other.object, &other.request, lookup->rules, lookup->now);
@@ -317,6 +334,9 @@ static bool attempt(struct search *search)
         drop_purged_object(search);
         return false;
     }
+    enum load_answer answer = look_on_disk(search);
+    if (answer != LOAD_NONE)
+        return answer == LOAD_WAIT;
     if (search->object == NULL && serve_equivalent(search))
         return true;
     if (search->object == NULL)
@@ -331,34 +351,55 @@ static bool attempt(struct search *search)
     return true;
 }
 
+static void look_up(struct search *search)
+{
+    struct lookup *lookup = search->lookup;
+    enum fwd_reason fwd = FWD_MISS;
+    enum cache_detail detail;
+    if (request_decide(&search->request, lookup->rules, &fwd, &detail) == REQUEST_PASS) {
+        pass(search, fwd, detail);
+        return;
+    }
+    if (lookup->is_private) {
+        pass(search, FWD_MISS, lookup->detail);
+        return;
+    }
+    for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {
+        bool decided = attempt(search);
+        clear(search);
+        if (decided)
+            return;
+    }
+    pass(search, FWD_MISS, DETAIL_NONE);
+}
+
+static void end_wait(struct search *search)
+{
+    struct lookup *lookup = search->lookup;
+    load_close(search->cache, &lookup->wait);
+    bool is_hit = lookup->outcome == LOOKUP_HIT || lookup->outcome == LOOKUP_STALE;
+    lookup->was_loaded = is_hit && !lookup->wait.has_failed;
+    if (lookup->was_loaded && lookup->detail == DETAIL_NONE)
+        lookup->detail = DETAIL_DISK;
+}
+
 void cache_lookup(struct cache *cache, struct lookup *lookup, struct reader *reader)
 {
     assert(lookup->fields->arena != NULL);
+    if (load_is_under_way(&lookup->wait)) {
+        lookup->outcome = LOOKUP_WAIT;
+        return;
+    }
     struct search search = {.cache = cache, .lookup = lookup, .reader = reader};
     request_meta_from(&search.request, lookup->method, lookup->fields);
     open_reader(&search);
     lookup->fill = NULL;
     lookup->error = ERROR_OK;
-    lookup->collapsed = false;
+    lookup->collapsed = lookup->was_loaded = false;
     lookup->age_s = lookup->ttl_s = 0;
-
-    enum fwd_reason fwd = FWD_MISS;
-    enum cache_detail detail;
     search.name = name_of_key(&lookup->key);
     search.purge_sequence = reader->purge_sequence;
-    if (request_decide(&search.request, lookup->rules, &fwd, &detail) == REQUEST_PASS) {
-        pass(&search, fwd, detail);
-        return;
-    }
-    if (lookup->is_private) {
-        pass(&search, FWD_MISS, lookup->detail);
-        return;
-    }
-    for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {
-        bool decided = attempt(&search);
-        clear(&search);
-        if (decided)
-            return;
-    }
-    pass(&search, FWD_MISS, DETAIL_NONE);
+    look_up(&search);
+    if (lookup->outcome != LOOKUP_WAIT && lookup->wait.count > 0)
+        end_wait(&search);
 }

@@ -2,7 +2,8 @@
  *
  * DESIGN. A URL's responses stand under one primary key: a hard purge takes away what stands there. Where that is the selector, no variant is ever
  * found again, for their names are made with its serial; they leave memory as eviction meets them. A soft purge marks the response, or the selector
- * for its variants to look at. All other purges are entries of the table (purge_table.h), which stored responses are compared with as they are hit:
+ * for its variants to look at. What of it is on disk is forgotten by a hard purge; of a soft one, which has nothing to mark there, the table has an entry
+ * under the URL's own name. All other purges are entries of the table (purge_table.h), which stored responses are compared with as they are hit:
  * what is found to be purged leaves the index then. */
 #include "cache/fill_state.h"
 
@@ -57,6 +58,12 @@ uint64_t host_hash(const struct cache *cache, struct bytes host, struct arena *a
     return name_hash(cache, NAME_HOST, &lower, 1, arena);
 }
 
+/* Of a URL: its key's hash, but not the part of it that the index uses. */
+static uint64_t url_name(struct hash128 key_hash)
+{
+    return key_hash.high != 0 ? key_hash.high : 1;
+}
+
 /* ---- purging ---------------------------------------------------------------------------------------------------------------------------- */
 
 static void count_purge(struct cache *cache)
@@ -64,11 +71,19 @@ static void count_purge(struct cache *cache)
     atomic_fetch_add_explicit(&cache->purges_count, 1, memory_order_relaxed);
 }
 
+/* `name` 0: everything. Holds after a restart as well. */
+static void add_purge(struct cache *cache, uint64_t name, enum purge_kind kind, struct wall_seconds now)
+{
+    uint64_t sequence = name != 0 ? purge_add(&cache->purges, name, kind, now) : purge_add_all(&cache->purges, kind, now);
+    if (cache->store != NULL)
+        store_log_purge(cache->store, &(struct store_purge){.name = name, .sequence = sequence, .at_s = now.s, .kind = kind});
+}
+
 void cache_purge_tag(struct cache *cache, struct bytes tag, enum purge_kind kind, struct wall_seconds now)
 {
     struct arena arena;
     arena_init(&arena);
-    purge_add(&cache->purges, tag_hash(cache, tag, &arena), kind, now);
+    add_purge(cache, tag_hash(cache, tag, &arena), kind, now);
     arena_free(&arena);
     count_purge(cache);
 }
@@ -78,7 +93,7 @@ void cache_purge_group(struct cache *cache, struct bytes scheme, struct bytes ho
 {
     struct arena arena;
     arena_init(&arena);
-    purge_add(&cache->purges, group_hash(cache, scheme, host, group, &arena), kind, now);
+    add_purge(cache, group_hash(cache, scheme, host, group, &arena), kind, now);
     arena_free(&arena);
     count_purge(cache);
 }
@@ -87,14 +102,14 @@ void cache_purge_host(struct cache *cache, struct bytes host, enum purge_kind ki
 {
     struct arena arena;
     arena_init(&arena);
-    purge_add(&cache->purges, host_hash(cache, host, &arena), kind, now);
+    add_purge(cache, host_hash(cache, host, &arena), kind, now);
     arena_free(&arena);
     count_purge(cache);
 }
 
 void cache_purge_all(struct cache *cache, enum purge_kind kind, struct wall_seconds now)
 {
-    purge_add_all(&cache->purges, kind, now);
+    add_purge(cache, 0, kind, now);
     count_purge(cache);
 }
 
@@ -141,12 +156,15 @@ static bool purge_key(struct cache *cache, const struct cache_key *key, enum pur
         shard_delist(cache, shard, object, OBJECT_PURGED);
         purged = object;
     }
+    found |= kind == PURGE_SOFT ? load_is_on_disk(cache, name.hash) : cache_forget(cache, name.hash);
     struct fill *fill = shard_find_fill(shard, &name);
     if (fill != NULL) {
         atomic_store_explicit(&fill->is_purged, true, memory_order_relaxed);
         shard_unlist_fill(fill);
     }
     pthread_mutex_unlock(&shard->lock);
+    if (found && kind == PURGE_SOFT && cache->store != NULL)
+        add_purge(cache, url_name(key->hash), kind, now);
     for (unsigned with_authorization = 0; with_authorization < 2; with_authorization++)
         unstorable_remove(&cache->unstorable, unstorable_name(name.hash, with_authorization));
     object_unref(cache, &purged);
@@ -173,7 +191,17 @@ bool cache_purge(struct cache *cache, const struct cache_key *key, enum purge_ki
 
 struct purge_verdict record_find_purge(const struct cache *cache, const struct record *record, uint64_t since)
 {
-    return purge_find(&cache->purges, record_tags(record), record->tags_count, since);
+    struct purge_verdict verdict = {0};
+    if (cache->store != NULL) {
+        uint64_t url = url_name(hash_bytes(&cache->hash_key, record_key(record)));
+        verdict = purge_find(&cache->purges, &url, 1, since);
+    }
+    struct purge_verdict by_tags = purge_find(&cache->purges, record_tags(record), record->tags_count, since);
+    if (by_tags.is_soft && (!verdict.is_soft || by_tags.stale_since_s < verdict.stale_since_s))
+        verdict.stale_since_s = by_tags.stale_since_s;
+    verdict.is_soft |= by_tags.is_soft;
+    verdict.is_hard |= by_tags.is_hard;
+    return verdict;
 }
 
 /* A soft purge of the URL that the variant is of. */

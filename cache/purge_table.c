@@ -113,7 +113,7 @@ static unsigned claim_way(struct purge_table *table, struct purge_set *set, uint
     return oldest;
 }
 
-void purge_add(struct purge_table *table, uint64_t name, enum purge_kind kind, struct wall_seconds now)
+uint64_t purge_add(struct purge_table *table, uint64_t name, enum purge_kind kind, struct wall_seconds now)
 {
     uint64_t sequence = purge_begin(table);
     struct purge_set *set = set_of(table, name);
@@ -121,10 +121,13 @@ void purge_add(struct purge_table *table, uint64_t name, enum purge_kind kind, s
     write_times(&set->times[way], kind, sequence, now);
     atomic_store_explicit(&set->names[way], name, memory_order_release);
     purge_end(table);
+    return sequence;
 }
 
-void purge_add_all(struct purge_table *table, enum purge_kind kind, struct wall_seconds now)
+uint64_t purge_add_all(struct purge_table *table, enum purge_kind kind, struct wall_seconds now)
 {
-    write_times(&table->all, kind, purge_begin(table), now);
+    uint64_t sequence = purge_begin(table);
+    write_times(&table->all, kind, sequence, now);
     purge_end(table);
+    return sequence;
 }

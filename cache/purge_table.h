@@ -67,9 +67,9 @@ static inline uint64_t purge_sequence(const struct purge_table *table)
 /* Whether any of the names, or everything, was purged after `since`. Any thread. */
 struct purge_verdict purge_find(const struct purge_table *table, const uint64_t *names, uint32_t count, uint64_t since);
 
-/* `name` is not 0. */
-void purge_add(struct purge_table *table, uint64_t name, enum purge_kind kind, struct wall_seconds now);
-void purge_add_all(struct purge_table *table, enum purge_kind kind, struct wall_seconds now);
+/* `name` is not 0. Both return the sequence number that the purge got. */
+uint64_t purge_add(struct purge_table *table, uint64_t name, enum purge_kind kind, struct wall_seconds now);
+uint64_t purge_add_all(struct purge_table *table, enum purge_kind kind, struct wall_seconds now);
 /* A purge that is recorded elsewhere: the sequence it gets, to be recorded before purge_end publishes it. */
 uint64_t purge_begin(struct purge_table *table);
 void     purge_end(struct purge_table *table);

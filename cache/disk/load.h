@@ -7,23 +7,56 @@
 #define CACHE_LOAD_H
 
 #include "base/list.h"
-#include "cache/disk/disk_io.h"
-#include "cache/object.h"
+#include "base/waker.h"
 
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cache;
+struct disk_io;
 struct load;
+struct object;
+struct object_name;
+
+enum { LOADS_PER_WAIT_MAX = 4 }; /* a selector, a variant, and either of them once more if it moved on the disk meanwhile */
 
 /* Embedded in what waits; zeroed at first. */
 struct load_wait {
     struct load  *load; /* NULL: not waiting */
     struct list   link;
     struct waker *waker;
+    unsigned      count;      /* loads that it was opened for… */
+    bool          has_failed; /* …and one failed: it opens no other, the origin is asked */
 };
 
-/* True: it is on disk, and on its way; `wait->waker` is called when it is worth looking again, then load_close before that. `selector` (or NULL) is
- * what a variant or slice of that name hangs on. False: it is not on disk, or cannot be loaded now. `purge_sequence`: before memory was looked at. */
-bool load_open(struct cache *cache, struct disk_io *io, const struct object_name *name, struct object *selector, uint64_t purge_sequence,
-               struct load_wait *wait);
-/* It is over; who gives up closes as well. Idempotent. */
+enum load_answer {
+    LOAD_NONE,    /* it is not on disk, or cannot be loaded now */
+    LOAD_WAIT,    /* it is on its way: `wait->waker` is called when it is worth looking again */
+    LOAD_CHANGED, /* it is in memory by now, or being fetched: look again at once */
+};
+
+/* `wait` is closed. `selector` (or NULL) is what a variant or slice of that name hangs on. No lock held. */
+enum load_answer load_open(struct cache *cache, struct disk_io *io, const struct object_name *name, struct object *selector, struct load_wait *wait);
+bool             load_is_under_way(const struct load_wait *wait);
+/* It is over; who gives up closes as well. After it returns the waker is not called any more. Idempotent. */
 void load_close(struct cache *cache, struct load_wait *wait);
+/* Whether the disk tier's index has the name's hash: then it most probably is there. */
+bool load_is_on_disk(const struct cache *cache, uint64_t hash);
+
+/* ---- the cache's own ---- */
+
+enum { LOAD_HEADS = 64 };
+
+/* The loads under way. Locks: one, a leaf. */
+struct load_table {
+    pthread_mutex_t  lock;
+    struct list      heads[LOAD_HEADS]; /* by hash */
+    _Atomic uint64_t bytes;             /* of memory that they have taken */
+};
+
+void load_table_init(struct load_table *table);
+/* Reads that are still under way were dropped with their port. */
+void load_table_free(struct cache *cache);
 
 #endif
