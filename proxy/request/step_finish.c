@@ -18,8 +18,10 @@ static void count(struct request *request, uint64_t duration_us)
         histogram_add(&counters->hit_duration, duration_us);
     else if (request->result != RESULT_NONE)
         histogram_add(&counters->miss_duration, duration_us);
-    if (cache_result_is_hit(request->result))
+    if (cache_result_is_hit(request->result)) {
         counter_add(counters, COUNTER_CACHE_BYTES_SENT, request->body_bytes);
+        counter_add(counters, request->lookup.was_loaded ? COUNTER_HITS_DISK : COUNTER_HITS_MEMORY, 1);
+    }
 }
 
 static void write_access_line(struct request *request, uint64_t duration_us)
@@ -68,6 +70,7 @@ enum step step_finish(struct request *request)
     bool tunnelled = request->status == 101;
     deadline_clear(&request->patience);
     body_close(request);
+    load_close(request->worker->cache, &request->lookup.wait);
     if (request->reader_is_open)
         reader_close(&request->reader);
     request->reader_is_open = false;

@@ -15,6 +15,7 @@ static enum cache_result result_of(const struct lookup *lookup)
     case LOOKUP_JOIN:
     case LOOKUP_FILL:
         return lookup->fwd == FWD_STALE ? RESULT_EXPIRED : RESULT_MISS;
+    case LOOKUP_WAIT:
     case LOOKUP_ERROR:
         break;
     }
@@ -40,26 +41,34 @@ static struct span wanted_slice(const struct request *request)
     return slice;
 }
 
-enum step step_lookup(struct request *request)
+static void begin_lookup(struct request *request)
 {
-    struct request_head *head = &request->head;
     struct lookup *lookup = &request->lookup;
     request_build_key(request);
     *lookup = (struct lookup){
         .key = lookup->key,
-        .method = head->method,
-        .fields = &head->fields,
+        .method = request->head.method,
+        .fields = &request->head.fields,
         .rules = &request->site->rules,
-        .now = loop_wall(request->worker->loop),
         .slice = wanted_slice(request),
         .is_private = request->lookup_private,
         .detail = request->detail, /* of a released waiter: why */
         .reader_waker = &request->mail.waker,
+        .io = request->worker->disk_io,
+        .wait.has_failed = lookup->wait.has_failed,
     };
+}
+
+enum step step_lookup(struct request *request)
+{
+    struct lookup *lookup = &request->lookup;
+    if (lookup->outcome != LOOKUP_WAIT)
+        begin_lookup(request);
+    lookup->now = loop_wall(request->worker->loop);
     cache_lookup(request->worker->cache, lookup, &request->reader);
     request->result = result_of(lookup);
     request->detail = lookup->detail;
-    request->reader_is_open = lookup->outcome != LOOKUP_ERROR;
+    request->reader_is_open = lookup->outcome != LOOKUP_ERROR && lookup->outcome != LOOKUP_WAIT;
     if (lookup->collapsed)
         counter_add(request->worker->counters, COUNTER_COLLAPSED, 1);
     switch (lookup->outcome) {
@@ -74,6 +83,8 @@ enum step step_lookup(struct request *request)
     case LOOKUP_FILL:
     case LOOKUP_PASS:
         return STEP_FETCH;
+    case LOOKUP_WAIT:
+        return STEP_WAIT;
     case LOOKUP_ERROR:
         break;
     }

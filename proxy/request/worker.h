@@ -19,6 +19,7 @@ struct request;
 struct worker {
     struct loop            *loop;
     struct cache           *cache;    /* shared by all loops */
+    struct disk_io         *disk_io;  /* to the cache's records on disk; NULL: there is no disk tier */
     struct counters        *counters;
     struct disk_client     *disk;
     struct resolver_client *resolver;
