@@ -110,27 +110,40 @@ e2e: all
 stress: $(STRESS_TESTS)
 	@set -e; for t in $^; do echo $$t; $$t; done
 
-# Parsers of hostile bytes under libFuzzer (clang). What it finds beyond the seeds is kept in the build directory only.
+# Parsers of hostile bytes under libFuzzer (clang): FUZZ_SECONDS each, or FUZZ_RUNS. What it finds beyond the seeds is kept in the build directory only.
+# Inputs no longer than what reaches every branch: longer ones only take longer.
 FUZZ_SECONDS ?= 60
+FUZZ_RUNS    ?=
+FUZZ_FOR     := $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_SECONDS))
+FUZZ_MAX_LEN := 400
+FUZZ_MAX_LEN.http_date   := 60
+FUZZ_MAX_LEN.slice       := 200
+FUZZ_MAX_LEN.h1_request  := 1600
+FUZZ_MAX_LEN.h1_response := 1600
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
-FUZZ_OBJECTS := $(patsubst %.c,build-fuzz/%.o,$(filter base/%.c cache/policy/%.c,$(LIB_SOURCES)))
-FUZZ_CC      := clang -std=gnu17 -Wall -Wextra -Werror -O1 -g $(CPPFLAGS) -MMD -MP -fno-sanitize-recover=undefined
+FUZZ_SOURCES := $(filter base/%.c cache/policy/%.c proxy/client/h1_parse.c proxy/client/h1_target.c proxy/origin/h1_response.c,$(LIB_SOURCES))
+FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=build-fuzz/%.o) $(LLHTTP_OBJECTS:$(BUILD)/%=build-fuzz/%)
+FUZZ_CC      := clang -std=gnu17 -Wall -Wextra -Werror -O2 -g $(CPPFLAGS) -MMD -MP -fno-sanitize-recover=undefined
 build-fuzz/%.o: %.c
 	@mkdir -p $(@D)
 	$(FUZZ_CC) -fsanitize=fuzzer-no-link,address,undefined -c $< -o $@
 
+build-fuzz/third_party/llhttp/%.o: /usr/share/llhttp/%.c
+	@mkdir -p $(@D)
+	$(FUZZ_CC) -w -DLLHTTP_STRICT_MODE=1 -fsanitize=fuzzer-no-link,address,undefined -c $< -o $@
+
 build-fuzz/run/%: tests/fuzz/%.c $(FUZZ_OBJECTS)
 	@mkdir -p $(@D)
-	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined $< $(FUZZ_OBJECTS) -lpthread -o $@
+	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined $< $(FUZZ_OBJECTS) $(LLHTTP_LIBS) -lpthread -o $@
 
+.SECONDARY: $(FUZZ_OBJECTS)
 .PHONY: fuzz
 fuzz: $(FUZZ_TARGETS:%=build-fuzz/run/%)
-	@set -e; for t in $(FUZZ_TARGETS); do \
-	    mkdir -p build-fuzz/corpus/$$t; \
-	    build-fuzz/run/$$t -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=5 -artifact_prefix=build-fuzz/$$t- \
-	        build-fuzz/corpus/$$t tests/fuzz/seeds/$$t >build-fuzz/$$t.log 2>&1 || { cat build-fuzz/$$t.log; exit 1; }; \
-	    echo "fuzz: $$t: $$(tail -n 1 build-fuzz/$$t.log)"; \
-	done
+	@set -e; $(foreach t,$(FUZZ_TARGETS), \
+	    mkdir -p build-fuzz/corpus/$t; \
+	    build-fuzz/run/$t $(FUZZ_FOR) -max_len=$(or $(FUZZ_MAX_LEN.$t),$(FUZZ_MAX_LEN)) -timeout=5 -artifact_prefix=build-fuzz/$t- \
+	        build-fuzz/corpus/$t tests/fuzz/seeds/$t >build-fuzz/$t.log 2>&1 || { cat build-fuzz/$t.log; exit 1; }; \
+	    echo "fuzz: $t: $$(tail -n 1 build-fuzz/$t.log)";)
 
 # Files as git knows them, those not yet committed included. clang-tidy counts warnings on stderr even when all is well.
 LINT_FILES = $(wildcard $(shell git ls-files --cached --others --exclude-standard))
@@ -197,7 +210,7 @@ help:
 	@echo "make run         install what is needed, build, serve the demo site on 127.0.0.1:8080;  ORIGIN=http://host:port: that site"
 	@echo "make test        install what is needed, build, run every test, under the sanitizers too"
 	@echo "make unit e2e stress    one kind of test, on one build"
-	@echo "make fuzz        the parsers of hostile bytes under libFuzzer, FUZZ_SECONDS each"
+	@echo "make fuzz        the parsers of hostile bytes under libFuzzer, FUZZ_SECONDS or FUZZ_RUNS each"
 	@echo "make replay      a real server's log through the accelerator, every byte checked, with and without it"
 	@echo "make bench       hits against nginx and HAProxy on this machine; CASES=hit1k,hit10k,hit100k,hit1m PEERS=outrigger,nginx,haproxy"
 	@echo "make bench-diskbound    hits from memory beside a load that a slow disk bounds, against four peers; needs root"
