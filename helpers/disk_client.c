@@ -26,6 +26,7 @@ static bool send_request(struct channel *channel, struct helper_call *call)
         .inode = request->inode,
         .size = request->size,
         .mtime_ns = request->mtime_ns,
+        .ahead = request->ahead,
     };
     char target[MESSAGE_TAIL_MAX];
     size_t root_bytes = strlen(request->root) + 1, path_bytes = strlen(request->path);

@@ -15,8 +15,9 @@ struct file_request {
     const char *root;
     const char *path; /* relative, normalised, no leading slash, no dot segments; "" = the root itself */
     uint64_t    offset, length, slab_offset;
-    uint64_t    inode, size; /* as in message_file_read */
+    uint64_t    inode, size; /* these and what follows: as in message_file_read */
     int64_t     mtime_ns;
+    uint64_t    ahead;
     void (*done)(struct file_request *request);
     void *context;
     /* out */

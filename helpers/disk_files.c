@@ -8,6 +8,8 @@
  *     response that was begun ends with its own bytes.
  * The stat by name is not confined to the root, and needs not be: it is only compared with a file that was reached inside.
  * After the read the file is looked at again: bytes that changed meanwhile are answered FILE_CHANGED, not served.
+ * The kernel stamps changes with a clock that ticks every few milliseconds, and some file systems keep whole seconds. A file whose mtime is of the
+ * present tick may change once more and keep it; it is not *settled* (message_file_answer).
  */
 #include "helpers/disk_files.h"
 
@@ -21,6 +23,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -30,6 +33,8 @@ enum {
     OPEN_RETRIES = 8,                  /* openat2 answers EAGAIN when a rename crossed its way */
     SEQUENTIAL_MIN_BYTES = 256 * 1024, /* larger files get the kernel's larger read-ahead window */
 };
+
+#define SECOND_NS INT64_C(1000000000)
 
 struct open_file {
     int fd; /* −1: free */
@@ -157,7 +162,15 @@ static enum file_status status_of(int error)
 
 static int64_t mtime_ns(const struct stat *file)
 {
-    return (int64_t)file->st_mtim.tv_sec * 1000000000 + file->st_mtim.tv_nsec;
+    return (int64_t)file->st_mtim.tv_sec * SECOND_NS + file->st_mtim.tv_nsec;
+}
+
+/* `now` was read before the file was looked at, from the clock that changes are stamped with. */
+static bool is_settled(int64_t changed_ns, struct timespec now)
+{
+    int64_t age_ns = (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec - changed_ns;
+    int64_t tick_ns = changed_ns % SECOND_NS == 0 ? 2 * SECOND_NS /* FAT's */ : 0;
+    return age_ns > tick_ns || age_ns < -SECOND_NS /* a date of its owner's making: the next change will not have it */;
 }
 
 static bool is_same_time(struct timespec a, struct timespec b)
@@ -297,7 +310,8 @@ static enum file_status read_piece(struct disk_files *files, struct open_file *f
         return FILE_CHANGED;
     files->ahead.fd = file->fd;
     files->ahead.offset = request->offset + wanted;
-    files->ahead.length = left - wanted < wanted ? left - wanted : wanted; /* the next piece is as long as this one */
+    uint64_t ahead = request->ahead < left - wanted ? request->ahead : left - wanted;
+    files->ahead.length = ahead < wanted ? ahead : wanted; /* the next piece is as long as this one */
     return FILE_OK;
 }
 
@@ -305,6 +319,8 @@ static void answer_once(struct disk_files *files, const struct message_file_read
                         const char *path, struct message_file_answer *answer)
 {
     struct open_file *file = NULL;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
     answer->status = find_file(files, request, target, root, path, &file);
     if (answer->status != FILE_OK)
         return;
@@ -312,6 +328,7 @@ static void answer_once(struct disk_files *files, const struct message_file_read
     answer->inode = file->found.st_ino;
     answer->size = file->found.st_size;
     answer->mtime_ns = mtime_ns(&file->found);
+    answer->is_settled = is_settled(answer->mtime_ns, now);
     answer->status = read_piece(files, file, request, &answer->bytes_read);
     if (answer->status != FILE_OK) {
         int error = errno;

@@ -31,6 +31,7 @@ struct message_file_read {
     /* When inode is not 0 the file must still be this one (a later piece of a body already begun), else FILE_CHANGED. */
     uint64_t inode, size;
     int64_t  mtime_ns;
+    uint64_t ahead; /* bytes behind these that will be asked for next */
 };
 
 enum file_status { FILE_OK, FILE_MISSING, FILE_FORBIDDEN, FILE_IS_DIRECTORY, FILE_CHANGED, FILE_IO_ERROR };
@@ -38,7 +39,7 @@ enum file_status { FILE_OK, FILE_MISSING, FILE_FORBIDDEN, FILE_IS_DIRECTORY, FIL
 struct message_file_answer {
     uint64_t request;
     uint32_t status; /* enum file_status */
-    uint32_t unused;
+    uint32_t is_settled; /* whatever changes the file from now on changes its mtime: inode, size and mtime name these very bytes */
     uint64_t inode, size;
     int64_t  mtime_ns;
     uint64_t bytes_read; /* short only at the end of the file */

@@ -21,7 +21,7 @@ struct wire_header {
 
 _Static_assert(sizeof(struct wire_header) == WIRE_HEADER_BYTES, "wire layout");
 _Static_assert(sizeof(struct message_empty) == 4, "wire layout");
-_Static_assert(sizeof(struct message_file_read) == 56, "wire layout");
+_Static_assert(sizeof(struct message_file_read) == 64, "wire layout");
 _Static_assert(sizeof(struct message_file_answer) == 48, "wire layout");
 _Static_assert(sizeof(struct message_store_read) == 56, "wire layout");
 _Static_assert(sizeof(struct message_store_read_done) == 88, "wire layout");

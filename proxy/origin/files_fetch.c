@@ -3,16 +3,21 @@
  * Phases: FILES_DELAY (an artificial one, for demonstrations) → FILES_LOOKUP (what is at that path) → FILES_READ, piece by piece → over. No
  *         content travels over the helpers' channel, so the lookup and the first piece are two messages: the fill has no room before it
  *         has a head.
+ * Of a range (a slice that the cache asks for, or what a passed client asks for) only the pieces that it needs are read.
  * A piece is only accepted when the file is still the one that was looked up: inode, size and mtime, which its ETag is made of, too.
  */
 #include "proxy/origin/files_fetch.h"
 
 #include "base/http_date.h"
 #include "base/log.h"
+#include "cache/policy/range.h"
+#include "cache/policy/validate.h"
 #include "proxy/origin/file_path.h"
 #include "proxy/origin/mime.h"
 
 #include <stdlib.h>
+
+enum { SETTLING_MS = 20 }; /* longer than the kernel's longest tick */
 
 enum files_phase {
     FILES_DELAY,
@@ -30,8 +35,10 @@ struct files_fetch {
     struct file_request request;
     bool is_busy;    /* `request` is with the disk client */
     bool is_waiting; /* for room in the fill */
-    uint64_t position;
+    bool has_awaited_settling;
+    uint64_t position, end;          /* what is still to be read */
     struct message_file_answer file; /* as looked up */
+    struct validators validators;    /* of it */
 };
 
 static void file_done(struct file_request *request);
@@ -54,6 +61,7 @@ static void ask(struct files_fetch *files, uint64_t length, uint64_t slab_offset
         .inode = is_piece ? files->file.inode : 0,
         .size = is_piece ? files->file.size : 0,
         .mtime_ns = is_piece ? files->file.mtime_ns : 0,
+        .ahead = is_piece ? files->end - files->position - length : 0,
         .done = file_done,
         .context = files,
     };
@@ -112,36 +120,6 @@ static void redirect_to_directory(struct files_fetch *files)
     say(files, 301, BYTES("Moved Permanently"), &fields);
 }
 
-/* RFC 9110 §8.8.1: weak comparison. */
-static bool etag_matches(struct bytes list, struct bytes etag)
-{
-    struct bytes member;
-    if (bytes_equal(bytes_trim(list), BYTES("*")))
-        return true;
-    while (bytes_next_list_member(&list, &member)) {
-        if (bytes_starts_with(member, BYTES("W/")))
-            member = bytes_from(member.at + 2, member.len - 2);
-        if (bytes_equal(member, etag))
-            return true;
-    }
-    return false;
-}
-
-/* RFC 9110 §13.2.2: If-None-Match, and If-Modified-Since only without it. */
-static bool is_not_modified(const struct fetch *fetch, struct bytes etag, int64_t modified_s)
-{
-    const struct header *tags = headers_find(&fetch->fields, HEADER_IF_NONE_MATCH);
-    if (tags) {
-        bool matches = false;
-        for (; tags; tags = headers_next(&fetch->fields, tags))
-            matches |= etag_matches(tags->value, etag);
-        return matches;
-    }
-    struct bytes since = headers_value(&fetch->fields, HEADER_IF_MODIFIED_SINCE);
-    struct wall_seconds date;
-    return since.at && http_date_parse(since, loop_wall(fetch_loop(fetch)), &date) && modified_s <= date.s;
-}
-
 static struct bytes format_date(struct arena *arena, int64_t seconds)
 {
     char text[HTTP_DATE_LEN];
@@ -152,7 +130,7 @@ static struct bytes format_date(struct arena *arena, int64_t seconds)
 static void read_piece(struct files_fetch *files)
 {
     struct fetch *fetch = files->fetch;
-    uint64_t left = files->file.size - files->position;
+    uint64_t left = files->end - files->position;
     if (left == 0) {
         fetch_done(fetch);
         return;
@@ -163,47 +141,131 @@ static void read_piece(struct files_fetch *files)
         ask(files, space.capacity < left ? space.capacity : left, space.slab_offset);
 }
 
-static void serve(struct files_fetch *files)
+static void add_version(struct files_fetch *files, struct headers *fields, int64_t now_s)
 {
     struct fetch *fetch = files->fetch;
-    struct arena *arena = &fetch->arena;
     const struct message_file_answer *file = &files->file;
-    int64_t now_s = loop_wall(fetch_loop(fetch)).s, max_age_s = fetch->origin->site->files_max_age_s;
-    /* RFC 9110 §8.8.2.1: never later than the response itself. */
-    int64_t modified_s = file->mtime_ns / 1000000000 < now_s ? file->mtime_ns / 1000000000 : now_s;
-    struct bytes etag = arena_printf(arena, "\"%llx-%llx-%llx\"", (unsigned long long)file->inode, (unsigned long long)file->size,
-                                     (unsigned long long)file->mtime_ns);
-    bool is_head = fetch->method == METHOD_HEAD, is_unchanged = is_not_modified(fetch, etag, modified_s);
-    struct headers fields;
-    headers_init(&fields, arena);
-    headers_add_known(&fields, HEADER_CONTENT_TYPE, mime_type(bytes_from_string(files->path)));
-    headers_add_known(&fields, HEADER_LAST_MODIFIED, format_date(arena, modified_s));
-    headers_add_known(&fields, HEADER_ETAG, etag);
-    headers_add_known(&fields, HEADER_ACCEPT_RANGES, BYTES("bytes"));
-    if (max_age_s >= 0)
-        headers_add_known(&fields, HEADER_CACHE_CONTROL, arena_printf(arena, "max-age=%lld", (long long)max_age_s));
-    if (is_head && !is_unchanged)
-        headers_add_known(&fields, HEADER_CONTENT_LENGTH, arena_printf(arena, "%llu", (unsigned long long)file->size));
-    const struct fetch_response response = {
-        .status = is_unchanged ? 304 : 200,
-        .reason = is_unchanged ? BYTES("Not Modified") : BYTES("OK"),
-        .fields = &fields,
-        .length_known = true,
-        .length = is_head || is_unchanged ? 0 : file->size,
-        .body_forbidden = is_head || is_unchanged,
+    int64_t modified_s = file->mtime_ns / 1000000000, max_age_s = fetch->origin->site->files_max_age_s;
+    files->validators = (struct validators){
+        .etag = arena_printf(&fetch->arena, "\"%llx-%llx-%llx\"", (unsigned long long)file->inode, (unsigned long long)file->size,
+                             (unsigned long long)file->mtime_ns),
+        .last_modified_s = modified_s < now_s ? modified_s : now_s, /* RFC 9110 §8.8.2.1: never later than the response itself. */
+        .date_s = now_s,
     };
-    if (is_unchanged && fill_stale(fetch->fill)) {
+    headers_add_known(fields, HEADER_CONTENT_TYPE, mime_type(bytes_from_string(files->path)));
+    headers_add_known(fields, HEADER_LAST_MODIFIED, format_date(&fetch->arena, files->validators.last_modified_s));
+    headers_add_known(fields, HEADER_ETAG, files->validators.etag);
+    headers_add_known(fields, HEADER_ACCEPT_RANGES, BYTES("bytes"));
+    if (max_age_s >= 0)
+        headers_add_known(fields, HEADER_CACHE_CONTROL, arena_printf(&fetch->arena, "max-age=%lld", (long long)max_age_s));
+}
+
+/* RFC 9110 §14.2. The cache asks for its slices in this way; a client whose request is passed gets the one range it may ask for. */
+static struct range wanted_range(const struct files_fetch *files, struct wall_seconds now)
+{
+    const struct fetch *fetch = files->fetch;
+    const struct headers *fields = &fetch->fields;
+    struct range range = {.kind = RANGE_WHOLE};
+    bool goes_with_others = fill_slice(fetch->fill).end > 0;
+    if (fetch->method == METHOD_GET && headers_count(fields, HEADER_RANGE) == 1 && (files->file.is_settled || !goes_with_others) &&
+        if_range_holds(fields, &files->validators, now))
+        range = range_parse(headers_value(fields, HEADER_RANGE), files->file.size);
+    if (range.count > 1)
+        range.kind = RANGE_WHOLE;
+    return range;
+}
+
+static void say_unsatisfiable(struct files_fetch *files)
+{
+    struct headers fields;
+    headers_init(&fields, &files->fetch->arena);
+    headers_add_known(&fields, HEADER_CONTENT_RANGE,
+                      arena_printf(&files->fetch->arena, "bytes */%llu", (unsigned long long)files->file.size));
+    say(files, 416, BYTES("Range Not Satisfiable"), &fields);
+}
+
+static void not_modified(struct files_fetch *files, const struct headers *fields)
+{
+    struct fetch *fetch = files->fetch;
+    const struct fetch_response response = {
+        .status = 304, .reason = BYTES("Not Modified"), .fields = fields, .length_known = true, .body_forbidden = true};
+    if (fill_stale(fetch->fill))
         fetch_not_modified(fetch, &response);
-        return;
-    }
+    else if (fetch_head(fetch, &response))
+        fetch_done(fetch);
+}
+
+static void send_file(struct files_fetch *files, struct headers *fields, const struct range *range)
+{
+    struct fetch *fetch = files->fetch;
+    uint64_t size = files->file.size;
+    bool is_head = fetch->method == METHOD_HEAD, is_part = range->kind == RANGE_PARTIAL;
+    files->position = is_part ? range->parts[0].first : 0;
+    files->end = is_part ? range->parts[0].end : size;
+    if (is_head)
+        headers_add_known(fields, HEADER_CONTENT_LENGTH, arena_printf(&fetch->arena, "%llu", (unsigned long long)size));
+    if (is_part)
+        headers_add_known(fields, HEADER_CONTENT_RANGE,
+                          arena_printf(&fetch->arena, "bytes %llu-%llu/%llu", (unsigned long long)files->position,
+                                       (unsigned long long)files->end - 1, (unsigned long long)size));
+    const struct fetch_response response = {
+        .status = is_part ? 206 : 200,
+        .reason = is_part ? BYTES("Partial Content") : BYTES("OK"),
+        .fields = fields,
+        .length_known = true,
+        .length = is_head ? 0 : files->end - files->position,
+        .body_forbidden = is_head,
+    };
     if (!fetch_head(fetch, &response))
         return;
     files->phase = FILES_READ;
-    files->position = 0;
-    if (response.body_forbidden)
+    if (is_head)
         fetch_done(fetch);
     else
         read_piece(files);
+}
+
+static void serve(struct files_fetch *files)
+{
+    struct fetch *fetch = files->fetch;
+    struct wall_seconds now = loop_wall(fetch_loop(fetch));
+    struct headers fields;
+    headers_init(&fields, &fetch->arena);
+    add_version(files, &fields, now.s);
+    enum condition condition = condition_evaluate(fetch->method, &fetch->fields, 200, &files->validators, now);
+    if (condition == CONDITION_NOT_MODIFIED) {
+        not_modified(files, &fields);
+        return;
+    }
+    if (condition == CONDITION_FAILED) {
+        say_plainly(files, 412, BYTES("Precondition Failed"));
+        return;
+    }
+    struct range range = wanted_range(files, now);
+    if (range.kind == RANGE_UNSATISFIABLE)
+        say_unsatisfiable(files);
+    else
+        send_file(files, &fields, &range);
+}
+
+static void settled(struct deadline *deadline)
+{
+    struct fetch *fetch = LIST_OWNER(deadline, struct fetch, deadline);
+    fetch_hold(fetch);
+    look_up(files_of(fetch), FILES_LOOKUP, files_of(fetch)->path);
+    fetch_unhold(fetch);
+}
+
+/* RFC 9110 §8.8.1: parts are put together by their entity tag, so it has to be strong. A file that changed just now is looked at again when its next
+ * change will show; one that goes on changing is sent whole. */
+static bool awaits_settling(struct files_fetch *files)
+{
+    struct fetch *fetch = files->fetch;
+    if (fill_slice(fetch->fill).end == 0 || files->file.is_settled || files->has_awaited_settling)
+        return false;
+    files->has_awaited_settling = true;
+    loop_set_deadline(fetch_loop(fetch), &fetch->deadline, SETTLING_MS, settled);
+    return true;
 }
 
 static void looked_up(struct files_fetch *files)
@@ -217,7 +279,8 @@ static void looked_up(struct files_fetch *files)
             break;
         }
         files->file = *answer;
-        serve(files);
+        if (!awaits_settling(files))
+            serve(files);
         break;
     case FILE_IS_DIRECTORY:
         if (asked_for_directory)

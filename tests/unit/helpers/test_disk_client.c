@@ -59,6 +59,7 @@ Test(disk_client, a_request_travels_and_its_answer_comes_back)
                                    .inode = 4,
                                    .size = 5,
                                    .mtime_ns = 6,
+                                   .ahead = 7,
                                    .done = count_done};
     disk_client_read(client, &request, at_ms(0));
     struct taken taken = take(end);
@@ -70,6 +71,7 @@ Test(disk_client, a_request_travels_and_its_answer_comes_back)
     cr_assert_eq(seen->inode, 4);
     cr_assert_eq(seen->size, 5);
     cr_assert_eq(seen->mtime_ns, 6);
+    cr_assert_eq(seen->ahead, 7);
     cr_assert(bytes_equal(bytes_from(taken.tail, taken.tail_len), bytes_from("/srv/www\0a/b.html", 17)));
     answer(end, taken.id, FILE_OK, 20);
     cr_assert_eq(done_count, 0);

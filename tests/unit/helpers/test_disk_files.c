@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { MEMORY_BYTES = 64 * 1024 };
@@ -383,6 +384,79 @@ Test(disk_files, a_root_that_is_a_symlink_may_be_pointed_elsewhere)
     cr_assert_eq(rename(at("next"), current), 0);
     cr_assert(request(&(struct message_file_read){.length = 1000}, current, "page.html"));
     cr_assert_eq(answer.size, 14);
+}
+
+/* In the place of the C library's: what the kernel is asked to fetch. */
+static struct {
+    unsigned count;
+    off_t offset, length;
+} advice;
+
+int posix_fadvise(int fd, off_t offset, off_t length, int what)
+{
+    (void)fd;
+    if (what == POSIX_FADV_WILLNEED) {
+        advice.count++;
+        advice.offset = offset;
+        advice.length = length;
+    }
+    return 0;
+}
+
+Test(disk_files, what_is_read_ahead_is_what_will_be_asked_for)
+{
+    static const struct {
+        uint64_t offset, length, ahead;
+        off_t expected; /* bytes; 0: nothing is read ahead */
+    } rows[] = {
+        {0, 4, 0, 0},     /* nothing more is wanted, though the file goes on */
+        {0, 4, 100, 4},   /* a piece like this one */
+        {0, 4, 3, 3},     /* less than a piece */
+        {2, 4, 100, 4},   /**/
+        {8, 2, 100, 1},   /* up to the end of the file */
+        {0, 11, 100, 0},  /* at its end */
+        {0, 0, 100, 0},   /* only looked up */
+        {50, 10, 100, 0}, /* behind its end */
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        advice.count = 0;
+        cr_assert(request(&(struct message_file_read){.offset = rows[i].offset, .length = rows[i].length, .ahead = rows[i].ahead}, root,
+                          "page.html"));
+        disk_files_read_ahead(files);
+        cr_assert_eq(advice.count, rows[i].expected > 0, "row %zu", i);
+        if (advice.count > 0) {
+            cr_assert_eq(advice.length, rows[i].expected, "row %zu", i);
+            cr_assert_eq(advice.offset, (off_t)(rows[i].offset + rows[i].length), "row %zu", i);
+        }
+    }
+}
+
+/* Gives the file the time of the clock that the kernel stamps changes with, and so much more. */
+static void set_age(const char *name, int64_t older_ms, bool whole_seconds)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    int64_t ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - older_ms * 1000000;
+    struct timespec time = {ns / 1000000000, whole_seconds ? 0 : ns % 1000000000 | 1};
+    cr_assert_eq(utimensat(AT_FDCWD, at(name), (struct timespec[]){time, time}, 0), 0);
+}
+
+Test(disk_files, a_file_is_settled_when_its_next_change_will_show)
+{
+    static const struct {
+        int64_t older_ms;
+        bool whole_seconds, is_settled;
+    } rows[] = {
+        {60000, false, true},  {60000, true, true}, {1000, false, true}, {1000, true, false}, /* seconds are all that is kept, maybe */
+        {-500, false, false},                                                                 /* as if it had just changed */
+        {-60000, false, true}, /* a date that somebody gave it: a change will give it that of the day */
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        set_age("root/page.html", rows[i].older_ms, rows[i].whole_seconds);
+        cr_assert(request(&(struct message_file_read){.length = 0}, root, "page.html"));
+        cr_assert_eq(answer.status, FILE_OK);
+        cr_assert_eq(answer.is_settled, rows[i].is_settled, "row %zu", i);
+    }
 }
 
 Test(disk_files, read_ahead_is_harmless_after_anything)

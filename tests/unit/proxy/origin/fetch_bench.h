@@ -162,6 +162,9 @@ static struct {
 
 static const struct site_rules bench_rules = {.heuristic_max_s = 86400};
 
+/* What the cache asks for instead of the whole, in the next exchanges; none: end is 0. */
+static struct span bench_slice;
+
 struct exchange {
     struct fetch *fetch;
     struct reader reader;
@@ -332,6 +335,7 @@ static inline struct exchange *exchange_start(const char *method, const char *pa
         .fields = &exchange->fields,
         .rules = &bench_rules,
         .now = loop_wall(bench.loop),
+        .slice = bench_slice,
         .is_private = upload != NULL,
         .reader_waker = &exchange->mail.waker,
     };
@@ -348,6 +352,10 @@ static inline struct exchange *exchange_start(const char *method, const char *pa
         headers_parse_block(&stored, stale->fields);
         headers_add_known(&exchange->fields, HEADER_IF_NONE_MATCH, headers_value(&stored, HEADER_ETAG));
     }
+    struct span slice = fill_slice(exchange->lookup.fill);
+    if (slice.end > 0)
+        headers_add_known(&exchange->fields, HEADER_RANGE,
+                          arena_printf(&bench.arena, "bytes=%lu-%lu", (unsigned long)slice.first, (unsigned long)slice.end - 1));
     const struct fetch_request request = {
         .method = method_identify(name),
         .method_name = name,

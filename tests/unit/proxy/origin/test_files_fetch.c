@@ -31,6 +31,7 @@ static struct file {
     {"broken", FILE_IO_ERROR, NULL, 13, 0, 0, 0, 0},
     {"large.bin", FILE_OK, NULL, 14, 3000000, 1000000000000000000, 0, 50000},
     {"changes.bin", FILE_OK, NULL, 15, 3000000, 1000000000000000000, 1000000, 0},
+    {"digits", FILE_OK, "0123456789", 17, 10, 1000000000000000000, 0, 4},
     {"future", FILE_OK, "x", 16, 1, 9000000000000000000, 0, 0},
     {"", FILE_IS_DIRECTORY, NULL, 1, 0, 0, 0, 0},
 };
@@ -38,8 +39,10 @@ static struct file {
 /* What to do with the next request instead. */
 static enum error next_error;
 static bool next_loses, hold_back;
+static unsigned unsettled; /* so many more lookups find a file that changed just now */
 static struct file_request *held;
 static unsigned reads;
+static uint64_t bytes_asked, ahead_last;
 
 static struct file_request *asked;
 static struct mail answer_mail;
@@ -79,6 +82,7 @@ static void answer(struct file_request *request)
         request->answer.inode = file->inode;
         request->answer.size = file->size;
         request->answer.mtime_ns = file->mtime_ns;
+        request->answer.is_settled = request->length > 0 || unsettled == 0 || unsettled-- == 0;
         if (!same || (file->change_at && request->offset >= file->change_at))
             request->answer.status = FILE_CHANGED;
         else if (request->length > 0)
@@ -104,6 +108,8 @@ void disk_client_read(struct disk_client *client, struct file_request *request, 
     cr_assert_null(asked);
     asked = request;
     reads++;
+    bytes_asked += request->length;
+    ahead_last = request->ahead;
     mail_post(&answer_mail);
 }
 
@@ -297,6 +303,85 @@ Test(files_fetch, conditions_of_a_passed_request)
         expect_body(exchange, rows[i].status == 304 ? "" : "<p>a");
         exchange_free(exchange);
     }
+}
+
+/* Of a request that is passed, or, with `end`, of what the cache asks for. */
+Test(files_fetch, ranges)
+{
+#define TAG "\"11-a-de0b6b3a7640000\""
+    static const struct {
+        const char *method, *fields;
+        unsigned status;
+        const char *body, *field;
+    } rows[] = {
+        {"GET", "Range: bytes=2-6\r\n", 206, "23456", "Content-Range: bytes 2-6/10\r\n"},
+        {"GET", "Range: bytes=9-\r\n", 206, "9", "Content-Range: bytes 9-9/10\r\n"},
+        {"GET", "Range: bytes=-3\r\n", 206, "789", "Content-Range: bytes 7-9/10\r\n"},
+        {"GET", "Range: bytes=0-99\r\n", 206, "0123456789", "Content-Range: bytes 0-9/10\r\n"},
+        {"GET", "Range: bytes=10-\r\n", 416, "416 Range Not Satisfiable\n", "Content-Range: bytes */10\r\n"},
+        {"GET", "Range: lines=1-2\r\n", 200, "0123456789", "Accept-Ranges"},
+        {"GET", "Range: bytes=0-0\r\nRange: bytes=5-5\r\n", 200, "0123456789", "Accept-Ranges"},
+        {"GET", "Range: bytes=2-6\r\nIf-Range: " TAG "\r\n", 206, "23456", "ETag: " TAG},
+        {"GET", "Range: bytes=2-6\r\nIf-Range: \"x\"\r\n", 200, "0123456789", "ETag"},
+        {"GET", "Range: bytes=2-6\r\nIf-Range: Sun, 09 Sep 2001 01:46:40 GMT\r\n", 206, "23456", "ETag"},
+        {"GET", "Range: bytes=2-6\r\nIf-Match: " TAG "\r\n", 206, "23456", "ETag"},
+        {"GET", "Range: bytes=2-6\r\nIf-Match: \"x\"\r\n", 412, "412 Precondition Failed\n", "text/plain"},
+        {"GET", "If-Unmodified-Since: Sun, 09 Sep 2001 01:46:39 GMT\r\n", 412, "412 Precondition Failed\n", "text/plain"},
+        {"GET", "Range: bytes=2-6\r\nIf-None-Match: " TAG "\r\n", 304, "", "ETag: " TAG},
+        {"HEAD", "Range: bytes=2-6\r\n", 200, "", "Content-Length: 10\r\n"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char fields[256];
+        snprintf(fields, sizeof(fields), "Host: test\r\nAuthorization: x\r\n%s", rows[i].fields);
+        struct exchange *exchange = ask(rows[i].method, "/digits", fields);
+        cr_assert_eq(exchange->status, rows[i].status, "row %zu: %u", i, exchange->status);
+        expect_body(exchange, rows[i].body);
+        cr_assert_not_null(strstr(exchange->head, rows[i].field), "row %zu:\n%s", i, exchange->head);
+        exchange_free(exchange);
+    }
+}
+
+Test(files_fetch, of_a_range_no_more_is_read_than_that)
+{
+    bytes_asked = 0;
+    struct exchange *exchange = ask("GET", "/large.bin", "Host: test\r\nAuthorization: x\r\nRange: bytes=0-199999\r\n");
+    cr_assert_eq(exchange->status, 206);
+    expect_flood(exchange, 200000);
+    cr_assert_lt(bytes_asked, 4 * 200000, "pieces are cut short by the test");
+    cr_assert_eq(ahead_last, 0, "nor read ahead");
+    exchange_free(exchange);
+}
+
+Test(files_fetch, a_slice_that_is_all_of_the_file_is_stored_whole)
+{
+    bench_slice = (struct span){0, 65536};
+    struct exchange *exchange = ask("GET", "/digits", "Host: test\r\n");
+    cr_assert_eq(exchange->status, 200);
+    expect_body(exchange, "0123456789");
+    exchange_free(exchange);
+    bench_slice = (struct span){65536, 131072};
+    expect("GET", "/a.html", 416, "Content-Range: bytes */4\r\n", "416 Range Not Satisfiable\n");
+    bench_slice = (struct span){0, 0};
+}
+
+/* Parts are put together by their validator: it has to be strong. */
+Test(files_fetch, a_file_that_changed_just_now_is_looked_at_again_before_a_slice_of_it_is_sent)
+{
+    bench_slice = (struct span){0, 65536};
+    for (unsigned looks = 1; looks <= 2; looks++) {
+        char path[32];
+        reads = 0;
+        unsettled = looks;
+        snprintf(path, sizeof(path), "/digits?%u", looks);
+        struct exchange *exchange = ask("GET", path, "Host: test\r\n");
+        expect_body(exchange, "0123456789");
+        cr_assert_eq(exchange->status, 200, "whole");
+        cr_assert_eq(reads, 2 + 3, "two looks, three pieces: it is not waited for any longer");
+        cr_assert_eq(unsettled, 0);
+        exchange_free(exchange);
+    }
+    bench_slice = (struct span){0, 0};
+    unsettled = 0;
 }
 
 Test(files_fetch, a_file_from_the_future_was_modified_now)
