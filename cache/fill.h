@@ -87,5 +87,7 @@ void fill_fail(struct fill **fill, enum error error);
 /* Whether anybody still wants it: readers are attached, or it is being stored. A writer whose fill is unwanted gives up (ERROR_CLIENT_CLOSED).
  * The writer's waker is called when this turns false. */
 bool fill_is_wanted(const struct fill *fill);
+/* Whoever had it fetched does not need it any more: unless others read it by now, it is not kept, and not wanted. */
+void fill_withdraw(struct fill *fill);
 
 #endif

@@ -69,6 +69,21 @@ bool list_if_new(struct fill *fill)
     return is_new;
 }
 
+/* Whoever found it while it was listed, and has not attached to it yet, finds it private: both at once, or a reader might come in between. */
+void fill_withdraw(struct fill *fill)
+{
+    struct shard *shard = shard_of(fill->cache, fill->name.hash);
+    pthread_mutex_lock(&shard->lock);
+    pthread_mutex_lock(&fill->lock);
+    if (list_is_empty(&fill->readers)) {
+        fill->is_private = true;
+        if (fill->is_listed)
+            drop_listing(fill);
+    }
+    pthread_mutex_unlock(&fill->lock);
+    pthread_mutex_unlock(&shard->lock);
+}
+
 static void refuse(struct head_plan *plan, enum cache_detail detail)
 {
     plan->store = false;

@@ -287,44 +287,58 @@ static enum load_answer look_on_disk(const struct reader *head, const struct obj
     return answer;
 }
 
-void cache_open_slice(const struct reader *head, struct slice_lookup *lookup, struct reader *reader)
+/* What a request asks the cache for that has the head of a sliced response. */
+struct slice_request {
+    struct cache_key key;
+    struct request_meta meta;
+    struct object_name name;
+    struct fill_request fill;
+};
+
+static void describe_slice(const struct reader *head, struct span slice, struct arena *arena, struct slice_request *request)
 {
     struct cache *cache = head->cache;
+    request->key = head_key(cache, head->object);
+    request->name = slice_name(cache, head->object, &request->key, slice, arena);
+    request_meta_from(&request->meta, METHOD_GET, head->fields);
+    request->fill = (struct fill_request){.purge_sequence = purge_sequence(&cache->purges),
+                                          .key = &request->key,
+                                          .meta = &request->meta,
+                                          .rules = head->rules,
+                                          .name = &request->name,
+                                          .selector = head->object,
+                                          .slice = slice};
+}
+
+void cache_open_slice(const struct reader *head, struct slice_lookup *lookup, struct reader *reader)
+{
     if (load_is_under_way(&lookup->wait)) {
         lookup->outcome = LOOKUP_WAIT;
         return;
     }
-    struct cache_key key = head_key(cache, head->object);
-    struct object_name name = slice_name(cache, head->object, &key, lookup->slice, head->fields->arena);
-    struct request_meta request;
-    request_meta_from(&request, METHOD_GET, head->fields);
-    uint64_t sequence = purge_sequence(&cache->purges);
-    const struct fill_request wanted = {.purge_sequence = sequence,
-                                        .key = &key,
-                                        .meta = &request,
-                                        .rules = head->rules,
-                                        .name = &name,
-                                        .selector = head->object,
-                                        .slice = lookup->slice};
+    struct arena arena;
+    struct slice_request request;
+    arena_init(&arena);
+    describe_slice(head, lookup->slice, &arena, &request);
     *reader = (struct reader){
-        .cache = cache,
+        .cache = head->cache,
         .waker = lookup->waker,
         .end = UINT64_MAX,
         .method = METHOD_GET,
         .fields = head->fields,
         .rules = head->rules,
         .now = head->now,
-        .purge_sequence = sequence,
+        .purge_sequence = request.fill.purge_sequence,
     };
     list_init(&reader->link);
     lookup->fill = NULL;
-    for (unsigned i = 0; !find_slice(head, &name, lookup, reader); i++) {
-        enum load_answer answer = look_on_disk(head, &name, lookup);
+    for (unsigned i = 0; lookup->fill == NULL && !find_slice(head, &request.name, lookup, reader); i++) {
+        enum load_answer answer = look_on_disk(head, &request.name, lookup);
         if (answer == LOAD_WAIT)
-            return;
+            break;
         if (answer == LOAD_CHANGED && i < OPEN_ATTEMPTS_MAX)
             continue;
-        struct fill *fill = fill_new(cache, &wanted);
+        struct fill *fill = fill_new(head->cache, &request.fill);
         if (!list_if_new(fill) && i < OPEN_ATTEMPTS_MAX) {
             fill_discard(&fill);
             continue;
@@ -332,7 +346,21 @@ void cache_open_slice(const struct reader *head, struct slice_lookup *lookup, st
         fill_attach(fill, reader, true);
         lookup->outcome = LOOKUP_FILL;
         lookup->fill = fill;
-        break;
     }
-    load_close(cache, &lookup->wait);
+    if (lookup->outcome != LOOKUP_WAIT)
+        load_close(head->cache, &lookup->wait);
+    arena_free(&arena);
+}
+
+struct fill *cache_begin_slice(const struct reader *head, struct span slice)
+{
+    struct arena arena;
+    struct slice_request request;
+    arena_init(&arena);
+    describe_slice(head, slice, &arena, &request);
+    struct fill *fill = load_is_on_disk(head->cache, request.name.hash) ? NULL : fill_new(head->cache, &request.fill);
+    if (fill != NULL && !list_if_new(fill))
+        fill_discard(&fill);
+    arena_free(&arena);
+    return fill;
 }

@@ -275,3 +275,10 @@ void fetch_detach(struct fetch **at)
         fetch_fail(fetch, ERROR_CLIENT_CLOSED);
     fetch_unhold(fetch);
 }
+
+void fetch_withdraw(struct fetch **at)
+{
+    if (!fetch_has_ended(*at))
+        fill_withdraw((*at)->fill);
+    fetch_detach(at);
+}

@@ -64,6 +64,8 @@ struct fetch *origin_fetch(struct origin *origin, const struct fetch_request *re
 /* The request is going away: no more events, the upload is not touched again. A fetch whose fill nobody wants is cancelled, and so is one whose
  * upload had not ended. Nulls. */
 void fetch_detach(struct fetch **fetch);
+/* As fetch_detach, of what was fetched for later: cancelled as well when it would be stored, unless somebody reads it already. */
+void fetch_withdraw(struct fetch **fetch);
 
 struct origin_stats {
     unsigned connections_idle, connections_busy, fetches;

@@ -1,5 +1,7 @@
 /* The body of the response, as much of it as was asked for, in order: from the request's reader, or, where the reader has a sliced response, from one
- * slice after the other (cache/policy/slice.h). A slice that is missing is fetched when its turn comes; whoever else needs it joins. */
+ * slice after the other (cache/policy/slice.h). A slice that is missing is fetched when its turn comes, or, once the first bytes are with the client,
+ * when the turn of the slice before it comes: one request ahead, so that an origin's latency is not waited for between slices. What is read ahead
+ * belongs to nobody: it is stored like what others fetch, or, when this client leaves before it gets there, cancelled. */
 #include "proxy/request/life.h"
 
 #include "cache/policy/slice.h"
@@ -9,9 +11,12 @@ struct slices {
     struct span slice;      /* that `reader` is on */
     struct reader reader;
     bool reader_is_open, is_foreign;
-    bool is_joined;   /* somebody else fetches it */
+    bool is_joined;   /* it was being fetched already */
     bool has_retried; /* it failed once already */
     enum error error;
+    uint64_t ahead_first; /* the slice that was looked for ahead begins there; 0: none */
+    struct fetch *ahead;  /* of it, while it is only for later; or NULL */
+    bool ahead_is_vain;   /* it was gone before its turn came */
 };
 
 static void close_slice(struct slices *slices)
@@ -28,19 +33,65 @@ static struct span slice_at(const struct request *request, uint64_t position)
     return (struct span){first, first + size};
 }
 
+static void fetch_for_now(struct request *request, struct fill *fill)
+{
+    static const struct fetch_events nobody;
+    struct fetch *fetch = fetch_slice(request, fill, &nobody);
+    fetch_detach(&fetch);
+}
+
 static enum lookup_outcome open_slice(struct request *request)
 {
     struct slices *slices = request->slices;
-    struct slice_lookup lookup = {.slice = slice_at(request, slices->position), .waker = &request->mail.waker};
-    uint64_t first = lookup.slice.first, end = lookup.slice.end;
-    slices->slice = lookup.slice;
+    struct span slice = slice_at(request, slices->position);
+    struct slice_lookup lookup = {.slice = slice, .waker = &request->mail.waker};
+    slices->slice = slice;
+    if (slices->ahead != NULL && slice.first == slices->ahead_first)
+        fetch_detach(&slices->ahead);
     cache_open_slice(&request->reader, &lookup, &slices->reader);
     slices->reader_is_open = true;
     slices->is_joined = lookup.outcome == LOOKUP_JOIN;
-    if (lookup.outcome == LOOKUP_FILL)
-        fetch_slice(request, lookup.fill);
-    reader_set_range(&slices->reader, slices->position - first, (slices->end < end ? slices->end : end) - first);
+    if (lookup.outcome == LOOKUP_FILL) {
+        slices->ahead_is_vain = slices->ahead_is_vain || (slice.first > 0 && slice.first == slices->ahead_first);
+        fetch_for_now(request, lookup.fill);
+    }
+    uint64_t end = slices->end < slice.end ? slices->end : slice.end;
+    reader_set_range(&slices->reader, slices->position - slice.first, end - slice.first);
     return lookup.outcome;
+}
+
+static void ignore_interim(void *context, unsigned status, const struct headers *fields)
+{
+    (void)context, (void)status, (void)fields;
+}
+
+static void ahead_ended(void *context, enum error error, struct bytes origin)
+{
+    struct slices *slices = context;
+    (void)error, (void)origin;
+    slices->ahead = NULL;
+}
+
+static void read_ahead(struct request *request)
+{
+    struct slices *slices = request->slices;
+    const struct fetch_events events = {.context = slices, .interim = ignore_interim, .ended = ahead_ended};
+    struct span next = slice_at(request, slices->slice.end);
+    if (request->response_pending || slices->ahead_is_vain || next.first >= slices->end || next.first == slices->ahead_first)
+        return;
+    slices->ahead_first = next.first;
+    struct fill *fill = cache_begin_slice(&request->reader, next);
+    if (fill != NULL)
+        slices->ahead = fetch_slice(request, fill, &events);
+}
+
+/* Of the range that was being delivered nothing more is needed. */
+static void leave_slices(struct slices *slices)
+{
+    close_slice(slices);
+    if (slices->ahead != NULL)
+        fetch_withdraw(&slices->ahead);
+    slices->ahead_first = 0;
 }
 
 void body_begin(struct request *request, const struct response_view *view)
@@ -59,7 +110,7 @@ void body_set_range(struct request *request, uint64_t first, uint64_t end)
         reader_set_range(&request->reader, first, end);
         return;
     }
-    close_slice(slices);
+    leave_slices(slices);
     slices->position = first;
     slices->end = end;
 }
@@ -110,6 +161,8 @@ static enum reader_state await_slice(struct request *request)
 static enum reader_state peek_slice(struct request *request, struct iovec *iov, int *count, size_t max_bytes)
 {
     enum reader_state state = await_slice(request);
+    if (state != READER_FAILED)
+        read_ahead(request);
     if (state != READER_DATA)
         return state;
     state = reader_peek(&request->slices->reader, iov, count, max_bytes);
@@ -154,25 +207,28 @@ void body_consume(struct request *request, size_t bytes)
 {
     struct slices *slices = request->slices;
     reader_consume(slices != NULL ? &slices->reader : &request->reader, bytes);
-    if (slices != NULL)
-        slices->position += bytes;
+    if (slices == NULL)
+        return;
+    slices->position += bytes;
+    read_ahead(request);
 }
 
 void body_close(struct request *request)
 {
     if (request->slices != NULL)
-        close_slice(request->slices);
+        leave_slices(request->slices);
     request->slices = NULL;
 }
 
 /* Nothing was sent yet. A slice that does not belong to the response: it has changed at the origin, and is looked up again; once in slices, and if that
- * goes wrong too, as a whole. The origin's own error is the client's (RFC 9110 §15.6): it is asked by the client's own request, and what it says to that is
- * passed on. */
+ * goes wrong too, as a whole. One that broke off is looked up again, too. The origin's own error is the client's (RFC 9110 §15.6): it is asked by the
+ * client's own request, and what it says to that is passed on. */
 enum step body_failed(struct request *request)
 {
     bool is_foreign = request->slices->is_foreign,
          asks_itself = request->slices->error == ERROR_ORIGIN_ERROR && !request->slices->is_joined;
     enum error error = request->slices->error;
+    bool broke_off = error == ERROR_ORIGIN_TRUNCATED && !request->started_over;
     body_close(request);
     reader_close(&request->reader);
     request->reader_is_open = false;
@@ -180,10 +236,11 @@ enum step body_failed(struct request *request)
         fetch_detach(&request->fetch);
     request->parts = NULL;
     request->response_prepared = request->response_pending = false;
-    if (!is_foreign && !asks_itself)
+    if (!is_foreign && !asks_itself && !broke_off)
         return respond_error(request, error);
     request->lookup_private = asks_itself;
     request->detail = DETAIL_NONE;
+    request->error = ERROR_OK;
     request->no_slices = request->started_over;
     request->started_over = true;
     return STEP_LOOKUP;

@@ -144,8 +144,8 @@ void invalidate(struct request *request, const struct response_view *view);
 
 /* step_fetch.c: a revalidation for nobody in particular, while the request is answered with what is stored. */
 void fetch_in_background(struct request *request);
-/* step_fetch.c: a slice of the response that the reader has; nobody in particular fetches it. Takes the fill. */
-void fetch_slice(struct request *request, struct fill *fill);
+/* step_fetch.c: a slice of the response that the reader has. Takes the fill. */
+struct fetch *fetch_slice(struct request *request, struct fill *fill, const struct fetch_events *events);
 
 /* forward.c: whether it is a condition or a range. */
 bool header_selects_a_part(enum header_id id);

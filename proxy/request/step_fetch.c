@@ -65,21 +65,21 @@ static void fetch_ended(void *context, enum error error, struct bytes origin)
 
 /* HARDENING, cache: what could be answered from the cache is asked for by exactly what is in its key; an origin must not see a parameter that the
  * next client's request need not have. What never is, goes as the client wrote it. */
-static struct bytes origin_form(struct request *request)
+static struct bytes origin_form(const struct request *request, struct arena *arena)
 {
     const struct request_head *head = &request->head;
     bool is_cacheable = head->method == METHOD_GET || head->method == METHOD_HEAD;
     struct bytes query = is_cacheable ? request->query : head->query;
     if (query.at == NULL)
         return head->path;
-    return arena_printf(&request->arena, "%.*s?%.*s", BYTES_FMT(head->path), BYTES_FMT(query));
+    return arena_printf(arena, "%.*s?%.*s", BYTES_FMT(head->path), BYTES_FMT(query));
 }
 
-static void add_range(struct request *request, struct headers *fields, struct span slice)
+static void add_range(struct headers *fields, struct span slice)
 {
     if (slice.end > 0)
         headers_add_known(fields, HEADER_RANGE,
-                          arena_printf(&request->arena, "bytes=%lu-%lu", (unsigned long)slice.first, (unsigned long)slice.end - 1));
+                          arena_printf(fields->arena, "bytes=%lu-%lu", (unsigned long)slice.first, (unsigned long)slice.end - 1));
 }
 
 static struct fetch *fetch_begin(struct request *request, const struct fetch_events *events)
@@ -88,12 +88,12 @@ static struct fetch *fetch_begin(struct request *request, const struct fetch_eve
     bool for_cache = request->lookup.outcome != LOOKUP_PASS;
     struct headers fields;
     forward_fields(&fields, request, &request->arena, for_cache, for_cache ? fill_stale(request->lookup.fill) : NULL);
-    add_range(request, &fields, fill_slice(request->lookup.fill));
+    add_range(&fields, fill_slice(request->lookup.fill));
     /* What is stored is a GET's response, also when a HEAD found it stale. */
     const struct fetch_request fetch = {
         .method = for_cache ? METHOD_GET : head->method,
         .method_name = for_cache ? BYTES("GET") : head->method_name,
-        .target = origin_form(request),
+        .target = origin_form(request, &request->arena),
         .fields = &fields,
         .upload = head->upload,
         .wants_upgrade = head->wants_upgrade,
@@ -117,7 +117,7 @@ static void add_precondition(struct request *request, struct headers *fields)
     struct headers stored;
     enum error error;
     reader_head(&request->reader, &view, &error);
-    headers_init(&stored, &request->arena);
+    headers_init(&stored, fields->arena);
     headers_parse_block(&stored, view.fields);
     if (headers_find(&stored, HEADER_ETAG) != NULL)
         headers_add_known(fields, HEADER_IF_MATCH, headers_value(&stored, HEADER_ETAG));
@@ -125,16 +125,20 @@ static void add_precondition(struct request *request, struct headers *fields)
         headers_add_known(fields, HEADER_IF_UNMODIFIED_SINCE, headers_value(&stored, HEADER_LAST_MODIFIED));
 }
 
-void fetch_slice(struct request *request, struct fill *fill)
+/* A response may have thousands of slices: what it takes to ask for one is not left in the request's arena. */
+struct fetch *fetch_slice(struct request *request, struct fill *fill, const struct fetch_events *events)
 {
-    static const struct fetch_events nobody;
+    struct arena arena;
     struct headers fields;
-    forward_fields(&fields, request, &request->arena, true, NULL);
-    add_range(request, &fields, fill_slice(fill));
+    arena_init(&arena);
+    forward_fields(&fields, request, &arena, true, NULL);
+    add_range(&fields, fill_slice(fill));
     add_precondition(request, &fields);
-    const struct fetch_request ask = {.method = METHOD_GET, .method_name = BYTES("GET"), .target = origin_form(request), .fields = &fields};
-    struct fetch *fetch = origin_fetch(request->site->origin, &ask, fill, &nobody);
-    fetch_detach(&fetch);
+    const struct fetch_request ask = {
+        .method = METHOD_GET, .method_name = BYTES("GET"), .target = origin_form(request, &arena), .fields = &fields};
+    struct fetch *fetch = origin_fetch(request->site->origin, &ask, fill, events);
+    arena_free(&arena);
+    return fetch;
 }
 
 enum step step_fetch(struct request *request)

@@ -223,6 +223,68 @@ Test(fill_slice, a_part_that_is_all_of_it_is_stored_whole)
     reader_close(&ask.reader);
 }
 
+/* The slice at `first`, begun before anybody reads it. */
+static void begin_slice(const struct ask *head, struct ask *ask, uint64_t first)
+{
+    *ask = (struct ask){.reader_waker = {{count_wake}, 0}, .fill_waker = {{count_wake}, 0}};
+    ask->lookup.fill = cache_begin_slice(&head->reader, (struct span){first, first + SLICE});
+    if (ask->lookup.fill != NULL)
+        fill_set_waker(ask->lookup.fill, &ask->fill_waker.waker);
+}
+
+Test(fill_slice, a_slice_that_is_begun_early_is_found_by_its_readers)
+{
+    struct ask head, early, again, reader;
+    store_sliced(&head);
+    begin_slice(&head, &again, 0);
+    cr_assert_null(again.lookup.fill, "it is stored");
+    begin_slice(&head, &early, SLICE);
+    cr_assert_not_null(early.lookup.fill);
+    begin_slice(&head, &again, SLICE);
+    cr_assert_null(again.lookup.fill, "it is on its way");
+    cr_assert_eq(answer_slice(&early, 206, FRESH PART(65536, 131071, 655360), SLICE), ERROR_OK);
+    cr_assert_eq(answer_body(&early, 0, 1000), 1000);
+    cr_assert_eq(open_slice(&head, &reader, SLICE), LOOKUP_JOIN);
+    cr_assert_eq(answer_body(&early, 1000, SLICE - 1000), SLICE - 1000);
+    fill_finish(&early.lookup.fill);
+    cr_assert_eq(ask_head(&reader), READER_HEAD_READY);
+    cr_assert_eq(read_all(&reader), SLICE);
+    reader_close(&reader.reader);
+    cr_assert_eq(open_slice(&head, &reader, SLICE), LOOKUP_HIT);
+    reader_close(&reader.reader);
+    reader_close(&head.reader);
+}
+
+Test(fill_slice, a_slice_that_is_not_needed_any_more_is_withdrawn_unless_others_read_it)
+{
+    for (unsigned is_read = 0; is_read < 2; is_read++) {
+        struct ask head, early, reader, late;
+        store_sliced(&head);
+        begin_slice(&head, &early, SLICE);
+        cr_assert(fill_is_wanted(early.lookup.fill));
+        if (is_read)
+            cr_assert_eq(open_slice(&head, &reader, SLICE), LOOKUP_JOIN);
+        fill_withdraw(early.lookup.fill);
+        cr_assert_eq(fill_is_wanted(early.lookup.fill), is_read);
+        cr_assert_eq(open_slice(&head, &late, SLICE), is_read ? LOOKUP_JOIN : LOOKUP_FILL, "a new one, if that one was given up");
+        if (late.lookup.fill != NULL)
+            fill_fail(&late.lookup.fill, ERROR_CLIENT_CLOSED);
+        reader_close(&late.reader);
+        if (is_read) {
+            cr_assert_eq(answer_slice(&early, 206, FRESH PART(65536, 131071, 655360), SLICE), ERROR_OK);
+            cr_assert_eq(answer_body(&early, 0, SLICE), SLICE);
+            fill_finish(&early.lookup.fill);
+            cr_assert_eq(ask_head(&reader), READER_HEAD_READY);
+            cr_assert_eq(read_all(&reader), SLICE);
+            reader_close(&reader.reader);
+        } else {
+            fill_fail(&early.lookup.fill, ERROR_CLIENT_CLOSED);
+        }
+        reader_close(&head.reader);
+        purge("/large");
+    }
+}
+
 Test(fill_slice, no_memory_leaves_nothing_behind)
 {
     struct ask ask;
