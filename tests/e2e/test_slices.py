@@ -465,7 +465,7 @@ def test_a_slice_that_fails_underway_is_asked_for_once_more(proxy, back, path, r
     back.on(path, flaky(ranger, 2 * SLICE, 1, answer))
     ask(proxy, path, 0, 4 * SLICE - 1)
     hits(proxy, path, 0, 4 * SLICE - 1)
-    back.on(path, flaky(ranger, 6 * SLICE, 2, answer))
+    back.on(path, flaky(ranger, 6 * SLICE, 3, answer))  # read ahead, when its turn comes, and once more
     broken = proxy.get(path, fields={"Range": f"bytes={5 * SLICE}-{7 * SLICE - 1}"})
     assert broken.status == 206 and not broken.complete and LARGE[5 * SLICE :].startswith(broken.body) and len(broken.body) >= SLICE
     ask(proxy, path, 5 * SLICE, 7 * SLICE - 1)
