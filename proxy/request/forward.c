@@ -37,10 +37,29 @@ bool header_selects_a_part(enum header_id id)
     }
 }
 
-/* "Proxy" would become HTTP_PROXY in a CGI's environment. */
-static bool is_httpoxy(const struct header *field)
+static bool is_one_of(struct bytes name, const char *const *names)
 {
-    return field->id == HEADER_OTHER && bytes_equal_nocase(field->name, BYTES("Proxy"));
+    while (*names != NULL && !bytes_equal_nocase(name, bytes_from_string(*names)))
+        names++;
+    return *names != NULL;
+}
+
+/* What an origin, or what is in front of it there, would believe us: "Proxy" would become HTTP_PROXY in a CGI's environment; -Port, -Scheme and other
+ * relatives of those that are written here end up in links. */
+static bool is_forged(const struct header *field)
+{
+    static const char prefix[] = "X-Forwarded-";
+    size_t length = sizeof prefix - 1;
+    bool is_relative = field->name.len >= length && bytes_equal_nocase(bytes_from(field->name.at, length), bytes_from(prefix, length));
+    return is_relative || (field->id == HEADER_OTHER && bytes_equal_nocase(field->name, BYTES("Proxy")));
+}
+
+/* What turns a request into another one, of which the key knows nothing: a GET with it would be answered, and stored, as something else. */
+static bool is_override(const struct header *field)
+{
+    static const char *const names[] = {"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override",
+                                        "X-Original-URL",         "X-Rewrite-URL", NULL};
+    return field->id == HEADER_OTHER && is_one_of(field->name, names);
 }
 
 static void append_list(struct headers *out, const struct headers *from, enum header_id id, struct bytes member, struct arena *arena)
@@ -94,11 +113,13 @@ void forward_fields(struct headers *out, const struct request *request, struct a
                     const struct response_view *stale)
 {
     const struct request_head *head = &request->head;
+    bool is_cacheable = head->method == METHOD_GET || head->method == METHOD_HEAD;
     headers_init(out, arena);
     headers_add_known(out, HEADER_HOST, host_for_origin(request, arena));
     for (unsigned f = 0; f < head->fields.count; f++) {
         const struct header *field = &head->fields.at[f];
-        if (is_ours(field->id) || is_httpoxy(field) || (for_cache && header_selects_a_part(field->id)))
+        if (is_ours(field->id) || is_forged(field) || (is_cacheable && is_override(field)) ||
+            (for_cache && header_selects_a_part(field->id)))
             continue;
         if (!header_is_hop_by_hop(field, &head->fields))
             headers_add(out, field->id, field->name, field->value);

@@ -69,6 +69,15 @@ def test_a_url_over_the_limit_is_414(limited, back):
     assert_refused(limited, back, f"GET /{'u' * 300} HTTP/1.1\r\n{HOST}\r\n", 414, "request target too long")
 
 
+@pytest.mark.parametrize("bad, status", [("X: {long}\r\n", 431), ("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", 400), ("Transfer-Encoding: nonsense\r\n", 501), ("Expect: nonsense\r\n", 417)])
+def test_a_refusal_is_never_stored(limited, back, path, bad, status):
+    """Denial by poisoned errors (HARDENING, cache)."""
+    back.on(path, b"page")
+    with limited.connect() as client:
+        assert client.send(f"GET {path} HTTP/1.1\r\n{HOST}{bad.format(long='x' * 3000)}\r\n").response().status == status
+    assert [limited.get(path).body for _ in range(2)] == [b"page"] * 2 and back.count(path) == 1
+
+
 def test_a_url_over_every_limit_is_414(limited, back):
     assert_refused(limited, back, f"GET /{'u' * 30000} HTTP/1.1\r\n{HOST}\r\n", 414, "request target too long")
 

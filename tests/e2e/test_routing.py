@@ -86,6 +86,25 @@ def test_forwarding_fields_are_ours_alone(proxy, back, path):
     assert value(fields, "forwarded") in (None, "for=127.0.0.1")
 
 
+@pytest.mark.parametrize("name", ["X-Forwarded-Port", "x-forwarded-scheme", "X-Forwarded-Prefix", "X-FORWARDED-SERVER"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_relatives_of_forwarding_fields_are_nobodys(proxy, back, path, name, method):
+    back.on(path, echo)
+    assert value(seen(proxy.get(path, method=method, fields={name: "evil"})), name.lower()) is None
+
+
+OVERRIDES = ["X-HTTP-Method-Override", "x-http-method", "X-Method-Override", "X-Original-URL", "X-Rewrite-URL"]
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_what_overrides_method_or_url_poisons_nothing(proxy, back, path, name):
+    """What the key does not know of cannot change what is stored (HARDENING, cache)."""
+    back.on(path, lambda request: request.answer("poison" if request.get(name) else "page", fields={"Cache-Control": "max-age=60"}))
+    assert proxy.get(path, fields={name: "DELETE"}).body == b"page"
+    assert proxy.get(path).body == b"page" and back.count(path) == 1
+    assert proxy.get(path, method="POST", body=b"x", fields={name: "PUT"}).body == b"poison", "what is never stored may have it"
+
+
 def test_a_proxy_field_does_not_reach_the_origin(proxy, back, path):
     """It would become HTTP_PROXY in the environment of a CGI program."""
     back.on(path, echo)
