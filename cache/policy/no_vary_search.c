@@ -64,16 +64,9 @@ struct members {
 static bool read_members(struct bytes field, struct members *members)
 {
     struct structured_member member;
+    enum structured_result result;
     *members = (struct members){.key_order = {.type = STRUCTURED_BOOLEAN}};
-    for (;;) {
-        switch (structured_next_member(&field, &member)) {
-        case STRUCTURED_END:
-            return true;
-        case STRUCTURED_INVALID:
-            return false;
-        case STRUCTURED_MEMBER:
-            break;
-        }
+    while ((result = structured_next_member(&field, &member)) == STRUCTURED_MEMBER) {
         if (bytes_equal(member.key, BYTES("key-order"))) {
             members->key_order = member.value;
         } else if (bytes_equal(member.key, BYTES("params"))) {
@@ -84,6 +77,7 @@ static bool read_members(struct bytes field, struct members *members)
             members->has_except = true;
         }
     }
+    return result == STRUCTURED_END;
 }
 
 bool search_variance_parse(struct bytes field, struct arena *arena, struct search_variance *variance)

@@ -55,19 +55,13 @@ static void split(struct tag_list *list, struct bytes value, bool (*separates)(c
 static bool add_strings(struct tag_list *list, struct bytes text)
 {
     struct structured_value item;
-    for (;;) {
-        switch (structured_next_item(&text, &item)) {
-        case STRUCTURED_END:
-            return true;
-        case STRUCTURED_INVALID:
-            return false;
-        case STRUCTURED_MEMBER:
-            break;
-        }
+    enum structured_result result;
+    while ((result = structured_next_item(&text, &item)) == STRUCTURED_MEMBER) {
         if (item.type != STRUCTURED_STRING)
             return false;
         add(list, structured_unescape(item.text, list->arena), true);
     }
+    return result == STRUCTURED_END;
 }
 
 static void add_groups(struct tag_list *list, const struct headers *fields, enum header_id id)
