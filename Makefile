@@ -178,12 +178,13 @@ CASES ?= hit1k,hit100k
 PEERS ?= outrigger,nginx,haproxy
 bench: all $(BENCH_PROGRAMS)
 	@packaging/install-packages build bench
-	@$(PYTHON) tests/bench/bench.py --cases $(CASES) --peers $(PEERS)
+	@$(PYTHON) tests/bench/bench.py --cases $(CASES) --peers $(PEERS) $(if $(FIRST),--first)
 
-# Needs root, for control groups; QUICK=1 tries it with little.
+# Needs root, for control groups. QUICK=1 tries it with little; FIRST=1 where the machine is not idle.
+ASIDE := $(if $(QUICK),--quick) $(if $(FIRST),--first)
 bench-diskbound: all $(BENCH_PROGRAMS)
 	@packaging/install-packages build bench
-	@$(PYTHON) tests/bench/diskbound.py $(if $(QUICK),--quick)
+	@$(PYTHON) tests/bench/diskbound.py $(ASIDE)
 
 # ---- install -----------------------------------------------------------------------------------------------------------------------------
 

@@ -3,13 +3,10 @@
 server's processes per request. Figures are ratios to trust, not absolutes: the machines are shared.
 
     tests/bench/bench.py [--cases hit1k,…] [--peers outrigger,nginx,haproxy] [--seconds 3] [--rounds 3]"""
-import argparse
-import pathlib
-import shutil
 import statistics
 import sys
-import tempfile
 
+from measurement import parse, parser, workplace
 from servers import ROOT, Origin, Peer, Server, group, load
 
 BROWSER = [
@@ -33,37 +30,35 @@ def measure(server, path, connections, seconds):
     return {"rate": hits["rate"], "cpu_us": ran["cpu_seconds"] * 1e6 / max(1, hits["requests"]), "p99_ms": hits["latency_us"]["p99"] / 1000}
 
 
+def compare(case, servers, options):
+    results, path = {peer: [] for peer in servers}, f"/s/{CASES[case]}/object"
+    for server in servers.values():
+        measure(server, path, options.connections, 1)
+    for _ in range(options.rounds):
+        for peer, server in servers.items():
+            results[peer].append(measure(server, path, options.connections, options.seconds))
+    print(f"{case}: {options.connections} connections, {options.rounds} rounds of {options.seconds:g} s")
+    for peer, rounds in results.items():
+        middle = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
+        print(f"  {peer:<10} {middle['rate']:>9.0f}/s   {middle['cpu_us']:6.2f} µs CPU a request   p99 {middle['p99_ms']:.2f} ms")
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cases", default="hit1k")
-    parser.add_argument("--peers", default=",".join(PEERS))
-    parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=64)
-    options = parser.parse_args()
-    top = pathlib.Path(tempfile.mkdtemp(prefix="bench-"))
-    top.chmod(0o755)
-    servers = {}
-    origin = Origin(top / "origin")
-    try:
-        for peer in options.peers.split(","):
-            servers[peer] = Server(top / peer, PEERS[peer], origin=origin.port)
-        for case in options.cases.split(","):
-            path = f"/s/{CASES[case]}/object"
-            results = {peer: [] for peer in servers}
-            for server in servers.values():
-                measure(server, path, options.connections, 1)
-            for _ in range(options.rounds):
-                for peer, server in servers.items():
-                    results[peer].append(measure(server, path, options.connections, options.seconds))
-            print(f"{case}: {options.connections} connections, {options.rounds} rounds of {options.seconds} s")
-            for peer, rounds in results.items():
-                middle = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
-                print(f"  {peer:<10} {middle['rate']:>9.0f}/s   {middle['cpu_us']:6.2f} µs CPU a request   p99 {middle['p99_ms']:.2f} ms")
-    finally:
-        for server in [*servers.values(), origin]:
-            server.stop()
-        shutil.rmtree(top)
+    words = parser(__doc__, seconds=3)
+    words.add_argument("--cases", default="hit1k")
+    words.add_argument("--peers", default=",".join(PEERS))
+    words.add_argument("--connections", type=int, default=64)
+    options = parse(words)
+    with workplace("bench-") as top:
+        running = [Origin(top / "origin")]
+        try:
+            for peer in options.peers.split(","):
+                running.append(Server(top / peer, PEERS[peer], origin=running[0].port))
+            for case in options.cases.split(","):
+                compare(case, dict(zip(options.peers.split(","), running[1:])), options)
+        finally:
+            for server in reversed(running):
+                server.stop()
     return 0
 
 

@@ -4,16 +4,13 @@ of 1 KB, first alone, then while 32 others read the rest at random. A server tha
 
 All servers run at once, each within its own limits; only one is under load. Rounds are interleaved, figures are medians. What the origin was asked for in a
 measurement is told apart from hits."""
-import argparse
 import json
-import pathlib
-import shutil
 import statistics
 import sys
-import tempfile
 
 from limits import Limits, Unable
-from servers import ROOT, Origin, Peer, Refused, Server, group, load
+from measurement import parse, parser_with_limits, workplace
+from servers import ROOT, Origin, Peer, Refused, Server, fill, group, load
 
 COLD_BYTES, HOT = 16384, "/s/1024/hot"
 HOT_CONNECTIONS, COLD_CONNECTIONS = 8, 32
@@ -45,7 +42,7 @@ class Contender:
         return group("cold", connections, f"/s/{COLD_BYTES}/%u", self.options.objects, order)
 
     def fill(self):
-        load(self.server, self.cold(8, "once"))
+        fill(self.server, self.origin, [self.cold(8, "once")])
         load(self.server, group("hot", 1, HOT), seconds=0.2)
         self.limits.drop_page_cache()
         self.limits.throttle(self.options.reads)
@@ -132,29 +129,18 @@ def run(top, options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--peers", default=",".join(PEERS))
-    parser.add_argument("--objects", type=int, default=60000)
-    parser.add_argument("--memory", type=int, default=300, help="MB for a server, page cache included")
-    parser.add_argument("--reads", type=int, default=1500, help="disk reads a second")
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--warm-up", type=float, default=3)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--directory", default="/var/tmp", help="where the caches lie: on the disk that is held back")
-    parser.add_argument("--json", type=pathlib.Path, help="write the figures there as well")
-    parser.add_argument("--quick", action="store_true", help="few objects, one short round: to see that it works")
-    options = parser.parse_args()
+    words = parser_with_limits(__doc__, seconds=5, warm_up=3)
+    words.add_argument("--peers", default=",".join(PEERS))
+    words.add_argument("--objects", type=int, default=60000)
+    options = parse(words)
     if options.quick:
         options.objects, options.memory, options.rounds, options.seconds, options.warm_up = 24000, 150, 1, 2, 1
-    top = pathlib.Path(tempfile.mkdtemp(prefix="diskbound-", dir=options.directory))
-    top.chmod(0o755)
     try:
-        rounds, skipped = run(top, options)
+        with workplace("diskbound-", options.directory) as top:
+            rounds, skipped = run(top, options)
     except Unable as reason:
         say(f"diskbound: {reason}")
         return 2
-    finally:
-        shutil.rmtree(top)
     result = {name: {key: statistics.median(one[key] for one in of) for key in of[0]} for name, of in rounds.items()}
     print(
         f"{options.memory} MB of memory in all, {options.objects:,} objects of 16 KB, {options.reads:,} disk reads a second;"

@@ -5,6 +5,7 @@ import pathlib
 import time
 
 TOP = pathlib.Path("/sys/fs/cgroup")
+PREFIX = "outrigger-bench-"
 
 
 class Unable(Exception):
@@ -31,11 +32,21 @@ def mounted_with(controller):
     return None
 
 
+def remove_group(group):
+    """Its processes have ended, or are about to."""
+    for _ in range(100):
+        try:
+            group.rmdir()
+            return
+        except OSError:
+            time.sleep(0.05)
+
+
 class Limits:
     """A control group for one server. `enter` is for the child before it becomes the server."""
 
     def __init__(self, name, directory, memory_bytes):
-        self.name, self.device, self.groups = f"outrigger-{os.getpid()}-{name}", device_below(directory), []
+        self.name, self.device, self.groups = f"{PREFIX}{os.getpid()}-{name}", device_below(directory), []
         if os.geteuid() != 0:
             raise Unable("limiting a server's memory and disk reads needs root")
         memory, reads = mounted_with("memory"), mounted_with("blkio")
@@ -54,6 +65,9 @@ class Limits:
             raise Unable(f"no control group with a memory limit and a read throttle can be made here: {error}") from error
 
     def _make(self, parent):
+        for left in parent.glob(PREFIX + "*"):  # by a measurement that was killed
+            if not pathlib.Path("/proc", left.name[len(PREFIX) :].split("-")[0]).exists():
+                remove_group(left)
         made = parent / self.name
         made.mkdir()
         self.groups.append(made)
@@ -101,10 +115,5 @@ class Limits:
     def remove(self):
         """After the server has ended."""
         for made in self.groups:
-            for _ in range(100):
-                try:
-                    made.rmdir()
-                    break
-                except OSError:
-                    time.sleep(0.05)
+            remove_group(made)
         self.groups = []
