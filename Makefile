@@ -170,7 +170,7 @@ $(BENCH_PROGRAMS):
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) $^ -lm -o $@
 
-.PHONY: replay bench bench-diskbound
+.PHONY: replay bench bench-diskbound bench-architectures
 replay: all
 	@$(PYTHON) tests/replay/replay.py --without
 
@@ -180,11 +180,15 @@ bench: all $(BENCH_PROGRAMS)
 	@packaging/install-packages build bench
 	@$(PYTHON) tests/bench/bench.py --cases $(CASES) --peers $(PEERS) $(if $(FIRST),--first)
 
-# Needs root, for control groups. QUICK=1 tries it with little; FIRST=1 where the machine is not idle.
+# Both need root, for control groups. QUICK=1 tries them with little; FIRST=1 where the machine is not idle; REPORT=1 writes docs/ARCHITECTURES.md.
 ASIDE := $(if $(QUICK),--quick) $(if $(FIRST),--first)
 bench-diskbound: all $(BENCH_PROGRAMS)
 	@packaging/install-packages build bench
 	@$(PYTHON) tests/bench/diskbound.py $(ASIDE)
+
+bench-architectures: all $(BENCH_PROGRAMS)
+	@packaging/install-packages build
+	@$(PYTHON) tests/bench/architectures.py $(ASIDE) $(if $(REPORT),--report)
 
 # ---- install -----------------------------------------------------------------------------------------------------------------------------
 
@@ -215,6 +219,7 @@ help:
 	@echo "make replay      a real server's log through the accelerator, every byte checked, with and without it"
 	@echo "make bench       hits against nginx and HAProxy on this machine; CASES=hit1k,hit10k,hit100k,hit1m PEERS=outrigger,nginx,haproxy"
 	@echo "make bench-diskbound    hits from memory beside a load that a slow disk bounds, against four peers; needs root"
+	@echo "make bench-architectures    helpers, one loop, threads and processes side by side, as in the Flash paper; needs root"
 	@echo "make lint        the other compiler's warnings, floors, style, clang-tidy"
 	@echo "make install     PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR)"
 	@echo "make clean"
