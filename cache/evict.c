@@ -9,8 +9,9 @@
 enum {
     SMALL_PART = 10, /* the small queue's part of all bytes */
     GHOST_WAYS = 4,
-    GHOST_BYTES_PER_ENTRY = 4096, /* slab bytes for each remembered eviction: about as many as there are objects */
+    GHOST_BYTES_PER_ENTRY = 4096, /* slab bytes for each place in the ghost: more places than there are objects of the usual sizes */
     STEPS_PER_LOCK = 64,          /* objects looked at before the lock is let go for a moment */
+    PATIENCE = 4,                 /* times the room to evict before a page is emptied, hot or not (docs/EVICTION.md) */
     ROUNDS_MAX = 16,              /* attempts to free a whole page, each on other pages, before memory counts as exhausted */
     PAGE_OWNERS_MAX = SLAB_PAGE_BYTES / SLAB_UNIT_BYTES,
 };
@@ -40,7 +41,7 @@ uint64_t evict_ghost_bytes(const struct evict *evict)
     return evict->ghost_sets * GHOST_WAYS * sizeof *evict->ghost;
 }
 
-static uint32_t *ghost_set(const struct evict *evict, uint64_t hash)
+static uint64_t *ghost_set(const struct evict *evict, uint64_t hash)
 {
     return &evict->ghost[(hash >> INDEX_SHARD_BITS & (evict->ghost_sets - 1)) * GHOST_WAYS];
 }
@@ -52,20 +53,22 @@ static uint32_t fingerprint(uint64_t hash)
 
 static void ghost_remember(struct evict *evict, uint64_t hash)
 {
-    uint32_t *set = ghost_set(evict, hash);
+    uint64_t *set = ghost_set(evict, hash);
     for (unsigned i = GHOST_WAYS - 1; i > 0; i--)
         set[i] = set[i - 1];
-    set[0] = fingerprint(hash);
+    set[0] = (uint64_t)fingerprint(hash) << 32 | ++evict->ghost_clock;
 }
 
+/* Whether it was evicted no longer ago than it takes to evict as many as are held. */
 static bool ghost_forget(struct evict *evict, uint64_t hash)
 {
-    uint32_t *set = ghost_set(evict, hash);
+    uint64_t *set = ghost_set(evict, hash);
     for (unsigned i = 0; i < GHOST_WAYS; i++) {
-        if (set[i] == fingerprint(hash)) {
-            set[i] = 0;
-            return true;
-        }
+        if (set[i] >> 32 != fingerprint(hash))
+            continue;
+        uint32_t age = evict->ghost_clock - (uint32_t)set[i];
+        set[i] = 0;
+        return age <= evict->objects_count;
     }
     return false;
 }
@@ -242,14 +245,28 @@ static uint64_t evict_page(struct cache *cache)
     return freed;
 }
 
+/* Evicts by policy until there is room; gives up when `patience` times as much was freed, in the wrong places. */
+static struct extent alloc_by_policy(struct cache *cache, size_t bytes, void *owner, unsigned patience, uint64_t *freed)
+{
+    struct extent extent = {0, 0};
+    *freed = 0;
+    while (extent_is_none(extent) && *freed < bytes * patience) {
+        uint64_t one = evict_one(cache);
+        *freed += one;
+        if (one == 0 || *freed >= bytes)
+            extent = slab_alloc(cache->slab, bytes, owner);
+        if (one == 0)
+            break;
+    }
+    return extent;
+}
+
 struct extent room_alloc(struct cache *cache, size_t bytes, struct object *owner)
 {
     struct extent extent = slab_alloc(cache->slab, bytes, owner);
     for (unsigned round = 0; extent_is_none(extent) && round < ROUNDS_MAX; round++) {
-        uint64_t freed = 0;
-        for (uint64_t one = 1; freed < bytes && one > 0; freed += one)
-            one = evict_one(cache);
-        extent = slab_alloc(cache->slab, bytes, owner);
+        uint64_t freed;
+        extent = alloc_by_policy(cache, bytes, owner, round == 0 ? PATIENCE : 1, &freed);
         if (!extent_is_none(extent))
             break;
         /* Room of other classes, or on other pages, was freed: empty a whole page. */

@@ -1,8 +1,8 @@
-/* Eviction: S3-FIFO (Yang et al., SOSP '23), by bytes. Chosen over SIEVE because its small queue throws out one-hit wonders, the bulk of a web
- * log, before they displace anything.
+/* Eviction: S3-FIFO (Yang et al., SOSP '23), by bytes. Chosen over SIEVE and LRU by measurement (docs/EVICTION.md).
  *
  * DESIGN. New objects enter the small queue (a tenth of the bytes). What was hit twice there moves to the main queue, the rest is evicted and remembered
- * in the ghost, a table of fingerprints; what comes back while remembered goes straight to main. Main is a FIFO in which a hit buys one more round.
+ * in the ghost, a table of fingerprints; what comes back while remembered goes straight to main. It is remembered until as many more were evicted as
+ * are held: a longer memory lets into main what is asked for too seldom to be worth it. Main is a FIFO in which a hit buys one more round.
  * Objects in use are passed over: evicting them would free nothing. A variant whose selector is gone goes at once.
  * Invariant: a listed object is in exactly one queue, changed under its shard's lock; evict_one alone takes it out of its queue first and out
  * of the index after that, holding a reference in between.
@@ -27,8 +27,9 @@ struct evict {
     struct list     small, main; /* oldest first */
     uint64_t        small_bytes, main_bytes;
     uint64_t        objects_count;
-    uint32_t       *ghost;      /* sets of GHOST_WAYS fingerprints; 0: none */
-    uint64_t        ghost_sets; /* a power of two */
+    uint64_t       *ghost;       /* sets of GHOST_WAYS (fingerprint, clock at the eviction); 0: none */
+    uint64_t        ghost_sets;  /* a power of two */
+    uint32_t        ghost_clock; /* evictions remembered so far */
     uint64_t        evictions_count, evicted_bytes;
     uint64_t        failures_count; /* room_alloc found none */
 };
