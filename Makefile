@@ -170,7 +170,7 @@ $(BENCH_PROGRAMS):
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) $^ -lm -o $@
 
-.PHONY: replay bench bench-diskbound bench-architectures
+.PHONY: replay bench bench-diskbound bench-architectures bench-eviction
 replay: all
 	@$(PYTHON) tests/replay/replay.py --without
 
@@ -189,6 +189,15 @@ bench-diskbound: all $(BENCH_PROGRAMS)
 bench-architectures: all $(BENCH_PROGRAMS)
 	@packaging/install-packages build
 	@$(PYTHON) tests/bench/architectures.py $(ASIDE) $(if $(REPORT),--report)
+
+# DOCUMENT=docs/EVICTION.md puts the tables there.
+$(BUILD)/bench/eviction: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench/eviction*.c)) $(BUILD)/liboutrigger.a
+	@mkdir -p $(@D)
+	@echo "  LD $@"
+	@$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+bench-eviction: $(BUILD)/bench/eviction
+	@$< tests/data/epa-http.txt $(DOCUMENT)
 
 # ---- install -----------------------------------------------------------------------------------------------------------------------------
 
@@ -220,6 +229,7 @@ help:
 	@echo "make bench       hits against nginx and HAProxy on this machine; CASES=hit1k,hit10k,hit100k,hit1m PEERS=outrigger,nginx,haproxy"
 	@echo "make bench-diskbound    hits from memory beside a load that a slow disk bounds, against four peers; needs root"
 	@echo "make bench-architectures    helpers, one loop, threads and processes side by side, as in the Flash paper; needs root"
+	@echo "make bench-eviction    hit ratios of eviction policies and disk admission;  DOCUMENT=docs/EVICTION.md: put there"
 	@echo "make lint        the other compiler's warnings, floors, style, clang-tidy"
 	@echo "make install     PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR)"
 	@echo "make clean"
