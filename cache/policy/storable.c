@@ -208,7 +208,6 @@ bool detail_will_last(enum cache_detail detail)
     case DETAIL_VARIANTS_FULL:
     case DETAIL_VARIANT:
     case DETAIL_PURGED:
-    case DETAIL_TRUNCATED:
         return false;
     default:
         return true;
