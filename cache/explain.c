@@ -1,6 +1,7 @@
 /* See explain.h. Objects are looked at with references of this call, which are dropped before it returns. */
 #include "cache/explain.h"
 
+#include "cache/disk/store_state.h"
 #include "cache/fill_state.h"
 #include "cache/policy/slice.h"
 #include "cache/policy/vary.h"
@@ -20,6 +21,7 @@ struct inquiry {
     struct arena *arena;
     struct object *selector, *selected; /* references, or NULL */
     bool is_fetched;
+    struct explained_place disk;
     struct object *found[VARIANTS_SHOWN_MAX]; /* references */
     unsigned found_count;
     struct object_name name; /* that the request selects */
@@ -37,6 +39,17 @@ static struct object *find(struct cache *cache, const struct object_name *name, 
     *is_fetched = shard_find_fill(shard, name) != NULL;
     pthread_mutex_unlock(&shard->lock);
     return object;
+}
+
+static void find_on_disk(struct cache *cache, uint64_t hash, struct explained_place *place)
+{
+    struct disk_entry entry;
+    *place = (struct explained_place){.is_there = load_is_on_disk(cache, hash) && disk_index_find(cache->store->index, hash, &entry)};
+    if (!place->is_there)
+        return;
+    place->is_lasting = entry.is_lasting;
+    place->was_hit = entry.was_hit;
+    place->bytes = store_class_bytes(entry.size_class);
 }
 
 static void take_variant(void *context, struct object *object)
@@ -60,8 +73,8 @@ static void visit_all(struct cache *cache, void (*visit)(void *context, struct o
     }
 }
 
-/* All that is stored under the key. The one that the request selects is inquiry->selected, if there is any. */
-static void look(struct inquiry *inquiry, const struct cache_key *key)
+/* All that is in memory under the key. The one that the request selects is inquiry->selected, if there is any. */
+static void look_in_memory(struct inquiry *inquiry, const struct cache_key *key)
 {
     inquiry->name = name_of_key(key);
     inquiry->selected = find(inquiry->cache, &inquiry->name, &inquiry->is_fetched);
@@ -74,6 +87,13 @@ static void look(struct inquiry *inquiry, const struct cache_key *key)
     inquiry->name = variant_name(inquiry->cache, inquiry->selector, key, inquiry->lookup->fields, inquiry->arena);
     inquiry->selected = find(inquiry->cache, &inquiry->name, &inquiry->is_fetched);
     visit_all(inquiry->cache, take_variant, inquiry);
+}
+
+static void look(struct inquiry *inquiry, const struct cache_key *key)
+{
+    look_in_memory(inquiry, key);
+    if (inquiry->selected == NULL && !inquiry->is_fetched)
+        find_on_disk(inquiry->cache, inquiry->name.hash, &inquiry->disk);
 }
 
 static void let_go(struct inquiry *inquiry)
@@ -116,12 +136,12 @@ static struct inquiry *look_for_equivalent(struct inquiry *inquiry, struct expla
 {
     struct cache *cache = inquiry->cache;
     struct cache_key key;
-    if (inquiry->selected != NULL || inquiry->is_fetched ||
+    if (inquiry->selected != NULL || inquiry->is_fetched || inquiry->disk.is_there ||
         !equivalents_find(&cache->equivalents, &cache->hash_key, &inquiry->lookup->key, inquiry->arena, &key))
         return inquiry;
     struct inquiry *other = new_inquiry(cache, inquiry->lookup, inquiry->arena);
     look(other, &key);
-    bool answers = answers_equivalent(other, &key);
+    bool answers = other->disk.is_there || answers_equivalent(other, &key);
     let_go(answers ? inquiry : other);
     if (answers)
         explanation->stored_under = key.encoded;
@@ -152,12 +172,27 @@ static int compare_spans(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* To the sorted list: those of today's size that are on disk only; others could be found by nobody. */
+static void add_slices_on_disk(const struct inquiry *inquiry, struct slice_list *list, uint64_t length)
+{
+    uint64_t configured = inquiry->lookup->rules->slice_bytes, size = configured > 0 ? configured : SLICE_DEFAULT_BYTES;
+    unsigned in_memory = list->count;
+    for (uint64_t first = 0; inquiry->cache->store != NULL && first < length && list->count < SLICES_SHOWN_MAX; first += size) {
+        struct span slice = {first, first + size};
+        bool is_known = bsearch(&slice, list->at, in_memory, sizeof slice, compare_spans) != NULL;
+        if (!is_known && load_is_on_disk(inquiry->cache, slice_hash(inquiry->cache, list->head, slice)))
+            list->at[list->count++] = slice;
+    }
+}
+
 static void describe_slices(struct inquiry *inquiry, const struct object *head, struct explained_response *response)
 {
     struct slice_list list = {.head = head, .at = malloc(SLICES_SHOWN_MAX * sizeof *list.at), .cache = inquiry->cache};
     if (list.at == NULL)
         abort();
     visit_all(inquiry->cache, take_slice, &list);
+    qsort(list.at, list.count, sizeof *list.at, compare_spans);
+    add_slices_on_disk(inquiry, &list, response->body_bytes);
     qsort(list.at, list.count, sizeof *list.at, compare_spans);
     response->is_sliced = true;
     response->slices_count = list.count;
@@ -240,6 +275,7 @@ static void describe(struct inquiry *inquiry, struct object *object, unsigned va
         .memory_bytes = object_footprint(object) + sizeof *object,
         .values = split_values(record_vary_values(record), vary_count, inquiry->arena),
         .is_selected = object_has_name(inquiry->cache, object, &inquiry->name),
+        .is_on_disk = load_is_on_disk(inquiry->cache, object->hash),
     };
     struct bytes head = record_head(record);
     response->fields = arena_copy(inquiry->arena, bytes_from(head.at + record->status_line_bytes, head.len - record->status_line_bytes));
@@ -284,6 +320,8 @@ static void decide(const struct inquiry *inquiry, struct explanation *explanatio
     }
     if (request_decide(&inquiry->request, inquiry->lookup->rules, &explanation->fwd, &explanation->detail) == REQUEST_PASS)
         explanation->outcome = EXPLAINED_PASS;
+    else if (selected == NULL && inquiry->disk.is_there)
+        explanation->outcome = EXPLAINED_LOAD;
     else if (selected == NULL)
         decide_fetch(inquiry, explanation, inquiry->selector != NULL ? FWD_VARY_MISS : FWD_URI_MISS, DETAIL_NONE, false);
     else if (selected->verdict.reuse == REUSE_REVALIDATE)
@@ -308,6 +346,7 @@ void cache_explain(struct cache *cache, const struct lookup *lookup, struct aren
     look(inquiry, &lookup->key);
     inquiry = look_for_equivalent(inquiry, explanation);
     explanation->is_joined = inquiry->is_fetched;
+    explanation->disk = inquiry->disk;
     if (inquiry->selector != NULL)
         explanation->vary_names = split_names(record_vary_names(object_record(cache, inquiry->selector)), arena, &explanation->vary_count);
     explanation->responses = arena_alloc(arena, (inquiry->found_count + 1) * sizeof *explanation->responses);

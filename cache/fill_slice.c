@@ -239,6 +239,16 @@ static struct cache_key head_key(const struct cache *cache, const struct object 
     return (struct cache_key){encoded, hash_bytes(&cache->hash_key, encoded)};
 }
 
+uint64_t slice_hash(const struct cache *cache, const struct object *head, struct span slice)
+{
+    struct arena arena;
+    struct cache_key key = head_key(cache, head);
+    arena_init(&arena);
+    uint64_t hash = slice_name(cache, head, &key, slice, &arena).hash;
+    arena_free(&arena);
+    return hash;
+}
+
 /* Stored, or joined, as it is found under `name`. */
 static bool find_slice(const struct reader *head, const struct object_name *name, struct slice_lookup *lookup, struct reader *reader)
 {

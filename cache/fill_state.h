@@ -162,6 +162,8 @@ static inline struct object_name name_of_key(const struct cache_key *key)
 /* The name of what hangs on `selector` by these values; it borrows all but the hash. */
 struct object_name name_of_values(const struct cache *cache, const struct object *selector, const struct cache_key *key, struct bytes values,
                                   struct arena *arena);
+/* Where the index has a slice of `head`; fill_slice.c. */
+uint64_t slice_hash(const struct cache *cache, const struct object *head, struct span slice);
 /* The name of the variant of `selector` that a request with `fields` selects; its values lie in `arena`. */
 struct object_name variant_name(struct cache *cache, const struct object *selector, const struct cache_key *key, const struct headers *fields,
                                 struct arena *arena);

@@ -36,6 +36,7 @@ static const struct {
 } outcomes[] = {
     [EXPLAINED_HIT] = {"hit", "is answered from the cache"},
     [EXPLAINED_PARTIAL] = {"partial", "is answered from the cache as far as its slices are there; the others are fetched from the origin"},
+    [EXPLAINED_LOAD] = {"load", "waits until what is on disk is loaded into memory, and is answered with that if it may be"},
     [EXPLAINED_STALE] = {"stale", "is answered from the cache, stale, while the origin is asked in the background"},
     [EXPLAINED_REVALIDATE] = {"revalidate", "waits until the origin was asked whether the stored response is still good"},
     [EXPLAINED_FETCH] = {"miss", "is fetched from the origin"},
@@ -144,6 +145,7 @@ static json_t *response_json(const struct admin_why *why, const struct explained
         (json_int_t)response->memory_bytes, "hits", (int)response->frequency, "tier", "memory", "age", (json_int_t)response->verdict.age_s,
         "ttl", (json_int_t)response->verdict.ttl_s, "lifetime", (json_int_t)response->meta.lifetime_s, "lifetime_source",
         lifetime_source_word((enum lifetime_source)response->meta.lifetime_source), "serves_on_error", response->serves_on_error);
+    json_object_set_new(object, "on_disk", json_boolean(response->is_on_disk));
     json_object_set_new(object, "initial_age", json_integer(response->meta.corrected_initial_age_s));
     add_field(object, "etag", &fields, HEADER_ETAG, arena);
     add_field(object, "last_modified", &fields, HEADER_LAST_MODIFIED, arena);
@@ -155,12 +157,13 @@ static json_t *response_json(const struct admin_why *why, const struct explained
     json_object_set_new(object, "vary", vary);
 
     add_line(lines,
-             arena_printf(arena, "%s%.*s: status %u, %" PRIu64 " bytes of body, in memory, %u of 3 hits lately.%s",
+             arena_printf(arena, "%s%.*s: status %u, %" PRIu64 " bytes of body, in memory%s, %u of 3 hits lately.%s",
                           response->is_selected         ? "Selected"
                           : explanation->vary_count > 0 ? "Not selected"
                                                         : "Stored",
                           BYTES_FMT(values.len > 0 ? arena_printf(arena, " (%.*s)", BYTES_FMT(values)) : BYTES("")), response->meta.status,
-                          response->body_bytes, response->frequency, response->is_purged ? " It was purged." : ""),
+                          response->body_bytes, response->is_on_disk ? " and on disk" : "", response->frequency,
+                          response->is_purged ? " It was purged." : ""),
              arena);
     if (response->is_sliced)
         describe_slices(response, object, lines, arena);
@@ -188,6 +191,25 @@ static void describe_outcome(const struct explanation *explanation, json_t *resu
         add_line(lines, arena_printf(arena, "Why: %s: nothing is stored under this key.", fwd), arena);
     if (explanation->is_joined)
         add_line(lines, BYTES("It is being fetched right now, for another request."), arena);
+}
+
+/* What the request selects is on disk only, where it is not read for this. */
+static void describe_disk(const struct explained_place *disk, json_t *result, json_t *lines, struct arena *arena)
+{
+    if (!disk->is_there) {
+        json_object_set_new(result, "disk", json_null());
+        return;
+    }
+    json_object_set_new(result, "disk",
+                        json_pack("{s:s, s:b, s:b, s:I}", "tier", "disk", "hit", disk->was_hit, "lasting", disk->is_lasting, "bytes",
+                                  (json_int_t)disk->bytes));
+    add_line(lines,
+             arena_printf(arena,
+                          "On disk, not in memory: %s of at most %" PRIu64
+                          " bytes, %s since it was written. It would be loaded to tell more.",
+                          disk->is_lasting ? "what leads to variants or slices," : "a response", disk->bytes,
+                          disk->was_hit ? "asked for" : "not asked for"),
+             arena);
 }
 
 static void describe_key(const struct admin_why *why, json_t *result, json_t *lines, struct arena *arena)
@@ -224,6 +246,7 @@ json_t *why_json(const struct admin_why *why, struct arena *arena)
     json_t *result = json_object(), *lines = json_array(), *responses = json_array();
     describe_key(why, result, lines, arena);
     describe_outcome(explanation, result, lines, arena);
+    describe_disk(&explanation->disk, result, lines, arena);
     for (unsigned i = 0; i < explanation->response_count; i++)
         json_array_append_new(responses, response_json(why, &explanation->responses[i], lines, arena));
     json_object_set_new(result, "responses", responses);

@@ -1,5 +1,7 @@
 #include "disk_rig.h"
 
+#include "cache/explain.h"
+
 static struct rig rig;
 static struct fake_disk disk;
 
@@ -543,6 +545,48 @@ Test(load, what_a_head_takes_away_is_gone_from_the_disk)
     reader_close(&ask.reader);
     cr_assert_eq(rig_stats(&rig).objects, 0);
     cr_assert(!load_is_on_disk(rig.cache, ask.lookup.key.hash.low));
+}
+
+/* ---- explanations ---- */
+
+static struct explanation explain(const char *path, const char *fields)
+{
+    struct ask ask;
+    struct explanation explanation;
+    ask_set(&disk, &ask, METHOD_GET, path, fields);
+    cache_explain(rig.cache, &ask.lookup, &rig.arena, &explanation);
+    return explanation;
+}
+
+Test(load, why_tells_what_is_on_disk_without_reading_it)
+{
+    store(&rig, "/a", "X-Want: 1\r\n", FRESH "Vary: X-Want\r\n", 3000);
+    store(&rig, "/b", "", FRESH, 3000);
+    save_all(&disk);
+    struct explanation told = explain("/b", "");
+    cr_assert_eq(told.outcome, EXPLAINED_HIT);
+    cr_assert(told.responses[0].is_on_disk && !told.disk.is_there);
+    evict_all(&rig);
+    told = explain("/b", "");
+    cr_assert_eq(told.outcome, EXPLAINED_LOAD);
+    cr_assert_eq(told.response_count, 0);
+    cr_assert(told.disk.is_there && !told.disk.is_lasting && !told.disk.was_hit);
+    cr_assert(told.disk.bytes >= 3000 && told.disk.bytes < 6000);
+    disk_index_touch(rig.cache->store->index, rig_key(&rig, "/b").hash.low);
+    cr_assert(explain("/b", "").disk.was_hit);
+    cr_assert(explain("/a", "X-Want: 1\r\n").disk.is_lasting);
+    cr_assert_eq(explain("/c", "").outcome, EXPLAINED_FETCH);
+    cr_assert_eq(disk.reads_total, 0);
+
+    struct ask ask;
+    ask_set(&disk, &ask, METHOD_GET, "/a", "X-Want: 2\r\n");
+    cr_assert_eq(ask_until_loaded(&disk, &ask), LOOKUP_FILL);
+    assert_fetched(&ask, LOOKUP_FILL);
+    told = explain("/a", "X-Want: 1\r\n");
+    cr_assert_eq(told.outcome, EXPLAINED_LOAD);
+    cr_assert(told.disk.is_there && !told.disk.is_lasting, "of the selector that is in memory, the variant");
+    cr_assert_eq(told.vary_count, 1);
+    cr_assert_eq(explain("/a", "X-Want: 2\r\n").outcome, EXPLAINED_FETCH);
 }
 
 Test(load, a_cache_is_freed_with_reads_under_way)
