@@ -92,8 +92,9 @@ struct slice_lookup {
 void cache_open_slice(const struct reader *head, struct slice_lookup *lookup, struct reader *reader);
 /* Whether it is stored, whole; on disk or in memory. */
 bool cache_has_slice(const struct reader *head, struct span slice);
-/* A slice that will be read soon: the caller's to fetch, though nobody reads it yet. NULL: it is stored, or being fetched. */
-struct fill *cache_begin_slice(const struct reader *head, struct span slice);
+/* A slice that will be read soon: the caller's to fetch, though nobody reads it yet. NULL: it is stored, or being fetched; or, with LOOKUP_WAIT in
+ * lookup->outcome, being loaded from disk: it stays in memory until cache_open_slice with the same lookup, or load_close. */
+struct fill *cache_begin_slice(const struct reader *head, struct slice_lookup *lookup);
 
 struct cache_stats {
     struct slab_stats slab;

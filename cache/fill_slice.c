@@ -362,15 +362,24 @@ void cache_open_slice(const struct reader *head, struct slice_lookup *lookup, st
     arena_free(&arena);
 }
 
-struct fill *cache_begin_slice(const struct reader *head, struct span slice)
+struct fill *cache_begin_slice(const struct reader *head, struct slice_lookup *lookup)
 {
+    struct cache *cache = head->cache;
     struct arena arena;
     struct slice_request request;
     arena_init(&arena);
-    describe_slice(head, slice, &arena, &request);
-    struct fill *fill = load_is_on_disk(head->cache, request.name.hash) ? NULL : fill_new(head->cache, &request.fill);
-    if (fill != NULL && !list_if_new(fill))
-        fill_discard(&fill);
+    describe_slice(head, lookup->slice, &arena, &request);
+    struct shard *shard = shard_of(cache, request.name.hash);
+    pthread_mutex_lock(&shard->lock);
+    bool is_there = shard_find(cache, shard, &request.name) != NULL || shard_find_fill(shard, &request.name) != NULL;
+    pthread_mutex_unlock(&shard->lock);
+    struct fill *fill = NULL;
+    lookup->outcome = LOOKUP_JOIN;
+    if (!is_there && look_on_disk(head, &request.name, lookup) == LOAD_NONE) {
+        fill = fill_new(cache, &request.fill);
+        if (!list_if_new(fill))
+            fill_discard(&fill);
+    }
     arena_free(&arena);
     return fill;
 }

@@ -1,26 +1,33 @@
 /* The body of the response, as much of it as was asked for, in order: from the request's reader, or, where the reader has a sliced response, from one
  * slice after the other (cache/policy/slice.h). A slice that is missing is fetched when its turn comes, or, once the first bytes are with the client,
  * when the turn of the slice before it comes: one request ahead, so that an origin's latency is not waited for between slices. What is read ahead
- * belongs to nobody: it is stored like what others fetch, or, when this client leaves before it gets there, cancelled. */
+ * belongs to nobody: it is stored like what others fetch, or, when this client leaves before it gets there, cancelled. What is on disk is loaded in the
+ * same way, and waited for like an origin's answer. */
 #include "proxy/request/life.h"
 
 #include "cache/policy/slice.h"
 
 struct slices {
-    uint64_t position, end; /* what is still to be delivered */
-    struct span slice;      /* that `reader` is on */
+    uint64_t position, end;         /* what is still to be delivered */
+    struct span slice;              /* that `reader` is on */
+    struct slice_lookup lookups[2]; /* of that slice, and of the one ahead… */
+    unsigned current;               /* …and which is which */
     struct reader reader;
     bool reader_is_open, is_foreign;
     bool is_joined;   /* it was being fetched already */
     bool has_retried; /* it failed once already */
     enum error error;
-    uint64_t ahead_first; /* the slice that was looked for ahead begins there; 0: none */
-    struct fetch *ahead;  /* of it, while it is only for later; or NULL */
-    bool ahead_is_vain;   /* it was gone before its turn came */
+    uint64_t ahead_first;  /* the slice that was looked for ahead begins there; 0: none */
+    struct fetch *ahead;   /* of it, while it is only for later; or NULL */
+    bool ahead_is_loading; /* from disk, by the other lookup */
+    bool ahead_is_vain;    /* it was gone before its turn came */
 };
 
-static void close_slice(struct slices *slices)
+static void close_slice(struct request *request)
 {
+    struct slices *slices = request->slices;
+    load_close(request->worker->cache, &slices->lookups[slices->current].wait);
+    slices->lookups[slices->current].outcome = LOOKUP_ERROR;
     if (slices->reader_is_open)
         reader_close(&slices->reader);
     slices->reader_is_open = false;
@@ -40,24 +47,61 @@ static void fetch_for_now(struct request *request, struct fill *fill)
     fetch_detach(&fetch);
 }
 
+static struct slice_lookup slice_lookup(const struct request *request, struct span slice)
+{
+    return (struct slice_lookup){
+        .slice = slice,
+        .waker = (struct waker *)&request->mail.waker,
+        .io = request->worker->disk_io,
+        .wait.has_failed = request->slices->has_retried, /* then it is the origin's turn */
+    };
+}
+
+/* The lookup of the slice at the present position: the one that loads it already, or a new one. */
+static void begin_slice(struct request *request)
+{
+    struct slices *slices = request->slices;
+    slices->slice = slice_at(request, slices->position);
+    bool was_ahead = slices->slice.first > 0 && slices->slice.first == slices->ahead_first;
+    if (slices->ahead != NULL && was_ahead)
+        fetch_detach(&slices->ahead);
+    if (slices->ahead_is_loading && was_ahead) {
+        slices->current ^= 1;
+        slices->ahead_is_loading = false;
+    } else {
+        slices->lookups[slices->current] = slice_lookup(request, slices->slice);
+    }
+}
+
+static void note_loaded(struct request *request)
+{
+    request->lookup.was_loaded = true;
+    if (!request->response_prepared && request->detail == DETAIL_NONE)
+        request->detail = DETAIL_DISK;
+}
+
+/* LOOKUP_WAIT: to be called again. */
 static enum lookup_outcome open_slice(struct request *request)
 {
     struct slices *slices = request->slices;
-    struct span slice = slice_at(request, slices->position);
-    struct slice_lookup lookup = {.slice = slice, .waker = &request->mail.waker};
-    slices->slice = slice;
-    if (slices->ahead != NULL && slice.first == slices->ahead_first)
-        fetch_detach(&slices->ahead);
-    cache_open_slice(&request->reader, &lookup, &slices->reader);
+    if (slices->lookups[slices->current].outcome != LOOKUP_WAIT)
+        begin_slice(request);
+    struct slice_lookup *lookup = &slices->lookups[slices->current];
+    cache_open_slice(&request->reader, lookup, &slices->reader);
+    if (lookup->outcome == LOOKUP_WAIT)
+        return LOOKUP_WAIT;
+    if (lookup->outcome == LOOKUP_HIT && lookup->wait.count > 0 && !lookup->wait.has_failed)
+        note_loaded(request);
+    struct span slice = slices->slice;
     slices->reader_is_open = true;
-    slices->is_joined = lookup.outcome == LOOKUP_JOIN;
-    if (lookup.outcome == LOOKUP_FILL) {
+    slices->is_joined = lookup->outcome == LOOKUP_JOIN;
+    if (lookup->outcome == LOOKUP_FILL) {
         slices->ahead_is_vain = slices->ahead_is_vain || (slice.first > 0 && slice.first == slices->ahead_first);
-        fetch_for_now(request, lookup.fill);
+        fetch_for_now(request, lookup->fill);
     }
     uint64_t end = slices->end < slice.end ? slices->end : slice.end;
     reader_set_range(&slices->reader, slices->position - slice.first, end - slice.first);
-    return lookup.outcome;
+    return lookup->outcome;
 }
 
 static void ignore_interim(void *context, unsigned status, const struct headers *fields)
@@ -79,16 +123,22 @@ static void read_ahead(struct request *request)
     struct span next = slice_at(request, slices->slice.end);
     if (request->response_pending || slices->ahead_is_vain || next.first >= slices->end || next.first == slices->ahead_first)
         return;
+    struct slice_lookup *ahead = &slices->lookups[slices->current ^ 1];
+    *ahead = slice_lookup(request, next);
     slices->ahead_first = next.first;
-    struct fill *fill = cache_begin_slice(&request->reader, next);
+    struct fill *fill = cache_begin_slice(&request->reader, ahead);
+    slices->ahead_is_loading = ahead->outcome == LOOKUP_WAIT;
     if (fill != NULL)
         slices->ahead = fetch_slice(request, fill, &events);
 }
 
 /* Of the range that was being delivered nothing more is needed. */
-static void leave_slices(struct slices *slices)
+static void leave_slices(struct request *request)
 {
-    close_slice(slices);
+    struct slices *slices = request->slices;
+    close_slice(request);
+    load_close(request->worker->cache, &slices->lookups[slices->current ^ 1].wait);
+    slices->ahead_is_loading = false;
     if (slices->ahead != NULL)
         fetch_withdraw(&slices->ahead);
     slices->ahead_first = 0;
@@ -101,6 +151,7 @@ void body_begin(struct request *request, const struct response_view *view)
         return;
     request->slices = arena_zalloc(&request->arena, sizeof *request->slices);
     request->slices->end = view->length;
+    request->slices->lookups[0].outcome = LOOKUP_ERROR; /* none yet */
 }
 
 void body_set_range(struct request *request, uint64_t first, uint64_t end)
@@ -110,15 +161,15 @@ void body_set_range(struct request *request, uint64_t first, uint64_t end)
         reader_set_range(&request->reader, first, end);
         return;
     }
-    leave_slices(slices);
+    leave_slices(request);
     slices->position = first;
     slices->end = end;
 }
 
-bool body_is_at_hand(struct request *request)
+enum lookup_outcome body_open(struct request *request)
 {
     struct slices *slices = request->slices;
-    return slices == NULL || slices->position >= slices->end || open_slice(request) == LOOKUP_HIT;
+    return slices == NULL || slices->position >= slices->end ? LOOKUP_HIT : open_slice(request);
 }
 
 struct span body_rest(const struct request *request)
@@ -140,8 +191,8 @@ static enum reader_state await_slice(struct request *request)
 {
     struct slices *slices = request->slices;
     struct response_view view;
-    if (!slices->reader_is_open)
-        open_slice(request);
+    if (!slices->reader_is_open && open_slice(request) == LOOKUP_WAIT)
+        return READER_WAIT;
     if (slices->reader.is_open)
         return READER_DATA;
     switch (reader_head(&slices->reader, &view, &slices->error)) {
@@ -189,13 +240,13 @@ enum reader_state body_peek(struct request *request, struct iovec *iov, int *cou
     if (slices->position >= slices->end)
         return READER_END;
     if (slices->reader_is_open && slices->position >= slices->slice.end) {
-        close_slice(slices);
+        close_slice(request);
         slices->has_retried = false;
     }
     int room = *count;
     enum reader_state state = peek_slice(request, iov, count, max_bytes);
     if (state == READER_FAILED && may_retry(request)) {
-        close_slice(slices);
+        close_slice(request);
         slices->has_retried = true;
         *count = room;
         state = peek_slice(request, iov, count, max_bytes);
@@ -216,7 +267,7 @@ void body_consume(struct request *request, size_t bytes)
 void body_close(struct request *request)
 {
     if (request->slices != NULL)
-        leave_slices(request->slices);
+        leave_slices(request);
     request->slices = NULL;
 }
 
@@ -235,7 +286,7 @@ enum step body_failed(struct request *request)
     if (request->fetch != NULL) /* the fetch of the head, that goes on with a slice */
         fetch_detach(&request->fetch);
     request->parts = NULL;
-    request->response_prepared = request->response_pending = false;
+    request->response_begun = request->response_prepared = request->response_pending = false;
     if (!is_foreign && !asks_itself && !broke_off)
         return respond_error(request, error);
     request->lookup_private = asks_itself;

@@ -75,6 +75,7 @@ struct request {
     bool                 admin_started, admin_answered;
 
     struct response_head response; /* of step_deliver; head not yet sent: response_pending */
+    bool                 response_begun; /* what of it is to be sent is known */
     bool                 response_pending, response_prepared, last_sent;
     uint64_t             body_left;  /* of a known length */
     bool                 body_left_known;
@@ -124,8 +125,8 @@ void              body_set_range(struct request *request, uint64_t first, uint64
 enum reader_state body_peek(struct request *request, struct iovec *iov, int *count, size_t max_bytes);
 void              body_consume(struct request *request, size_t bytes);
 void              body_close(struct request *request);
-/* Opens its beginning; whether it need not be waited for. */
-bool body_is_at_hand(struct request *request);
+/* Opens its beginning: LOOKUP_HIT: it is in memory; LOOKUP_WAIT: it is on its way from disk, to be called again; else it comes from the origin. */
+enum lookup_outcome body_open(struct request *request);
 /* What is still to be delivered of a sliced response; and whether that part of the whole is stored. */
 struct span       body_rest(const struct request *request);
 bool body_is_stored(struct request *request, struct span part);

@@ -221,8 +221,8 @@ static enum step refuse(struct request *request)
     return respond_error(request, ERROR_ONLY_IF_CACHED);
 }
 
-/* False: refuse it. */
-static bool prepare_head(struct request *request, const struct response_view *view)
+/* What of the response is for this request. False: refuse it. */
+static bool begin_response(struct request *request, const struct response_view *view)
 {
     const struct request_head *head = &request->head;
     settle_result(request, view);
@@ -240,19 +240,38 @@ static bool prepare_head(struct request *request, const struct response_view *vi
     body_begin(request, view);
     if (request->lookup.outcome != LOOKUP_PASS)
         apply_selection(request, view);
-    if (is_refused(request))
-        return false;
-    if (request->response.has_body && !body_is_at_hand(request) && view->source == SOURCE_STORED) {
+    request->response_begun = true;
+    return !is_refused(request);
+}
+
+/* The rest of the head, which tells where the body comes from: STEP_DELIVER when that is known. */
+static enum step prepare_head(struct request *request, const struct response_view *view)
+{
+    enum lookup_outcome body = request->response.has_body ? body_open(request) : LOOKUP_HIT;
+    if (body == LOOKUP_WAIT)
+        return STEP_WAIT;
+    if (body != LOOKUP_HIT && is_refused(request)) /* it was on disk, and could not be read */
+        return refuse(request);
+    if (body != LOOKUP_HIT && view->source == SOURCE_STORED) {
         request->lookup.fwd = FWD_PARTIAL;
         request->result = RESULT_MISS;
     }
-    replay_early_hints(request, view);
     request->response.extra = extra_fields(request, view);
     request->response_pending = true;
     request->body_left = request->response.length;
     request->body_left_known = request->response.length_known;
     request->response_prepared = true;
-    return true;
+    return STEP_DELIVER;
+}
+
+static enum step prepare(struct request *request)
+{
+    struct response_view view;
+    enum error error;
+    reader_head(&request->reader, &view, &error);
+    if (!request->response_begun && !begin_response(request, &view))
+        return refuse(request);
+    return prepare_head(request, &view);
 }
 
 /* Counts what the stream took, and the status from the moment the head went out. */
@@ -340,13 +359,9 @@ static enum step deliver_piece(struct request *request)
 
 enum step step_deliver(struct request *request)
 {
-    if (!request->response_prepared) {
-        struct response_view view;
-        enum error error;
-        reader_head(&request->reader, &view, &error);
-        if (!prepare_head(request, &view))
-            return refuse(request);
-    }
+    enum step prepared = request->response_prepared ? STEP_DELIVER : prepare(request);
+    if (prepared != STEP_DELIVER)
+        return prepared;
     for (unsigned sends = 0; !request->last_sent; sends++) {
         enum step next;
         if (sends == SENDS_PER_TURN) {

@@ -227,7 +227,7 @@ Test(fill_slice, a_part_that_is_all_of_it_is_stored_whole)
 static void begin_slice(const struct ask *head, struct ask *ask, uint64_t first)
 {
     *ask = (struct ask){.reader_waker = {{count_wake}, 0}, .fill_waker = {{count_wake}, 0}};
-    ask->lookup.fill = cache_begin_slice(&head->reader, (struct span){first, first + SLICE});
+    ask->lookup.fill = cache_begin_slice(&head->reader, &(struct slice_lookup){.slice = {first, first + SLICE}});
     if (ask->lookup.fill != NULL)
         fill_set_waker(ask->lookup.fill, &ask->fill_waker.waker);
 }

@@ -589,6 +589,143 @@ Test(load, why_tells_what_is_on_disk_without_reading_it)
     cr_assert_eq(explain("/a", "X-Want: 2\r\n").outcome, EXPLAINED_FETCH);
 }
 
+/* ---- slices ---- */
+
+enum { SLICE = 65536, SLICES = 4 };
+
+static enum error answer_part(struct fill **fill, uint64_t first)
+{
+    struct headers headers;
+    parse_fields(&rig, &headers,
+                 arena_string(&rig.arena, arena_printf(&rig.arena, FRESH "ETag: \"a\"\r\nContent-Range: bytes %lu-%lu/%u\r\n",
+                                                       (unsigned long)first, (unsigned long)first + SLICE - 1, SLICES * SLICE)));
+    const struct origin_head head = {.status = 206,
+                                     .reason = BYTES("Partial"),
+                                     .fields = &headers,
+                                     .length_known = true,
+                                     .length = SLICE,
+                                     .request_time = rig.now,
+                                     .response_time = rig.now};
+    return fill_set_slice(fill, &head);
+}
+
+static enum lookup_outcome open_slice(const struct ask *head, struct slice_lookup *lookup, struct ask *slice)
+{
+    cache_open_slice(&head->reader, lookup, &slice->reader);
+    slice->lookup.fill = lookup->fill;
+    return lookup->outcome;
+}
+
+static struct slice_lookup slice_lookup(struct ask *slice, uint64_t first)
+{
+    *slice = (struct ask){.reader_waker = {{count_wake}, 0}, .fill_waker = {{count_wake}, 0}};
+    return (struct slice_lookup){.slice = {first, first + SLICE}, .waker = &slice->reader_waker.waker, .io = &disk.io};
+}
+
+static void store_slices(const char *path)
+{
+    struct ask head, slice;
+    ask_set(&disk, &head, METHOD_GET, path, "");
+    head.lookup.slice = (struct span){0, SLICE};
+    cr_assert_eq(ask_again(&rig, &head), LOOKUP_FILL);
+    cr_assert_eq(answer_part(&head.lookup.fill, 0), ERROR_OK);
+    cr_assert_eq(answer_body(&head, 0, SLICE), SLICE);
+    fill_finish(&head.lookup.fill);
+    cr_assert_eq(ask_head(&head), READER_HEAD_READY);
+    for (uint64_t first = SLICE; first < SLICES * SLICE; first += SLICE) {
+        struct slice_lookup lookup = slice_lookup(&slice, first);
+        cr_assert_eq(open_slice(&head, &lookup, &slice), LOOKUP_FILL);
+        fill_set_waker(slice.lookup.fill, &slice.fill_waker.waker);
+        cr_assert_eq(answer_part(&slice.lookup.fill, first), ERROR_OK);
+        cr_assert_eq(answer_body(&slice, 0, SLICE), SLICE);
+        fill_finish(&slice.lookup.fill);
+        reader_close(&slice.reader);
+    }
+    reader_close(&head.reader);
+}
+
+static void assert_slice(struct ask *slice, enum lookup_outcome outcome)
+{
+    cr_assert_eq(outcome, LOOKUP_HIT);
+    cr_assert_eq(ask_head(slice), READER_HEAD_READY);
+    cr_assert_eq(read_all(slice), SLICE);
+    reader_close(&slice->reader);
+}
+
+Test(load, slices_are_found_by_their_head)
+{
+    struct ask head, slice, ahead;
+    store_slices("/large");
+    move_to_disk(&disk);
+    ask_set(&disk, &head, METHOD_GET, "/large", "");
+    cr_assert_eq(ask_until_loaded(&disk, &head), LOOKUP_HIT);
+    cr_assert_eq(ask_head(&head), READER_HEAD_READY);
+    cr_assert(head.view.is_sliced);
+    cr_assert_eq(head.view.length, SLICES * SLICE);
+    for (uint64_t first = 0; first < SLICES * SLICE; first += SLICE)
+        cr_assert(cache_has_slice(&head.reader, (struct span){first, first + SLICE}));
+    cr_assert(!cache_has_slice(&head.reader, (struct span){0, SLICE / 2}));
+    struct explanation told = explain("/large", "");
+    cr_assert_eq(told.responses[0].slices_count, 0, "slices of another size are of no use");
+    rig.rules.slice_bytes = SLICE;
+    told = explain("/large", "");
+    cr_assert_eq(told.responses[0].slices_count, SLICES);
+    cr_assert_eq(told.outcome, EXPLAINED_HIT);
+
+    struct slice_lookup now = slice_lookup(&slice, SLICE);
+    cr_assert_eq(open_slice(&head, &now, &slice), LOOKUP_WAIT);
+    cr_assert_eq(open_slice(&head, &now, &slice), LOOKUP_WAIT);
+    struct slice_lookup later = slice_lookup(&ahead, 2 * SLICE);
+    cr_assert_null(cache_begin_slice(&head.reader, &later));
+    cr_assert_eq(later.outcome, LOOKUP_WAIT);
+    disk_answer(&disk);
+    cr_assert_eq(slice.reader_waker.count, 1);
+    assert_slice(&slice, open_slice(&head, &now, &slice));
+    disk_answer(&disk);
+    evict_all(&rig); /* what was read ahead stays until it is read */
+    assert_slice(&ahead, open_slice(&head, &later, &ahead));
+    cr_assert_eq(disk.reads_total, 3);
+    reader_close(&head.reader);
+}
+
+Test(load, a_slice_that_cannot_be_read_is_fetched)
+{
+    struct ask head, slice;
+    store_slices("/large");
+    move_to_disk(&disk);
+    ask_set(&disk, &head, METHOD_GET, "/large", "");
+    cr_assert_eq(ask_until_loaded(&disk, &head), LOOKUP_HIT);
+    struct slice_lookup lookup = slice_lookup(&slice, SLICE);
+    cr_assert_eq(open_slice(&head, &lookup, &slice), LOOKUP_WAIT);
+    disk_fail(&disk, DISK_ERROR);
+    cr_assert_eq(open_slice(&head, &lookup, &slice), LOOKUP_FILL);
+    cr_assert_eq(disk.reads_total, 2);
+    cr_assert_eq(answer_part(&slice.lookup.fill, SLICE), ERROR_OK);
+    cr_assert_eq(answer_body(&slice, 0, SLICE), SLICE);
+    fill_finish(&slice.lookup.fill);
+    assert_slice(&slice, LOOKUP_HIT);
+    reader_close(&head.reader);
+}
+
+Test(load, slices_of_a_head_that_was_purged_are_not_found_again)
+{
+    struct ask head, slice;
+    store_slices("/large");
+    move_to_disk(&disk);
+    ask_set(&disk, &head, METHOD_GET, "/large", "");
+    cr_assert_eq(ask_until_loaded(&disk, &head), LOOKUP_HIT);
+    struct slice_lookup lookup = slice_lookup(&slice, SLICE);
+    cr_assert_eq(open_slice(&head, &lookup, &slice), LOOKUP_WAIT);
+    cr_assert(cache_purge(rig.cache, &head.lookup.key, PURGE_HARD, rig.now));
+    disk_answer(&disk);
+    reader_close(&head.reader);
+    load_close(rig.cache, &lookup.wait);
+    cr_assert_eq(rig_stats(&rig).objects, 0);
+    ask_set(&disk, &head, METHOD_GET, "/large", "");
+    cr_assert_eq(ask_again(&rig, &head), LOOKUP_FILL);
+    assert_fetched(&head, LOOKUP_FILL);
+}
+
 Test(load, a_cache_is_freed_with_reads_under_way)
 {
     struct ask ask;
