@@ -231,4 +231,23 @@ static inline enum lookup_outcome ask_until_loaded(struct fake_disk *disk, struc
     return outcome;
 }
 
+#define STORED_FOR_LONG "Cache-Control: max-age=60\r\nETag: \"1\"\r\n"
+
+static inline void assert_hit(struct ask *ask, uint64_t length)
+{
+    cr_assert_eq(ask->lookup.outcome, LOOKUP_HIT);
+    cr_assert_eq(ask_head(ask), READER_HEAD_READY);
+    cr_assert_eq(ask->view.length, length);
+    cr_assert_eq(read_all(ask), length);
+    reader_close(&ask->reader);
+}
+
+static inline void assert_fetched(struct ask *ask, enum lookup_outcome outcome)
+{
+    cr_assert_eq(ask->lookup.outcome, outcome);
+    if (outcome == LOOKUP_FILL)
+        fill_fail(&ask->lookup.fill, ERROR_CLIENT_CLOSED);
+    reader_close(&ask->reader);
+}
+
 #endif
