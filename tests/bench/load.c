@@ -263,10 +263,10 @@ static bool take_head(struct connection *c, const char *bytes, size_t count)
 static void receive(struct connection *c, uint64_t now)
 {
     static char buffer[HEAD_BYTES_MAX];
-    /* Only a body's beginning is looked at: the rest needs no copy. */
+    /* Only a body's beginning is looked at: the rest is dropped by the kernel, tcp(7). */
     bool drop = c->in_body && (!load.check || c->matched >= c->path_bytes);
     size_t room = sizeof buffer - c->head_bytes;
-    ssize_t got = recv(c->descriptor, buffer, drop ? c->body_left : room, drop ? MSG_TRUNC : 0);
+    ssize_t got = drop ? recv(c->descriptor, NULL, c->body_left, MSG_TRUNC) : recv(c->descriptor, buffer, room, 0);
     if (got < 0 && errno == EAGAIN) {
         return;
     }

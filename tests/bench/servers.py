@@ -172,7 +172,7 @@ def load(server, *groups, seconds=0, warm_up=0, seed=1, fields=()):
     result["cpu_seconds"] = server.cpu_seconds() - before
     for name, of in result["groups"].items():
         bad = {word: of[word] for word in ("not_200", "wrong", "broken") if of[word]}
-        if bad:
+        if bad or not of["requests"]:
             raise Refused(f"{name}: of {of['requests']} responses: {bad}")
     return result
 
