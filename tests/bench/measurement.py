@@ -46,4 +46,5 @@ def workplace(prefix, directory=None):
     try:
         yield top
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending
         shutil.rmtree(top)
