@@ -37,10 +37,15 @@ def parse(made):
     return options
 
 
+def end(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up is not interrupted
+    sys.exit("ended by a signal")
+
+
 @contextlib.contextmanager
 def workplace(prefix, directory=None):
     """A directory that is removed in the end, also when the measurement is told to end."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
+    signal.signal(signal.SIGTERM, end)
     top = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=directory))
     top.chmod(0o755)
     try:
