@@ -233,6 +233,7 @@ def test_a_file_that_was_written_just_now(make, own):
         assert ask(outrigger, own, f"{SLICE}-{SLICE}", SLICE, SLICE, f"f{n}").body == b"b"
 
 
+@pytest.mark.threads
 def test_slices_of_a_file_that_is_replaced_all_the_time_are_of_one_version(make, own):
     outrigger, size, stop = make(own, max_age=0), 3 * SLICE, threading.Event()
     write(own / "f", b"0", size)

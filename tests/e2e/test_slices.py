@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+from harness.http import Truncated
 from harness.origin import CloseConnection
 from harness.outrigger import SLOW, Outrigger
 from harness.poll import until
@@ -342,6 +343,7 @@ def test_a_stale_head_is_validated_and_its_slices_stay(proxy, back, path):
     ranger = Ranger(fields=STALE)
     back.on(path, ranger)
     ask(proxy, path, 0, 100000)
+    proxy.await_metric(0, "outrigger_cache_fills")  # what is not complete when the head is refreshed is not kept
     ranger.fields = FRESH
     answer = ask(proxy, path, 0, 100000)
     assert "fwd=stale; fwd-status=304; stored" in answer.get("cache-status") and ranger.requests[-1].get("if-none-match") == '"v1"'
@@ -540,6 +542,7 @@ def test_a_soft_purge_keeps_the_slices_that_are_confirmed(proxy, back, path):
     ranger = Ranger(fields={**FRESH, "Surrogate-Key": path})
     back.on(path, ranger)
     ask(proxy, path, 0, 70000)
+    proxy.await_metric(0, "outrigger_cache_fills")
     proxy.ctl("purge", "--soft", "--tag", path)
     assert "fwd-status=304" in ask(proxy, path, 0, 70000).get("cache-status")
     hits(proxy, path, 0, 70000)
@@ -594,6 +597,35 @@ def test_slices_in_less_memory_than_they_need(make_outrigger, make_origin):
     for thread in threads:
         thread.join()
     assert results == [True] * len(threads)
+
+
+@pytest.mark.threads
+def test_clients_that_come_and_go(make_outrigger, make_origin):
+    """What one of them has had read ahead is withdrawn while others want it: each gets its own bytes, whatever the others do."""
+    origin = make_origin()
+    origin.on("/large", Ranger())
+    outrigger = make_outrigger(origin=origin.url, config={"cache": {"memory": "4MiB"}}, site={"cache": {"slice": "64KiB"}})
+    wrong = []
+
+    def work(number):
+        for turn in range(12):
+            first = (number * 7 + turn) % 12 * SLICE // 2
+            client, head = begin(outrigger, "/large", f"{first}-")
+            wanted = (turn % 3 + 1) * SLICE - 100 if (number + turn) % 4 else SIZE - first
+            try:
+                if head.status != 206 or client.read_exactly(wanted) != LARGE[first : first + wanted]:
+                    wrong.append((first, wanted, head))
+            except Truncated as cut:
+                wrong.append((first, wanted, len(cut.args[0])))
+            client.reset()
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+    outrigger.await_metric(0, "outrigger_cache_fills")
 
 
 def test_off(make_outrigger, origin):
