@@ -241,7 +241,10 @@ static bool begin_response(struct request *request, const struct response_view *
     if (request->lookup.outcome != LOOKUP_PASS)
         apply_selection(request, view);
     request->response_begun = true;
-    return !is_refused(request);
+    if (is_refused(request))
+        return false;
+    replay_early_hints(request, view);
+    return true;
 }
 
 /* The rest of the head, which tells where the body comes from: STEP_DELIVER when that is known. */
