@@ -32,6 +32,7 @@ LIB_SOURCES   := $(filter-out $(MAINS),$(wildcard base/*.c cache/*.c cache/*/*.c
 LIB_OBJECTS   := $(LIB_SOURCES:%.c=$(BUILD)/%.o) $(LLHTTP_OBJECTS)
 UNIT_TESTS    := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c))
 STRESS_TESTS  := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/thread/*.c))
+CACHE_DRIVER  := $(BUILD)/model/cache_driver
 
 .PHONY: all
 all: $(BUILD)/outrigger $(BUILD)/outriggerctl
@@ -55,7 +56,7 @@ $(BUILD)/%.o: %.c
 	@$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c $< -o $@
 
 $(BUILD)/unit/%: LDLIBS += -lcriterion
-$(UNIT_TESTS) $(STRESS_TESTS): $(BUILD)/%: tests/%.c $(BUILD)/liboutrigger.a
+$(UNIT_TESTS) $(STRESS_TESTS) $(CACHE_DRIVER): $(BUILD)/%: tests/%.c $(BUILD)/liboutrigger.a
 	@mkdir -p $(@D)
 	@echo "  CC $@"
 	@$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP $(LDFLAGS) $< $(BUILD)/liboutrigger.a $(LDLIBS) -o $@
@@ -99,13 +100,18 @@ test:
 	@$(MAKE) $(QUIETLY) $(JOBS) SANITIZE=thread all $(STRESS_TESTS:$(BUILD)/%=build-thread/%)
 	@$(MAKE) $(QUIETLY) SANITIZE=thread e2e stress
 
-built: all $(UNIT_TESTS) $(STRESS_TESTS)
+built: all $(UNIT_TESTS) $(STRESS_TESTS) $(CACHE_DRIVER)
 
 unit: $(UNIT_TESTS)
 	@set -e; for t in $^; do $$t; done
 
-e2e: all
+e2e: all $(CACHE_DRIVER)
 	@$(PYTEST) tests/e2e $(if $(filter thread,$(SANITIZE)),-m threads)
+
+# The cache against a slow and plain model of RFC 9111; e2e has a short run of it.
+.PHONY: model
+model: $(CACHE_DRIVER)
+	@$(PYTHON) tests/model/model.py --driver $(CACHE_DRIVER) --cases $(if $(filter command line environment,$(origin CASES)),$(CASES),100000)
 
 stress: $(STRESS_TESTS)
 	@set -e; for t in $^; do echo $$t; $$t; done
@@ -224,6 +230,7 @@ help:
 	@echo "make run         install what is needed, build, serve the demo site on 127.0.0.1:8080;  ORIGIN=http://host:port: that site"
 	@echo "make test        install what is needed, build, run every test, under the sanitizers too"
 	@echo "make unit e2e stress    one kind of test, on one build"
+	@echo "make model       the cache against a model of RFC 9111, CASES=100000 random sequences"
 	@echo "make fuzz        the parsers of hostile bytes under libFuzzer, FUZZ_SECONDS or FUZZ_RUNS each"
 	@echo "make replay      a real server's log through the accelerator, every byte checked, with and without it"
 	@echo "make bench       hits against nginx and HAProxy on this machine; CASES=hit1k,hit10k,hit100k,hit1m PEERS=outrigger,nginx,haproxy"
@@ -235,4 +242,5 @@ help:
 	@echo "make clean"
 	@echo "SANITIZE=address|thread with any of them: a debug build with ASan and UBSan, or TSan, in a directory of its own"
 
--include $(wildcard $(BUILD)/tests/bench/*.d) $(patsubst %.o,%.d,$(LIB_OBJECTS)) $(MAINS:%.c=$(BUILD)/%.d) $(UNIT_TESTS:=.d) $(STRESS_TESTS:=.d) $(FUZZ_OBJECTS:.o=.d)
+-include $(wildcard $(BUILD)/tests/bench/*.d) $(patsubst %.o,%.d,$(LIB_OBJECTS)) $(MAINS:%.c=$(BUILD)/%.d) $(UNIT_TESTS:=.d) $(STRESS_TESTS:=.d) $(CACHE_DRIVER).d \
+    $(FUZZ_OBJECTS:.o=.d)

@@ -339,6 +339,8 @@ enum error fill_set_not_modified(struct fill **fill_pointer, const struct origin
         plan.store = plan.detail == DETAIL_NONE;
     } else {
         unlist_fill(fill);
+        if (plan.ends_stale)
+            replace_stale(fill, NULL);
     }
     pthread_mutex_lock(&fill->lock);
     fill->object = object;

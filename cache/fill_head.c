@@ -107,10 +107,6 @@ static void plan_vary(struct fill *fill, struct head_plan *plan, const struct he
     enum vary_kind kind = vary_parse(fields, &fill->rules.key_cookies, &fill->arena, &parts->vary_names);
     if (kind == VARY_FIELDS) {
         parts->vary_values = vary_values(parts->vary_names, &fill->fields, &fill->arena);
-        if (plan->store && !vary_tells_apart(parts->vary_names, fields)) {
-            plan->store = false;
-            plan->detail = DETAIL_VARY_CODING;
-        }
     } else if (kind == VARY_STAR && plan->store) {
         plan->store = false;
         plan->detail = DETAIL_VARY_STAR;
@@ -136,7 +132,7 @@ static void plan_body(struct fill *fill, const struct origin_head *head, struct 
     parts->length_known = head->length_known || head->body_forbidden;
     parts->body_bytes = head->body_forbidden || !head->length_known ? 0 : head->length;
     if (record_parts_bytes(parts) > SLAB_PAGE_BYTES && plan->store) { /* it may fit without what is only for storing it */
-        plan->store = false;
+        plan->store = plan->is_storable = false;
         plan->detail = DETAIL_TAGS_FULL;
         parts->tags_count = 0;
         parts->head.len -= parts->hidden_bytes;
@@ -268,6 +264,7 @@ void plan_refresh(struct fill *fill, const struct origin_head *head, struct head
         plan->store = false;
         plan->detail = DETAIL_VALIDATOR;
     }
+    plan->ends_stale = is_same && detail_is_of_response(verdict.detail);
     plan_vary(fill, plan, &judged);
     plan_stale_tags(fill, plan);
     set_personal_apart(plan, &verdict);

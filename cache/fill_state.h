@@ -129,6 +129,7 @@ struct head_plan {
     bool                is_storable; /* by the policy; it may be passed nevertheless */
     enum cache_detail   detail;
     bool                is_origin_error; /* a 5xx, not to be stored */
+    bool                ends_stale;      /* a 304 by which fill->stale may not be kept any longer */
     enum error          error; /* the head cannot be kept in memory at all */
 };
 
@@ -141,6 +142,8 @@ void plan_refresh(struct fill *fill, const struct origin_head *head, struct head
 void plan_update(struct fill *fill, const struct origin_head *head, struct head_plan *plan);
 /* RFC 9111 §4.3.5: the answer to a HEAD updates the stored response to GET, or takes it away; fill_update.c. */
 void update_stored_by_head(struct fill *fill, const struct origin_head *head);
+/* Puts `newer` (or nothing: NULL) in the place of fill->stale, if that is still there; fill_update.c. */
+void replace_stale(struct fill *fill, struct object *newer);
 /* The body of fill->stale becomes that of `object`: slices are found by the same serial, large ones are shared, small ones lie behind their new head. */
 void take_stale_body(struct fill *fill, struct object *object);
 /* After the verdict: the tags of plan->fields, and DETAIL_PURGED when any was purged since the lookup. fill_tags.c. */

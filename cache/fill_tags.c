@@ -54,6 +54,7 @@ void plan_tags(struct fill *fill, struct head_plan *plan)
         return;
     if (unique > TAGS_MAX) {
         refuse(plan, DETAIL_TAGS_FULL);
+        plan->is_storable = false;
         return;
     }
     parts->tags = hashes;

@@ -9,8 +9,7 @@ static struct object_name name_of(struct cache *cache, const struct object *obje
     return (struct object_name){.hash = object->hash, .key = record_key(record), .values = record_vary_values(record)};
 }
 
-/* Puts `newer` (or nothing: NULL) in the place of the stale response, if that is still there. */
-static void replace_stale(struct fill *fill, struct object *newer)
+void replace_stale(struct fill *fill, struct object *newer)
 {
     struct cache *cache = fill->cache;
     struct object_name name = name_of(cache, fill->stale);

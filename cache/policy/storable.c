@@ -14,6 +14,19 @@ static bool status_is_understood(unsigned status)
            (status >= 400 && status <= 417) || status == 421 || status == 422 || status == 426 || (status >= 500 && status <= 505);
 }
 
+static bool is_named(const struct cache_control *cc, struct bytes name)
+{
+    return bytes_list_has(cc->no_cache_names, name) || bytes_list_has(cc->private_names, name);
+}
+
+/* What is not stored with the response (RFC 9111 §3.1, §5.2.2.4, §5.2.2.7) validates nothing. */
+static struct bytes kept_value(const struct headers *response, const struct cache_control *cc, enum header_id id)
+{
+    const struct header *field = headers_find(response, id);
+    bool is_kept = field != NULL && !header_is_hop_by_hop(field, response) && !is_named(cc, field->name);
+    return is_kept ? field->value : BYTES_NONE;
+}
+
 static void fill_meta(struct response_meta *meta, const struct cache_control *cc, const struct request_meta *request, unsigned status,
                       const struct headers *response, struct wall_seconds request_time, struct wall_seconds response_time)
 {
@@ -33,12 +46,12 @@ static void fill_meta(struct response_meta *meta, const struct cache_control *cc
         meta->date_s = date.s;
         meta->flags |= RESPONSE_HAS_DATE;
     }
-    value = headers_value(response, HEADER_LAST_MODIFIED);
+    value = kept_value(response, cc, HEADER_LAST_MODIFIED);
     if (value.at && http_date_parse(value, response_time, &date) && date.s >= 0) {
         meta->last_modified_s = date.s;
         meta->flags |= RESPONSE_HAS_VALIDATOR;
     }
-    if (etag_is_valid(headers_value(response, HEADER_ETAG)))
+    if (etag_is_valid(kept_value(response, cc, HEADER_ETAG)))
         meta->flags |= RESPONSE_HAS_VALIDATOR;
     if (cc->no_cache)
         meta->flags |= RESPONSE_NO_CACHE;
@@ -67,11 +80,6 @@ static bool status_answers_condition(const struct request_meta *request, unsigne
     default:
         return false;
     }
-}
-
-static bool is_named(const struct cache_control *cc, struct bytes name)
-{
-    return bytes_list_has(cc->no_cache_names, name) || bytes_list_has(cc->private_names, name);
 }
 
 /* RFC 9110 §9.3.3: what a POST is answered with may be what a later GET would get; if it has explicit freshness, too. */
@@ -120,6 +128,8 @@ static enum cache_detail find_prohibition(const struct cache_control *cc, const 
     /* §4.1: it could never be selected again. */
     if (vary_kind(response) == VARY_STAR)
         return DETAIL_VARY_STAR;
+    if (!vary_tells_apart(response))
+        return DETAIL_VARY_CODING;
     return DETAIL_NONE;
 }
 
@@ -195,6 +205,11 @@ bool storable_replaces(const struct response_meta *stored, const struct response
 bool status_is_origin_error(unsigned status)
 {
     return status == 500 || status == 502 || status == 503 || status == 504;
+}
+
+bool detail_is_of_response(enum cache_detail detail)
+{
+    return detail == DETAIL_NO_STORE || detail == DETAIL_PRIVATE || detail == DETAIL_MUST_UNDERSTAND || detail == DETAIL_VARY_STAR;
 }
 
 bool detail_will_last(enum cache_detail detail)

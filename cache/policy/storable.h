@@ -31,6 +31,9 @@ bool storable_replaces(const struct response_meta *stored, const struct response
 /* RFC 5861 §4: 500, 502, 503, 504. */
 bool status_is_origin_error(unsigned status);
 
+/* Whether the response forbids to keep it whoever asked: a 304 that says so ends what is stored (RFC 9111 §3.2). */
+bool detail_is_of_response(enum cache_detail detail);
+
 /* Whether it says something about the next response under the same key too: that waiting for it will be in vain (hit-for-miss). */
 bool detail_will_last(enum cache_detail detail);
 

@@ -316,9 +316,9 @@ struct bytes vary_values(struct bytes names, const struct headers *request, stru
     return bytes_from(out, size);
 }
 
-bool vary_tells_apart(struct bytes names, const struct headers *response)
+bool vary_tells_apart(const struct headers *response)
 {
-    if (!bytes_list_has(names, header_spelling(HEADER_ACCEPT_ENCODING)))
+    if (!headers_list_has(response, HEADER_VARY, header_spelling(HEADER_ACCEPT_ENCODING)))
         return true;
     for (const struct header *line = headers_find(response, HEADER_CONTENT_ENCODING); line; line = headers_next(response, line)) {
         struct bytes rest = line->value, coding;

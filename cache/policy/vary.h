@@ -23,7 +23,7 @@ struct bytes vary_values(struct bytes names, const struct headers *request, stru
 /* Takes the next of such values from the front of *values; BYTES_NONE: the request had no such field. False when nothing is left. */
 bool vary_next_value(struct bytes *values, struct bytes *value);
 
-/* Whether those values tell apart who can read this response: not when it is in a coding that they leave out. */
-bool vary_tells_apart(struct bytes names, const struct headers *response);
+/* Whether the values of Accept-Encoding, where the response varies on it, tell apart who can read it: not when it is in a coding that they leave out. */
+bool vary_tells_apart(const struct headers *response);
 
 #endif

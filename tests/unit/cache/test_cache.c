@@ -363,6 +363,35 @@ Test(cache, not_modified_that_may_not_be_stored_answers_its_originator)
     cr_assert_eq(second.view.detail, DETAIL_NO_STORE);
     close_all(&first);
     close_all(&second);
+    cr_assert_eq(rig_stats(&rig).objects, 0, "RFC 9111 §3.2: it applies to what is stored");
+}
+
+Test(cache, not_modified_for_one_client_alone_leaves_what_is_stored)
+{
+    struct ask ask;
+    store(&rig, "/a", "", FRESH TAG, 10);
+    rig.now.s += 100;
+    ask_with(&rig, &ask, METHOD_GET, "/a", "Authorization: Basic eDp5\r\n", false);
+    cr_assert_eq(answer_head(&rig, &ask, 304, "", 0), ERROR_OK);
+    cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+    cr_assert_eq(ask.view.detail, DETAIL_AUTHORIZATION);
+    close_all(&ask);
+    cr_assert_eq(rig_stats(&rig).objects, 1);
+}
+
+Test(cache, coding_that_variants_do_not_tell_apart_is_remembered)
+{
+    struct ask ask;
+    rig.rules.hit_for_miss_s = 10;
+    ask_get(&rig, &ask, "/a");
+    answer(&rig, &ask, FRESH "Vary: Accept-Encoding\r\nContent-Encoding: foo\r\n", 10);
+    close_all(&ask);
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert_eq(ask_get(&rig, &ask, "/a"), LOOKUP_PASS, "nobody waits for it");
+        cr_assert_eq(ask.lookup.detail, DETAIL_HIT_FOR_MISS);
+        answer(&rig, &ask, FRESH "Vary: Accept-Encoding\r\nContent-Encoding: foo\r\n", 10);
+        close_all(&ask);
+    }
 }
 
 /* ---- who joins, who passes ---- */

@@ -45,6 +45,12 @@ Test(storable, verdicts)
         {"§4.3: a strong validator alone", D, METHOD_GET, "", 200, "ETag: \"a\"", OK},
         {"§4.3: a weak validator alone", D, METHOD_GET, "", 200, "ETag: W/\"a\"", OK},
         {"RFC 9110 §8.8.3: a malformed entity tag is none", D, METHOD_GET, "", 200, "ETag: a", DETAIL_NO_FRESHNESS},
+        {"§3.1: an entity tag that is not stored validates nothing", D, METHOD_GET, "", 200, "ETag: \"a\"\nConnection: ETag",
+         DETAIL_NO_FRESHNESS},
+        {"§5.2.2.4: nor does one for the first client alone", D, METHOD_GET, "", 200, "Cache-Control: no-cache=\"ETag\"\nETag: \"a\"",
+         DETAIL_NO_FRESHNESS},
+        {"§3.1: nor a Last-Modified", &no_guess, METHOD_GET, "", 200, "Last-Modified: @-3600\nConnection: last-modified",
+         DETAIL_NO_FRESHNESS},
         {"§4.3: Last-Modified alone, no guess", &no_guess, METHOD_GET, "", 200, "Last-Modified: @-3600", OK},
         {"§3: nothing at all", D, METHOD_GET, "", 200, "Content-Type: text/html", DETAIL_NO_FRESHNESS},
         {"§3: public says nothing about how long", D, METHOD_GET, "", 200, "Cache-Control: public", DETAIL_NO_FRESHNESS},
@@ -188,6 +194,8 @@ Test(storable, verdicts)
         /* Vary */
         {"§4.1: Vary", D, METHOD_GET, "", 200, "Cache-Control: max-age=60\nVary: Foo", OK},
         {"§4.1: *", D, METHOD_GET, "", 200, "Cache-Control: max-age=60\nVary: *", DETAIL_VARY_STAR},
+        {"§4.1: a coding by which nobody is told apart", D, METHOD_GET, "", 200,
+         "Cache-Control: max-age=60\nVary: Accept-Encoding\nContent-Encoding: foo", DETAIL_VARY_CODING},
         {"§4.1: * among others", D, METHOD_GET, "", 200, "Cache-Control: max-age=60\nVary: Foo, *", DETAIL_VARY_STAR},
         {"§4.1: * on the second line", D, METHOD_GET, "", 200, "Cache-Control: max-age=60\nVary: Foo\nVary: ,*", DETAIL_VARY_STAR},
         /* The request's no-store */

@@ -224,21 +224,21 @@ Test(vary, values_are_prefixed_with_their_length)
 Test(vary, who_can_read_it_is_told_apart)
 {
     static const struct {
-        const char *names, *response;
+        const char *response;
         bool told;
     } cases[] = {
-        {"accept-encoding", "Content-Encoding: gzip", true},
-        {"accept-encoding", "Content-Encoding: X-Gzip, BR", true},
-        {"accept-encoding", "Foo: bar", true},
-        {"accept,accept-encoding", "Content-Encoding: sdch", false},
-        {"accept-encoding", "Content-Encoding: gzip\nContent-Encoding: lzma", false},
-        {"accept", "Content-Encoding: sdch", true},
+        {"Vary: accept-encoding\nContent-Encoding: gzip", true},
+        {"Vary: accept-encoding\nContent-Encoding: X-Gzip, BR", true},
+        {"Vary: accept-encoding\nFoo: bar", true},
+        {"Vary: accept\nVary: Accept-Encoding\nContent-Encoding: sdch", false},
+        {"Vary: accept-encoding\nContent-Encoding: gzip\nContent-Encoding: lzma", false},
+        {"Vary: accept\nContent-Encoding: sdch", true},
     };
     struct arena arena;
     arena_init(&arena);
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct headers response = fields_from(&arena, cases[i].response);
-        cr_expect_eq(vary_tells_apart(bytes_from_string(cases[i].names), &response), cases[i].told, "%s", cases[i].response);
+        cr_expect_eq(vary_tells_apart(&response), cases[i].told, "%s", cases[i].response);
     }
     arena_free(&arena);
 }
