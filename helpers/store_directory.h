@@ -23,6 +23,8 @@ bool store_directory_open(const char *path, uint64_t size, const struct hash_key
                           char trouble[STORE_TROUBLE_MAX]);
 /* The same for looking only: nothing is made or changed, and no lock is needed. */
 bool store_directory_look(const char *path, struct store_directory_file *file, char trouble[STORE_TROUBLE_MAX]);
+/* Whether another process has it locked; `owner`: its pid, 0 when not known. */
+bool store_directory_is_in_use(const struct store_directory_file *file, long *owner);
 void store_directory_close(struct store_directory_file *file);
 
 #endif
