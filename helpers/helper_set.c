@@ -7,6 +7,9 @@
 
 /* Every answer begins with the id of its call. */
 _Static_assert(offsetof(struct message_file_answer, request) == 0 && offsetof(struct message_resolved, request) == 0, "answers");
+_Static_assert(offsetof(struct message_store_read_done, request) == 0 && offsetof(struct message_store_scan_done, request) == 0 &&
+                   offsetof(struct message_store_done, request) == 0,
+               "answers");
 
 void helper_set_init(struct helper_set *set, const struct helper_plan *plan, const struct helper_hooks *hooks)
 {
