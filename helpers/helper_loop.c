@@ -113,6 +113,8 @@ static void __attribute__((noreturn)) finish(struct helper_loop *loop)
         end_of_turn(loop->engine);
     }
     end_of_turn(loop->engine);
+    if (loop->engine->finish)
+        loop->engine->finish(loop->engine->context);
     exit(0);
 }
 

@@ -26,6 +26,8 @@ struct helper_engine {
     void (*closed)(void *context, struct channel *channel);
     /* After each turn, and before the end of the process. NULL: nothing to do. */
     void (*turn)(void *context);
+    /* The process is about to end: what was taken and is under way ends first. NULL: nothing ever is. */
+    void (*finish)(void *context);
     /* A descriptor of the engine's own to wait for; −1: none now. `events` as in poll(2). NULL: never. */
     int (*wait_for)(void *context, short *events);
     /* How long the loop may sleep, −1: no limit. NULL: no limit. */

@@ -4,6 +4,7 @@
 
 /* Never return; exit status 0 when the supervisor's end closed. */
 void disk_main(int control, int slab) __attribute__((noreturn));
+void store_main(int control, int slab) __attribute__((noreturn));
 void resolver_main(int control) __attribute__((noreturn));
 void log_main(int control) __attribute__((noreturn));
 

@@ -47,7 +47,8 @@ struct message_file_answer {
 
 /* The cache's store. What a request means is told in cache/disk/disk_io.h; layouts on disk are those of base/store_format.h. Stateless: any helper can
  * answer, a request can be sent again, and doing it twice does no harm. */
-enum { STORE_PAGES_MAX = 256, STORE_RECORDS_MAX = 128, STORE_PIECES_MAX = 512 };
+/* A write of more than one record has at most STORE_BATCH_BYTES. */
+enum { STORE_PAGES_MAX = 256, STORE_RECORDS_MAX = 128, STORE_PIECES_MAX = 512, STORE_BATCH_BYTES = 1024 * 1024 };
 
 struct message_store_read {
     uint64_t request;
@@ -103,7 +104,7 @@ struct message_store_scan_done {
     uint64_t request;
     uint32_t status;
     int32_t  error;
-    uint64_t next;
+    uint64_t next; /* on STORE_ERROR: behind what could not be read */
     uint32_t count;
     uint32_t unused;
 };
@@ -183,6 +184,8 @@ struct message_roots {
 };
 
 enum { STORE_DIRECTORIES = 16 };
+
+enum store_engine_kind { STORE_ENGINE_AUTO, STORE_ENGINE_IO_URING, STORE_ENGINE_BLOCKING };
 
 struct message_store_directory {
     uint32_t number;

@@ -39,6 +39,8 @@ int main(int argc, char **argv)
         proxy_main(SPAWN_CONTROL_FD, SPAWN_SLAB_FD);
     case ROLE_DISK:
         disk_main(SPAWN_CONTROL_FD, SPAWN_SLAB_FD);
+    case ROLE_STORE:
+        store_main(SPAWN_CONTROL_FD, SPAWN_SLAB_FD);
     case ROLE_RESOLVER:
         resolver_main(SPAWN_CONTROL_FD);
     case ROLE_LOG:

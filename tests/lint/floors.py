@@ -42,7 +42,8 @@ LIBRARIES = [
     (r"ares.*\.h", "c-ares", ("helpers/names.c",)),
     (r"libfyaml\.h|libfyaml/.*", "libfyaml", ("proxy/config/",)),
     # libfyaml exports the functions of an older copy: xxhash is compiled into one place and linked nowhere.
-    (r"xxhash\.h|xxh3\.h", "xxhash", ("base/hash.c",)),
+    (r"xxhash\.h|xxh3\.h", "xxhash", ("base/hash.c", "base/store_format.c")),
+    (r"liburing\.h|liburing/.*", "liburing", ("helpers/store_ring.c",)),
 ]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"(?P<own>[^"]+)"|<(?P<system>[^>]+)>)')

@@ -41,6 +41,8 @@ static inline struct helper_process start_helper(enum role role, int slab)
         close_controls();
         if (role == ROLE_DISK)
             disk_main(pair[1], slab);
+        else if (role == ROLE_STORE)
+            store_main(pair[1], slab);
         else if (role == ROLE_RESOLVER)
             resolver_main(pair[1]);
         else
