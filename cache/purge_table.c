@@ -131,3 +131,67 @@ uint64_t purge_add_all(struct purge_table *table, enum purge_kind kind, struct w
     purge_end(table);
     return sequence;
 }
+
+/* ---- after a restart --------------------------------------------------------------------------------------------------------------------- */
+
+static void raise_times(struct purge_times *times, uint64_t sequence)
+{
+    if (atomic_load_explicit(&times->hard, memory_order_relaxed) > 0)
+        atomic_store_explicit(&times->hard, sequence, memory_order_release);
+    if (atomic_load_explicit(&times->soft, memory_order_relaxed) > 0)
+        atomic_store_explicit(&times->soft, sequence, memory_order_release);
+}
+
+static void raise(struct purge_table *table, uint64_t sequence)
+{
+    if (sequence <= atomic_load_explicit(&table->sequence, memory_order_relaxed))
+        return;
+    for (unsigned i = 0; i < PURGE_SETS; i++) {
+        for (unsigned way = 0; way < PURGE_WAYS; way++)
+            raise_times(&table->sets[i].times[way], sequence + 1);
+    }
+    raise_times(&table->all, sequence + 1);
+    atomic_store_explicit(&table->sequence, sequence + 1, memory_order_release);
+}
+
+static void restore_times(struct purge_times *times, enum purge_kind kind, uint64_t sequence, struct wall_seconds at)
+{
+    const _Atomic uint64_t *last = kind == PURGE_HARD ? &times->hard : &times->soft;
+    if (sequence > atomic_load_explicit(last, memory_order_relaxed))
+        write_times(times, kind, sequence, at);
+}
+
+/* The way of `name`, or a free one, or one that says less than `sequence`; PURGE_WAYS: there is none. */
+static unsigned way_for(const struct purge_set *set, uint64_t name, uint64_t sequence)
+{
+    unsigned found = PURGE_WAYS;
+    for (unsigned way = 0; way < PURGE_WAYS; way++) {
+        if (atomic_load_explicit(&set->names[way], memory_order_relaxed) == name)
+            return way;
+        if (last_purge(&set->times[way]) < sequence)
+            found = way;
+    }
+    return found;
+}
+
+void purge_restore(struct purge_table *table, uint64_t name, enum purge_kind kind, uint64_t sequence, struct wall_seconds at)
+{
+    pthread_mutex_lock(&table->lock);
+    raise(table, sequence);
+    struct purge_set *set = set_of(table, name);
+    if (name == 0 || way_for(set, name, sequence) == PURGE_WAYS) {
+        restore_times(&table->all, kind, sequence, at);
+    } else {
+        unsigned way = claim_way(table, set, name);
+        restore_times(&set->times[way], kind, sequence, at);
+        atomic_store_explicit(&set->names[way], name, memory_order_release);
+    }
+    pthread_mutex_unlock(&table->lock);
+}
+
+void purge_raise(struct purge_table *table, uint64_t sequence)
+{
+    pthread_mutex_lock(&table->lock);
+    raise(table, sequence);
+    pthread_mutex_unlock(&table->lock);
+}

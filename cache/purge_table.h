@@ -74,4 +74,9 @@ uint64_t purge_add_all(struct purge_table *table, enum purge_kind kind, struct w
 uint64_t purge_begin(struct purge_table *table);
 void     purge_end(struct purge_table *table);
 
+/* After a restart: a purge of before it, in any order. `name` 0: everything. Purges later than it stay. */
+void purge_restore(struct purge_table *table, uint64_t name, enum purge_kind kind, uint64_t sequence, struct wall_seconds at);
+/* Sequence numbers up to this one were given before the restart: what was purged since counts as purged after them, and the next ones are greater. */
+void purge_raise(struct purge_table *table, uint64_t sequence);
+
 #endif

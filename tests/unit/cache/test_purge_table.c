@@ -110,3 +110,47 @@ Test(purge_table, whatever_is_purged_is_found_however_many_there_are)
     }
     cr_assert_not(find(name | 1, NAMES).is_hard);
 }
+
+Test(purge_table, purges_of_before_a_restart_hold_in_any_order)
+{
+    purge_raise(&table, 100);
+    purge_restore(&table, 7, PURGE_HARD, 50, now);
+    purge_restore(&table, 7, PURGE_HARD, 40, now);
+    purge_restore(&table, 7, PURGE_SOFT, 60, (struct wall_seconds){900});
+    purge_restore(&table, 0, PURGE_HARD, 20, now);
+    cr_assert(find(7, 49).is_hard);
+    cr_assert_not(find(7, 50).is_hard);
+    cr_assert(find(7, 59).is_soft);
+    cr_assert_eq(find(7, 59).stale_since_s, 900);
+    cr_assert_not(find(7, 60).is_soft);
+    cr_assert(find(8, 19).is_hard, "everything");
+    cr_assert_not(find(8, 20).is_hard);
+    cr_assert_geq(purge_sequence(&table), 100);
+}
+
+Test(purge_table, what_was_purged_since_a_restart_counts_as_later_than_all_before_it)
+{
+    purge_add(&table, 7, PURGE_HARD, now);
+    purge_raise(&table, 100);
+    cr_assert(find(7, 100).is_hard, "what was compared with all purges of before the restart");
+    cr_assert_not(find(8, 100).is_hard);
+    cr_assert_gt(purge_sequence(&table), 100);
+    uint64_t since = purge_sequence(&table);
+    cr_assert_not(find(7, since).is_hard);
+    cr_assert_gt(purge_add(&table, 7, PURGE_HARD, now), since);
+    purge_raise(&table, 50);
+    cr_assert_gt(purge_sequence(&table), since, "never backwards");
+}
+
+Test(purge_table, what_has_no_room_after_a_restart_is_said_of_everything)
+{
+    enum { NAMES = PURGE_WAYS + 4 };
+    purge_raise(&table, 1000);
+    for (uint64_t i = 0; i < NAMES; i++) /* all of one set; the oldest last */
+        purge_restore(&table, 1 + i * PURGE_SETS, PURGE_HARD, 500 - i, now);
+    for (uint64_t i = 0; i < NAMES; i++)
+        cr_assert(find(1 + i * PURGE_SETS, 500 - i - 1).is_hard, "%lu", (unsigned long)i);
+    cr_assert_not(find(1, 500).is_hard);
+    cr_assert(find(9, 500 - PURGE_WAYS - 1).is_hard, "unrelated, but older than what had to be forgotten");
+    cr_assert_not(find(9, 500 - PURGE_WAYS).is_hard);
+}
