@@ -138,6 +138,18 @@ struct object *index_find(const struct cache *cache, const struct index *index, 
     return NULL;
 }
 
+struct object *index_find_hash(const struct index *index, uint64_t hash)
+{
+    for (const struct bucket *bucket = bucket_of(index, hash); bucket != NULL; bucket = bucket->overflow) {
+        for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && bucket->entries[i] != 0; i++) {
+            struct object *object = entry_object(bucket->entries[i]);
+            if (entry_has_tag(bucket->entries[i], hash) && object->hash == hash)
+                return object;
+        }
+    }
+    return NULL;
+}
+
 /* Puts an entry behind the last one of a chain; `*spare` is used up when the chain's last bucket is full. */
 static void chain_append(struct bucket *bucket, uint64_t entry, struct bucket **spare)
 {

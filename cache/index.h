@@ -44,6 +44,8 @@ bool index_is_ready(const struct index *index);
 void index_stock(struct index *index, pthread_mutex_t *lock, struct cells *cells);
 
 struct object *index_find(const struct cache *cache, const struct index *index, const struct object_name *name);
+/* The one that lies there, whatever its name: for what was found by its hash already. */
+struct object *index_find_hash(const struct index *index, uint64_t hash);
 /* index_is_ready holds, and nothing of that name is there. */
 void index_insert(struct index *index, struct object *object);
 /* It is there. */
