@@ -1,4 +1,4 @@
-#include "tests/unit/cache/disk/disk_rig.h"
+#include "tests/unit/cache/disk/store_rig.h"
 
 enum { MIB = 1 << 20 };
 
