@@ -1,10 +1,13 @@
 /* Loops that look up, fill, read, abort, revalidate, purge and evict as hard as they can on a cache much too small for it; every byte that a
  * reader is given is checked. A plain program, so that it runs under TSan. Usage: stress_cache [seconds [threads [seed]]].
  *
+ * Below memory lies a disk tier on a disk in memory, written and emptied by a loop of its own; calls to it take a while, and some fail.
+ *
  * A response's body follows from its key, its variant and its generation, which its head tells: "X-Key", "X-Variant", "X-Gen". Generations are
  * numbered in the order of the fills; after a purge no lookup may find one that was numbered before it. */
 #include "cache/cache.h"
 #include "cache/policy/vary.h"
+#include "memory_disk.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -21,7 +24,9 @@ enum {
     OBJECT_MAX_BYTES = 600 * 1024,
     TEXT_BYTES = 65521, /* a prime */
     LOSSES_MAX = 16,    /* what fill_lose_space may take from the slab in a run */
-    STALL_SECONDS = 20, /* a loop on which nothing moved for so long has lost a wake */
+    DIRECTORY_SEGMENTS = 6,
+    DISK_FAILURES_IN = 300, /* one call in so many */
+    STALL_SECONDS = 20,     /* a loop on which nothing moved for so long has lost a wake */
 };
 
 #define CHECK(condition)                                                                                                                   \
@@ -46,7 +51,7 @@ struct writer {
 };
 
 struct slot {
-    bool busy, waiting, has_head;
+    bool busy, waiting, loading, has_head;
     struct arena arena;
     struct headers fields;
     struct lookup lookup;
@@ -65,6 +70,8 @@ enum count {
     COUNT_JOIN,
     COUNT_FILL,
     COUNT_PASS,
+    COUNT_WAIT,
+    COUNT_LOADED,
     COUNT_RELEASED,
     COUNT_FAILED,
     COUNT_TRUNCATED,
@@ -79,14 +86,14 @@ enum count {
 };
 
 static const char *const count_names[COUNTS] = {
-    "requests",    "hit",       "stale",     "join",   "fill",          "pass",         "released",
-    "failed",      "truncated", "refreshed", "purges", "purges by tag", "writer waits", "private at the end",
-    "spaces lost", "bytes",
+    "requests", "hit",       "stale",     "join",   "fill",          "pass",         "waits for a disk",   "hit from disk", "released",
+    "failed",   "truncated", "refreshed", "purges", "purges by tag", "writer waits", "private at the end", "spaces lost",   "bytes",
 };
 
 struct loop {
     pthread_t thread;
     uint64_t random;
+    struct memory_io disk;
     struct slot slots[SLOTS];
     uint64_t counts[COUNTS];
 };
@@ -100,7 +107,8 @@ static _Atomic uint64_t purged_tags[TAGS], purged_host;
 static _Atomic int64_t now_s = 1700000000;
 static char text[TEXT_BYTES];
 static _Atomic unsigned losses;
-static _Atomic bool stop;
+static _Atomic bool stop, loops_ended;
+static struct memory_disk disk;
 
 static unsigned random_below(struct loop *loop, unsigned limit)
 {
@@ -311,15 +319,23 @@ static uint64_t least_generation(unsigned key)
     return later(later(least, &purged_tags[key_tag(key, 0)]), &purged_tags[key_tag(key, 1)]);
 }
 
+static void ask_cache(struct loop *loop, struct slot *slot)
+{
+    static const enum count outcomes[] = {[LOOKUP_HIT] = COUNT_HIT,   [LOOKUP_STALE] = COUNT_STALE, [LOOKUP_JOIN] = COUNT_JOIN,
+                                          [LOOKUP_FILL] = COUNT_FILL, [LOOKUP_PASS] = COUNT_PASS,   [LOOKUP_WAIT] = COUNT_WAIT};
+    slot->least_generation = least_generation(slot->key);
+    cache_lookup(cache, &slot->lookup, &slot->reader);
+    CHECK(slot->lookup.outcome != LOOKUP_ERROR);
+    slot->loading = slot->waiting = slot->lookup.outcome == LOOKUP_WAIT;
+    loop->counts[outcomes[slot->lookup.outcome]]++;
+    loop->counts[COUNT_LOADED] += slot->lookup.was_loaded;
+    if (slot->lookup.fill != NULL)
+        writer_start(loop, slot);
+}
+
 static void look_up(struct loop *loop, struct slot *slot, bool is_private)
 {
-    static const enum count outcomes[] = {[LOOKUP_HIT] = COUNT_HIT,
-                                          [LOOKUP_STALE] = COUNT_STALE,
-                                          [LOOKUP_JOIN] = COUNT_JOIN,
-                                          [LOOKUP_FILL] = COUNT_FILL,
-                                          [LOOKUP_PASS] = COUNT_PASS};
     slot->waiting = slot->has_head = false;
-    slot->least_generation = least_generation(slot->key);
     slot->lookup = (struct lookup){
         .key = slot->lookup.key,
         .method = METHOD_GET,
@@ -328,12 +344,9 @@ static void look_up(struct loop *loop, struct slot *slot, bool is_private)
         .now = {atomic_load(&now_s)},
         .is_private = is_private,
         .reader_waker = &slot->waker.waker,
+        .io = &loop->disk.io,
     };
-    cache_lookup(cache, &slot->lookup, &slot->reader);
-    CHECK(slot->lookup.outcome != LOOKUP_ERROR);
-    loop->counts[outcomes[slot->lookup.outcome]]++;
-    if (slot->lookup.fill != NULL)
-        writer_start(loop, slot);
+    ask_cache(loop, slot);
 }
 
 static void raise_to(_Atomic uint64_t *generation, uint64_t before)
@@ -394,6 +407,7 @@ static void slot_start(struct loop *loop, struct slot *slot)
 
 static void slot_close(struct slot *slot)
 {
+    load_close(cache, &slot->lookup.wait);
     reader_close(&slot->reader);
     slot->busy = false;
 }
@@ -487,6 +501,8 @@ static bool reader_step(struct loop *loop, struct slot *slot)
     slot->waiting = false;
     if (random_below(loop, 300) == 0)
         slot_close(slot); /* the client went away */
+    else if (slot->loading)
+        ask_cache(loop, slot);
     else if (!slot->has_head)
         step_head(loop, slot);
     else
@@ -527,6 +543,8 @@ static void *loop_run(void *context)
     for (bool busy = true; busy;) {
         bool moved = false, starting = !atomic_load(&stop);
         busy = starting;
+        moved |= memory_io_poll(&loop->disk);
+        busy |= loop->disk.count > 0;
         for (unsigned i = 0; i < SLOTS; i++) {
             moved |= slot_step(loop, &loop->slots[i], starting);
             busy |= loop->slots[i].busy || loop->slots[i].writer.fill != NULL;
@@ -538,6 +556,30 @@ static void *loop_run(void *context)
     }
     for (unsigned i = 0; i < SLOTS; i++)
         arena_free(&loop->slots[i].arena);
+    return NULL;
+}
+
+/* The control loop: time goes twenty times as fast there, too. */
+static void *home_run(void *context)
+{
+    struct memory_io *io = context;
+    struct flag_waker waker = {.waker = {post}};
+    struct store *store = cache_store(cache);
+    struct monotonic_ms start = clock_monotonic(), now = start;
+    store_start(store, &io->io, &waker.waker);
+    for (int64_t last = -1; !atomic_load(&loops_ended) || !store_drain(store, now, (struct wall_seconds){atomic_load(&now_s)});) {
+        now.ms = start.ms + monotonic_since(clock_monotonic(), start) * 20;
+        bool is_due = now.ms - last >= STORE_TICK_MS;
+        if (take_wake(&waker) || is_due) {
+            store_run(store, now, (struct wall_seconds){atomic_load(&now_s)});
+            last = now.ms;
+        }
+        if (!memory_io_poll(io))
+            nanosleep(&(struct timespec){.tv_nsec = 200 * 1000}, NULL);
+        CHECK(!atomic_load(&loops_ended) || monotonic_since(clock_monotonic(), start) < 600 * 1000);
+    }
+    while (io->count > 0)
+        memory_io_poll(io);
     return NULL;
 }
 
@@ -564,6 +606,14 @@ static void report(const struct loop *loops, unsigned threads)
     cache_stats(cache, &stats);
     printf("evictions %lu, admission failures %lu, objects %lu\n", (unsigned long)stats.evictions, (unsigned long)stats.admission_failures,
            (unsigned long)stats.objects);
+    struct store_stats store;
+    store_stats(cache_store(cache), &store);
+    printf("on disk %lu, written %lu, moved %lu, segments reclaimed %lu, read well %lu, not there %lu\n", (unsigned long)store.records,
+           (unsigned long)(store.directories[0].writes + store.directories[1].writes), (unsigned long)store.moved_records,
+           (unsigned long)store.reclaimed_segments, (unsigned long)store.hits, (unsigned long)store.misses);
+    uint64_t written = store.directories[0].written_bytes + store.directories[1].written_bytes;
+    CHECK(sums[COUNT_LOADED] > 0);
+    CHECK(store.reclaimed_segments > 0 || written < UINT64_C(2) * MEMORY_DIRECTORIES * DIRECTORY_SEGMENTS * STORE_SEGMENT_MIN_BYTES);
     CHECK(stats.fills == 0);
     CHECK(sums[COUNT_HIT] > 0 && sums[COUNT_JOIN] > 0 && sums[COUNT_REFRESHED] > 0 && sums[COUNT_TAG_PURGES] > 0 && sums[COUNT_BYTES] > 0 &&
           stats.evictions > 0);
@@ -576,26 +626,39 @@ int main(int argc, char **argv)
     uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
     hash_key_derive(&hash_key, (const unsigned char[HASH_KEY_BYTES]){(unsigned char)seed});
     struct slab *slab = slab_new(SLAB_BYTES);
-    struct cache_settings settings = {.slab = slab, .object_max_bytes = OBJECT_MAX_BYTES, .variants_max = VARIANTS - 1};
+    struct store_settings store = {.directory_count = MEMORY_DIRECTORIES, .queue_max_bytes = 2 * 1024 * 1024};
+    for (unsigned i = 0; i < MEMORY_DIRECTORIES; i++)
+        store.directories[i] = (struct store_directory){STORE_SEGMENT_MIN_BYTES, DIRECTORY_SEGMENTS, {(unsigned char)(i + 1)}};
+    struct cache_settings settings = {
+        .slab = slab, .object_max_bytes = OBJECT_MAX_BYTES, .variants_max = VARIANTS - 1, .store = &store, .numbers_from = 1000000};
     CHECK(slab != NULL);
     make_text();
     cache = cache_new(&settings, &hash_key);
+    memory_disk_init(&disk, slab, STORE_FIRST_SEGMENT + (uint64_t)DIRECTORY_SEGMENTS * STORE_SEGMENT_MIN_BYTES);
     struct loop *loops = calloc(threads, sizeof *loops);
+    struct memory_io home;
+    pthread_t home_thread;
+    memory_io_init(&home, &disk, seed, DISK_FAILURES_IN);
+    CHECK(pthread_create(&home_thread, NULL, home_run, &home) == 0);
     for (unsigned i = 0; i < threads; i++) {
+        memory_io_init(&loops[i].disk, &disk, seed + i + 1, DISK_FAILURES_IN);
         loops[i].random = seed * UINT64_C(0x9e3779b97f4a7c15) + i + 1;
         CHECK(pthread_create(&loops[i].thread, NULL, loop_run, &loops[i]) == 0);
     }
     wait_and_tick(seconds);
     for (unsigned i = 0; i < threads; i++)
         pthread_join(loops[i].thread, NULL);
+    atomic_store(&loops_ended, true);
+    pthread_join(home_thread, NULL);
     report(loops, threads);
     cache_free(&cache);
     struct slab_stats stats;
     slab_stats(slab, &stats);
     CHECK(stats.bytes == stats.allocated + stats.free_in_pages + stats.free_pages * SLAB_PAGE_BYTES);
-    CHECK(stats.allocated <= (uint64_t)LOSSES_MAX * SLAB_PAGE_BYTES); /* what was lost on purpose */
-    CHECK(atomic_load(&losses) > 0 || stats.allocated == 0);
+    CHECK(stats.allocated <= (uint64_t)LOSSES_MAX * SLAB_PAGE_BYTES + disk.lost_bytes); /* what was lost on purpose */
+    CHECK(atomic_load(&losses) > 0 || disk.lost_bytes > 0 || stats.allocated == 0);
     slab_free(&slab);
+    memory_disk_free(&disk);
     free(loops);
     return 0;
 }
