@@ -1,4 +1,4 @@
-#include "disk_rig.h"
+#include "load_rig.h"
 
 static struct rig rig;
 static struct fake_disk disk;
