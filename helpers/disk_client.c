@@ -122,9 +122,7 @@ void disk_client_tick(struct disk_client *client, struct monotonic_ms now)
     helper_set_tick(&client->set, now);
 }
 
-void disk_client_stats(const struct disk_client *client, struct disk_client_stats *stats)
+void disk_client_stats(const struct disk_client *client, struct helper_stats *stats)
 {
-    struct helper_stats all;
-    helper_set_stats(&client->set, &all);
-    *stats = (struct disk_client_stats){all.requests, all.retries, all.failures, all.timeouts, all.queue_depth, all.helpers_alive};
+    helper_set_stats(&client->set, stats);
 }

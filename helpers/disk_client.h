@@ -29,11 +29,6 @@ struct file_request {
 
 struct disk_client;
 
-struct disk_client_stats {
-    uint64_t requests, retries, failures, timeouts;
-    unsigned queue_depth, helpers_alive;
-};
-
 struct disk_client *disk_client_new(const struct helper_hooks *hooks, int64_t deadline_ms, unsigned queue_max);
 /* Requests under way are dropped without their `done`. */
 void disk_client_free(struct disk_client **client);
@@ -51,6 +46,6 @@ void disk_client_read(struct disk_client *client, struct file_request *request, 
 bool disk_client_receive(struct disk_client *client, unsigned helper, struct monotonic_ms now);
 void disk_client_flush(struct disk_client *client);                         /* at the end of each loop turn */
 void disk_client_tick(struct disk_client *client, struct monotonic_ms now); /* deadlines; about every 50 ms */
-void disk_client_stats(const struct disk_client *client, struct disk_client_stats *stats);
+void disk_client_stats(const struct disk_client *client, struct helper_stats *stats);
 
 #endif

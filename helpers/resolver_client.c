@@ -120,9 +120,7 @@ void resolver_client_tick(struct resolver_client *client, struct monotonic_ms no
     helper_set_tick(&client->set, now);
 }
 
-void resolver_client_stats(const struct resolver_client *client, struct resolver_client_stats *stats)
+void resolver_client_stats(const struct resolver_client *client, struct helper_stats *stats)
 {
-    struct helper_stats all;
-    helper_set_stats(&client->set, &all);
-    *stats = (struct resolver_client_stats){all.requests, all.retries, all.failures, all.timeouts, all.queue_depth, all.helpers_alive};
+    helper_set_stats(&client->set, stats);
 }

@@ -17,11 +17,6 @@ struct resolve_request {
 
 struct resolver_client;
 
-struct resolver_client_stats {
-    uint64_t requests, retries, failures, timeouts;
-    unsigned queue_depth, helpers_alive;
-};
-
 /* `deadline_ms` is longer than the helpers' question_ms (RESOLVER_SETTINGS): a helper that answers nothing for that long is reported as hung. */
 struct resolver_client *resolver_client_new(const struct helper_hooks *hooks, int64_t deadline_ms);
 void resolver_client_free(struct resolver_client **client);
@@ -35,6 +30,6 @@ void resolver_client_cancel(struct resolver_client *client, struct resolve_reque
 bool resolver_client_receive(struct resolver_client *client, unsigned helper, struct monotonic_ms now);
 void resolver_client_flush(struct resolver_client *client);
 void resolver_client_tick(struct resolver_client *client, struct monotonic_ms now);
-void resolver_client_stats(const struct resolver_client *client, struct resolver_client_stats *stats);
+void resolver_client_stats(const struct resolver_client *client, struct helper_stats *stats);
 
 #endif

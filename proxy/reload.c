@@ -60,10 +60,25 @@ static const struct {
     START_ONLY("cache.object_max", cache_object_max_bytes),
     START_ONLY("cache.variants", cache_variants_max),
     START_ONLY("helpers.disk", disk_helpers),
+    START_ONLY("helpers.store", store_helpers),
+    START_ONLY("disk.engine", disk_engine),
+    START_ONLY("disk.admit", disk_admission),
+    START_ONLY("disk.queue", disk_queue_bytes),
+    START_ONLY("disk.read_delay", disk_read_delay_ms),
     START_ONLY("helpers.resolver", resolver_helpers),
     START_ONLY("helpers.deadline", helper_deadline_ms),
 #undef START_ONLY
 };
+
+static bool same_disks(const struct config *a, const struct config *b)
+{
+    if (a->disk_count != b->disk_count)
+        return false;
+    for (unsigned i = 0; i < a->disk_count; i++)
+        if (strcmp(a->disks[i].path, b->disks[i].path) != 0 || a->disks[i].size_bytes != b->disks[i].size_bytes)
+            return false;
+    return true;
+}
 
 static void warn_of_restart(const struct config *running, const struct config *wanted)
 {
@@ -71,6 +86,8 @@ static void warn_of_restart(const struct config *running, const struct config *w
     for (size_t i = 0; i < sizeof start_only / sizeof *start_only; i++)
         if (memcmp((const char *)running + start_only[i].offset, (const char *)wanted + start_only[i].offset, start_only[i].size) != 0)
             log_warn("config", warning, start_only[i].name);
+    if (!same_disks(running, wanted))
+        log_warn("config", warning, "cache.disk");
     const char *before = running->user ? running->user : "", *after = wanted->user ? wanted->user : "";
     if (strcmp(before, after) != 0)
         log_warn("config", warning, "user");

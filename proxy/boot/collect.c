@@ -1,4 +1,5 @@
 /* What /metrics and /stats show: the counters of all loops added up, and the gauges of everybody. */
+#include "proxy/boot/collect.h"
 #include "proxy/boot/proxy_process.h"
 #include "proxy/boot/version.h"
 
@@ -6,22 +7,17 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { GAUGES_MAX = 64 };
+enum { GAUGES_MAX = 512 }; /* 16 directories among them */
 
-struct gauges {
-    struct gauge *at;
-    unsigned count;
-};
-
-static void add(struct gauges *gauges, const char *name, const char *labels, const char *help, double value)
+void gauges_add(struct gauges *gauges, const char *name, const char *labels, const char *help, double value)
 {
     if (gauges->count < GAUGES_MAX)
         gauges->at[gauges->count++] = (struct gauge){.name = name, .labels = labels, .help = help, .value = value};
 }
 
-static void add_counter(struct gauges *gauges, const char *name, const char *labels, const char *help, double value)
+void gauges_add_counter(struct gauges *gauges, const char *name, const char *labels, const char *help, double value)
 {
-    add(gauges, name, labels, help, value);
+    gauges_add(gauges, name, labels, help, value);
     gauges->at[gauges->count - 1].is_counter = true;
 }
 
@@ -54,14 +50,14 @@ static double open_descriptors(void)
 static void add_process(struct gauges *gauges, const struct proxy *proxy, struct arena *arena)
 {
     struct bytes version = arena_printf(arena, "version=\"%s\"", version_number);
-    add(gauges, "build_info", version.at, "What is running; always 1.", 1);
-    add(gauges, "start_time_seconds", "", "When the proxy process started, in seconds since 1970.", (double)proxy->started.s);
-    add(gauges, "uptime_seconds", "", "Seconds since the proxy process started.", (double)(clock_wall().s - proxy->started.s));
-    add(gauges, "workers", "", "Event-loop threads that serve clients.", proxy->worker_count);
-    add(gauges, "config_generation", "", "Configurations taken so far; 1 before the first reload.", proxy->serial);
-    add(gauges, "draining", "", "1 while no new connections are accepted because the server ends.", proxy->is_draining);
-    add(gauges, "process_resident_memory_bytes", "", "Resident memory of the proxy process, the cache included.", resident_bytes());
-    add(gauges, "process_open_fds", "", "Open descriptors of the proxy process.", open_descriptors());
+    gauges_add(gauges, "build_info", version.at, "What is running; always 1.", 1);
+    gauges_add(gauges, "start_time_seconds", "", "When the proxy process started, in seconds since 1970.", (double)proxy->started.s);
+    gauges_add(gauges, "uptime_seconds", "", "Seconds since the proxy process started.", (double)(clock_wall().s - proxy->started.s));
+    gauges_add(gauges, "workers", "", "Event-loop threads that serve clients.", proxy->worker_count);
+    gauges_add(gauges, "config_generation", "", "Configurations taken so far; 1 before the first reload.", proxy->serial);
+    gauges_add(gauges, "draining", "", "1 while no new connections are accepted because the server ends.", proxy->is_draining);
+    gauges_add(gauges, "process_resident_memory_bytes", "", "Resident memory of the proxy process, the cache included.", resident_bytes());
+    gauges_add(gauges, "process_open_fds", "", "Open descriptors of the proxy process.", open_descriptors());
 }
 
 /* ---- connections ------------------------------------------------------------------------------------------------------------------------ */
@@ -86,14 +82,14 @@ static void add_connections(struct gauges *gauges, const struct proxy *proxy, co
     static const char addresses[] = "Addresses of origins, counted by each worker, by whether they are skipped after a failure.";
     double all = over_loops(proxy, offsetof(struct loop_gauges, origin_addresses));
     double down = over_loops(proxy, offsetof(struct loop_gauges, origin_addresses_down));
-    add(gauges, "client_connections", "", "Client connections that are open, those of the admin interface included.",
-        difference(sum, COUNTER_CLIENT_CONNECTIONS, COUNTER_CLIENT_CONNECTIONS_CLOSED));
-    add(gauges, "origin_connections", "", "Connections to origins that are open, in use or kept.",
-        difference(sum, COUNTER_ORIGIN_CONNECTIONS, COUNTER_ORIGIN_CONNECTIONS_CLOSED));
-    add(gauges, "origin_connections_idle", "", "Connections to origins that are kept for the next request.",
-        over_loops(proxy, offsetof(struct loop_gauges, origin_idle)));
-    add(gauges, "origin_addresses", "state=\"up\"", addresses, all > down ? all - down : 0);
-    add(gauges, "origin_addresses", "state=\"down\"", addresses, down);
+    gauges_add(gauges, "client_connections", "", "Client connections that are open, those of the admin interface included.",
+               difference(sum, COUNTER_CLIENT_CONNECTIONS, COUNTER_CLIENT_CONNECTIONS_CLOSED));
+    gauges_add(gauges, "origin_connections", "", "Connections to origins that are open, in use or kept.",
+               difference(sum, COUNTER_ORIGIN_CONNECTIONS, COUNTER_ORIGIN_CONNECTIONS_CLOSED));
+    gauges_add(gauges, "origin_connections_idle", "", "Connections to origins that are kept for the next request.",
+               over_loops(proxy, offsetof(struct loop_gauges, origin_idle)));
+    gauges_add(gauges, "origin_addresses", "state=\"up\"", addresses, all > down ? all - down : 0);
+    gauges_add(gauges, "origin_addresses", "state=\"down\"", addresses, down);
 }
 
 /* ---- cache ------------------------------------------------------------------------------------------------------------------------------ */
@@ -104,26 +100,34 @@ static void add_cache(struct gauges *gauges, struct cache *cache)
     struct cache_stats stats;
     struct slab_stats *slab = &stats.slab;
     cache_stats(cache, &stats);
-    add(gauges, "cache_memory_bytes", "kind=\"limit\"", memory, (double)slab->bytes);
-    add(gauges, "cache_memory_bytes", "kind=\"allocated\"", memory, (double)slab->allocated);
-    add(gauges, "cache_memory_bytes", "kind=\"fragmented\"", memory, (double)slab->free_in_pages);
-    add(gauges, "cache_memory_bytes", "kind=\"free\"", memory, (double)slab->free_pages * SLAB_PAGE_BYTES);
-    add(gauges, "cache_memory_bytes", "kind=\"index\"", memory, (double)stats.index_bytes);
-    add(gauges, "cache_objects", "", "Stored responses.", (double)stats.objects);
-    add(gauges, "cache_object_bytes", "", "Bytes of stored responses.", (double)stats.object_bytes);
-    add(gauges, "cache_fills", "", "Responses on their way in.", (double)stats.fills);
-    add_counter(gauges, "cache_evictions_total", "", "Stored responses that made room for others.", (double)stats.evictions);
-    add_counter(gauges, "cache_evicted_bytes_total", "", "Bytes of stored responses that made room for others.",
-                (double)stats.evicted_bytes);
-    add_counter(gauges, "cache_admission_failures_total", "", "Responses not stored because no room could be made.",
-                (double)stats.admission_failures);
-    add_counter(gauges, "cache_purges_total", "", "Purges: of a URL that was stored, of a tag, of a host, of everything.",
-                (double)stats.purges);
+    gauges_add(gauges, "cache_memory_bytes", "kind=\"limit\"", memory, (double)slab->bytes);
+    gauges_add(gauges, "cache_memory_bytes", "kind=\"allocated\"", memory, (double)slab->allocated);
+    gauges_add(gauges, "cache_memory_bytes", "kind=\"fragmented\"", memory, (double)slab->free_in_pages);
+    gauges_add(gauges, "cache_memory_bytes", "kind=\"free\"", memory, (double)slab->free_pages * SLAB_PAGE_BYTES);
+    gauges_add(gauges, "cache_memory_bytes", "kind=\"index\"", memory, (double)stats.index_bytes);
+    gauges_add(gauges, "cache_objects", "", "Stored responses.", (double)stats.objects);
+    gauges_add(gauges, "cache_object_bytes", "", "Bytes of stored responses.", (double)stats.object_bytes);
+    gauges_add(gauges, "cache_fills", "", "Responses on their way in.", (double)stats.fills);
+    gauges_add_counter(gauges, "cache_evictions_total", "", "Stored responses that made room for others.", (double)stats.evictions);
+    gauges_add_counter(gauges, "cache_evicted_bytes_total", "", "Bytes of stored responses that made room for others.",
+                       (double)stats.evicted_bytes);
+    gauges_add_counter(gauges, "cache_admission_failures_total", "", "Responses not stored because no room could be made.",
+                       (double)stats.admission_failures);
+    gauges_add_counter(gauges, "cache_purges_total", "", "Purges: of a URL that was stored, of a tag, of a host, of everything.",
+                       (double)stats.purges);
 }
 
 /* ---- helpers ---------------------------------------------------------------------------------------------------------------------------- */
 
-enum { OF_DISK = offsetof(struct loop_gauges, disk), OF_RESOLVER = offsetof(struct loop_gauges, resolver) };
+static const struct {
+    const char *label;
+    enum role role;
+    size_t gauges; /* in struct loop_gauges */
+} helper_roles[] = {
+    {"role=\"disk\"", ROLE_DISK, offsetof(struct loop_gauges, disk)},
+    {"role=\"store\"", ROLE_STORE, offsetof(struct loop_gauges, store)},
+    {"role=\"resolver\"", ROLE_RESOLVER, offsetof(struct loop_gauges, resolver)},
+};
 
 /* The workers agree except for a moment; the control loop is told of the helpers as well. */
 static double helpers_alive(const struct proxy *proxy, size_t gauge)
@@ -146,19 +150,21 @@ static void add_helpers(struct gauges *gauges, const struct proxy *proxy)
         {"helper_timeouts_total", "Requests past their deadline.", offsetof(struct role_gauges, timeouts), true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        void (*append)(struct gauges *, const char *, const char *, const char *, double) = rows[i].is_counter ? add_counter : add;
-        append(gauges, rows[i].name, "role=\"disk\"", rows[i].help, over_loops(proxy, OF_DISK + rows[i].offset));
-        append(gauges, rows[i].name, "role=\"resolver\"", rows[i].help, over_loops(proxy, OF_RESOLVER + rows[i].offset));
+        void (*append)(struct gauges *, const char *, const char *, const char *, double) =
+            rows[i].is_counter ? gauges_add_counter : gauges_add;
+        for (size_t k = 0; k < sizeof helper_roles / sizeof *helper_roles; k++)
+            append(gauges, rows[i].name, helper_roles[k].label, rows[i].help, over_loops(proxy, helper_roles[k].gauges + rows[i].offset));
     }
     size_t alive = offsetof(struct role_gauges, helpers_alive);
-    add(gauges, "helpers", "role=\"disk\"", "Helper processes that answer.", helpers_alive(proxy, OF_DISK + alive));
-    add(gauges, "helpers", "role=\"resolver\"", "Helper processes that answer.", helpers_alive(proxy, OF_RESOLVER + alive));
+    for (size_t k = 0; k < sizeof helper_roles / sizeof *helper_roles; k++)
+        gauges_add(gauges, "helpers", helper_roles[k].label, "Helper processes that answer.",
+                   helpers_alive(proxy, helper_roles[k].gauges + alive));
     static const char restarts[] = "Helper processes started again since the proxy process started.";
-    add_counter(gauges, "helper_restarts_total", "role=\"disk\"", restarts, proxy->restarts[ROLE_DISK]);
-    add_counter(gauges, "helper_restarts_total", "role=\"resolver\"", restarts, proxy->restarts[ROLE_RESOLVER]);
-    add_counter(gauges, "helper_restarts_total", "role=\"log\"", restarts, proxy->restarts[ROLE_LOG]);
-    add(gauges, "log_backlog_bytes", "", "Log lines on their way to the log helper.",
-        over_loops(proxy, offsetof(struct loop_gauges, log_backlog_bytes)));
+    for (size_t k = 0; k < sizeof helper_roles / sizeof *helper_roles; k++)
+        gauges_add_counter(gauges, "helper_restarts_total", helper_roles[k].label, restarts, proxy->restarts[helper_roles[k].role]);
+    gauges_add_counter(gauges, "helper_restarts_total", "role=\"log\"", restarts, proxy->restarts[ROLE_LOG]);
+    gauges_add(gauges, "log_backlog_bytes", "", "Log lines on their way to the log helper.",
+               over_loops(proxy, offsetof(struct loop_gauges, log_backlog_bytes)));
 }
 
 void proxy_collect(void *context, struct arena *arena, struct counters *sum, struct gauge **gauges, unsigned *gauge_count)
@@ -171,6 +177,7 @@ void proxy_collect(void *context, struct arena *arena, struct counters *sum, str
     add_connections(&collected, proxy, sum);
     add_cache(&collected, proxy->cache);
     add_helpers(&collected, proxy);
+    collect_store(&collected, cache_store(proxy->cache), proxy->control_loop->worker.config, arena);
     *gauges = collected.at;
     *gauge_count = collected.count;
 }

@@ -47,6 +47,19 @@ void child_send(struct child *child, enum message_type type, const void *payload
     child->control = -1;
 }
 
+static void send_directories(struct supervisor *s, struct child *helper)
+{
+    for (uint32_t i = 0; i < s->stores.count; i++) {
+        struct message_store_directory directory = {
+            .number = i,
+            .is_direct = s->stores.at[i].is_direct,
+            .engine = (uint32_t)s->started->disk_engine,
+            .delay_us = (uint32_t)(s->started->disk_read_delay_ms * 1000),
+        };
+        child_send(helper, MESSAGE_STORE_DIRECTORY, &directory, BYTES_NONE, &s->stores.at[i].fd, 1);
+    }
+}
+
 static void send_settings(struct supervisor *s, struct child *helper)
 {
     if (helper->role == ROLE_DISK) {
@@ -54,6 +67,8 @@ static void send_settings(struct supervisor *s, struct child *helper)
         for (size_t i = 0; i < s->roots_len; i++)
             roots.count += s->roots[i] == '\0';
         child_send(helper, MESSAGE_ROOTS, &roots, bytes_from(s->roots, s->roots_len), NULL, 0);
+    } else if (helper->role == ROLE_STORE) {
+        send_directories(s, helper);
     } else if (helper->role == ROLE_RESOLVER) {
         /* Two tries, the second twice as long, end before the clients' deadline: else a slow name server looks like a hung helper. */
         uint32_t deadline = (uint32_t)s->started->helper_deadline_ms;
@@ -96,7 +111,7 @@ static bool start_process(struct supervisor *s, struct child *child)
         .role = child->role,
         .number = child->number,
         .control = pair[1],
-        .slab = child->role == ROLE_PROXY || child->role == ROLE_DISK ? slab_fd(s->slab) : -1,
+        .slab = child->role == ROLE_PROXY || child->role == ROLE_DISK || child->role == ROLE_STORE ? slab_fd(s->slab) : -1,
         .user = s->started->user,
         .log_level = level_names[s->config->log_level],
     };
@@ -170,11 +185,18 @@ bool family_start(struct supervisor *s)
     s->proxy.role = ROLE_PROXY;
     s->helper_count = 0;
     add_helpers(s, ROLE_DISK, s->started->disk_helpers);
+    if (s->stores.count > 0)
+        add_helpers(s, ROLE_STORE, s->started->store_helpers);
     add_helpers(s, ROLE_RESOLVER, s->started->resolver_helpers);
     add_helpers(s, ROLE_LOG, 1);
     if (!start_process(s, &s->proxy)) {
         slab_free(&s->slab);
         return false;
+    }
+    if (s->stores.count > 0) {
+        struct message_store_geometry geometry;
+        store_files_describe(&s->stores, &geometry);
+        child_send(&s->proxy, MESSAGE_STORE_GEOMETRY, &geometry, BYTES_NONE, NULL, 0);
     }
     for (unsigned i = 0; i < s->helper_count; i++)
         start_helper(s, &s->helpers[i]);

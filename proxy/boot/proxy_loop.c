@@ -48,8 +48,9 @@ static void end_is_readable(void *context)
     struct helper_end *end = context;
     struct worker *worker = &end->loop->worker;
     struct monotonic_ms now = loop_now(worker->loop);
-    bool more = end->role == ROLE_DISK ? disk_client_receive(worker->disk, end->number, now)
-                                       : resolver_client_receive(worker->resolver, end->number, now);
+    bool more = end->role == ROLE_DISK    ? disk_client_receive(worker->disk, end->number, now)
+                : end->role == ROLE_STORE ? store_client_receive(end->loop->disk_port.client, end->number, now)
+                                          : resolver_client_receive(worker->resolver, end->number, now);
     if (!more) /* HELPER_GONE follows, or a new channel */
         watch_free(&end->watch);
 }
@@ -79,6 +80,8 @@ static void attach_channel(struct proxy_loop *loop, const struct order *order)
         end->watch = loop_watch(worker->loop, channel_fd(channel), end_is_readable, end);
     if (about->role == ROLE_DISK)
         disk_client_attach(worker->disk, about->helper, about->generation, channel);
+    else if (about->role == ROLE_STORE)
+        store_client_attach(loop->disk_port.client, about->helper, about->generation, channel);
     else if (about->role == ROLE_RESOLVER)
         resolver_client_attach(worker->resolver, about->helper, about->generation, channel);
     else
@@ -93,6 +96,8 @@ static void lose_helper(struct proxy_loop *loop, const struct message_channel *a
         watch_free(&end->watch);
     if (about->role == ROLE_DISK)
         disk_client_lost(worker->disk, about->helper, about->generation);
+    else if (about->role == ROLE_STORE)
+        store_client_lost(loop->disk_port.client, about->helper, about->generation);
     else if (about->role == ROLE_RESOLVER)
         resolver_client_lost(worker->resolver, about->helper, about->generation);
     else
@@ -211,26 +216,27 @@ static void publish(_Atomic uint64_t *gauge, uint64_t value)
     atomic_store_explicit(gauge, value, memory_order_relaxed);
 }
 
+static void publish_role(struct role_gauges *gauges, const struct helper_stats *stats)
+{
+    publish(&gauges->requests, stats->requests);
+    publish(&gauges->retries, stats->retries);
+    publish(&gauges->failures, stats->failures);
+    publish(&gauges->timeouts, stats->timeouts);
+    publish(&gauges->queue_depth, stats->queue_depth);
+    publish(&gauges->helpers_alive, stats->helpers_alive);
+}
+
 static void publish_gauges(struct proxy_loop *loop)
 {
     struct worker *worker = &loop->worker;
     struct loop_gauges *gauges = &loop->gauges;
-    struct disk_client_stats disk;
-    struct resolver_client_stats resolver;
-    disk_client_stats(worker->disk, &disk);
-    publish(&gauges->disk.requests, disk.requests);
-    publish(&gauges->disk.retries, disk.retries);
-    publish(&gauges->disk.failures, disk.failures);
-    publish(&gauges->disk.timeouts, disk.timeouts);
-    publish(&gauges->disk.queue_depth, disk.queue_depth);
-    publish(&gauges->disk.helpers_alive, disk.helpers_alive);
-    resolver_client_stats(worker->resolver, &resolver);
-    publish(&gauges->resolver.requests, resolver.requests);
-    publish(&gauges->resolver.retries, resolver.retries);
-    publish(&gauges->resolver.failures, resolver.failures);
-    publish(&gauges->resolver.timeouts, resolver.timeouts);
-    publish(&gauges->resolver.queue_depth, resolver.queue_depth);
-    publish(&gauges->resolver.helpers_alive, resolver.helpers_alive);
+    struct helper_stats stats;
+    disk_client_stats(worker->disk, &stats);
+    publish_role(&gauges->disk, &stats);
+    store_client_stats(loop->disk_port.client, &stats);
+    publish_role(&gauges->store, &stats);
+    resolver_client_stats(worker->resolver, &stats);
+    publish_role(&gauges->resolver, &stats);
     publish(&gauges->log_backlog_bytes, log_client_backlog(worker->log));
     counter_add(worker->counters, COUNTER_LOG_LINES_DROPPED, log_client_collect_dropped(worker->log));
     publish(&gauges->connections, worker->connections);
@@ -264,6 +270,7 @@ static void turn_end(void *context)
         loop->next_tick = monotonic_add(now, TICK_MS);
         disk_client_tick(worker->disk, now);
         resolver_client_tick(worker->resolver, now);
+        store_client_tick(loop->disk_port.client, now);
         publish_gauges(loop);
         if (monotonic_since(now, loop->next_look) >= 0) {
             loop->next_look = monotonic_add(now, LOOK_MS);
@@ -272,6 +279,7 @@ static void turn_end(void *context)
     }
     disk_client_flush(worker->disk);
     resolver_client_flush(worker->resolver);
+    store_client_flush(loop->disk_port.client);
     log_client_flush(worker->log);
 }
 
@@ -297,6 +305,8 @@ void proxy_loop_init(struct proxy_loop *loop, const struct proxy_loop_settings *
     worker->counters = counters_new();
     worker->disk = disk_client_new(&hooks, deadline_ms, DISK_QUEUE_MAX);
     worker->resolver = resolver_client_new(&hooks, deadline_ms);
+    disk_port_init(&loop->disk_port, worker->loop, worker->counters, &hooks, deadline_ms);
+    worker->disk_io = settings->has_store ? &loop->disk_port.io : NULL;
     worker->log = log_client_new();
     worker_init(worker);
     mail_init(&loop->mail, worker->loop, deliver_orders);

@@ -9,6 +9,7 @@
 
 #include "base/ref.h"
 #include "helpers/helper_set.h"
+#include "proxy/boot/disk_port.h"
 #include "proxy/boot/listening.h"
 #include "proxy/listener.h"
 
@@ -58,7 +59,7 @@ struct loop_gauges {
     _Atomic bool     is_draining; /* the order was carried out before `connections` was published */
     struct role_gauges {
         _Atomic uint64_t requests, retries, failures, timeouts, queue_depth, helpers_alive;
-    } disk, resolver;
+    } disk, store, resolver;
     _Atomic uint64_t log_backlog_bytes;
     _Atomic uint64_t origin_idle, origin_addresses, origin_addresses_down;
 };
@@ -76,6 +77,7 @@ struct proxy_loop {
         struct listener      *listener;
     } listeners[LISTENING_MAX];
     unsigned            listener_count;
+    struct disk_port    disk_port;
     struct monotonic_ms next_tick, next_look; /* next_look: at what is not worth a look every tick */
 
     /* shared, immutable after new */
@@ -96,6 +98,7 @@ struct proxy_loop_settings {
     struct cache      *cache;
     struct config     *config;
     struct proxy_loop *control; /* NULL: this is it */
+    bool               has_store; /* there is a disk tier */
 };
 
 /* Aborts when the kernel gives no loop: the supervisor starts us again. */

@@ -51,7 +51,8 @@ static void order_all(enum order_kind kind, unsigned loops, const struct message
 static struct order *channel_order(struct control_message *received)
 {
     const struct message_channel *about = received->message.payload;
-    bool is_helper = about->role == ROLE_DISK || about->role == ROLE_RESOLVER || (about->role == ROLE_LOG && about->helper == 0);
+    bool is_helper = about->role == ROLE_DISK || about->role == ROLE_STORE || about->role == ROLE_RESOLVER ||
+                     (about->role == ROLE_LOG && about->helper == 0);
     if (!is_helper || about->helper >= HELPERS_MAX) {
         log_error("proxy", "a channel of role %u, helper %u is none that we know", about->role, about->helper);
         close(received->fds[0]);
@@ -186,7 +187,7 @@ static bool has_drained(void)
 static void drain_tick(struct deadline *deadline)
 {
     struct loop *loop = proxy.control_loop->worker.loop;
-    if (has_drained()) {
+    if (has_drained() && store_home_drain(&proxy.store_home)) {
         log_info("proxy", "drained");
         loop_stop(loop);
         return;
@@ -355,14 +356,32 @@ static bool explain(void *context, struct bytes url, const struct headers *field
 
 /* ---- life ------------------------------------------------------------------------------------------------------------------------------- */
 
+static void describe_store(const struct config *config, struct store_settings *settings)
+{
+    settings->directory_count = proxy.geometry.count;
+    settings->admission = config->disk_admission == DISK_ADMIT_ALWAYS ? STORE_ADMIT_ALWAYS : STORE_ADMIT_SECOND_HIT;
+    settings->queue_max_bytes = config->disk_queue_bytes;
+    for (uint32_t i = 0; i < proxy.geometry.count && i < STORE_DIRECTORIES_MAX; i++) {
+        settings->directories[i].segment_bytes = proxy.geometry.directories[i].segment_bytes;
+        settings->directories[i].segment_count = proxy.geometry.directories[i].segment_count;
+        memcpy(settings->directories[i].identity, proxy.geometry.directories[i].identity, sizeof settings->directories[i].identity);
+    }
+}
+
 static void build(struct config *config)
 {
     struct hash_key hash_key;
+    struct store_settings store = {.directory_count = 0};
     struct cache_settings settings = {
         .slab = proxy.slab, .object_max_bytes = config->cache_object_max_bytes, .variants_max = config->cache_variants_max};
     struct admin_ports ports = {
         .collect = proxy_collect, .purge = purge, .explain = explain, .reload = ask_reload, .is_draining = is_draining, .context = &proxy};
-    hash_key_random(&hash_key);
+    if (proxy.geometry.count > 0)
+        hash_key_derive(&hash_key, proxy.geometry.hash_key);
+    else
+        hash_key_random(&hash_key);
+    describe_store(config, &store);
+    settings.store = &store;
     proxy.started = clock_wall();
     proxy.cache = cache_new(&settings, &hash_key);
     proxy.worker_count = config->workers;
@@ -372,10 +391,12 @@ static void build(struct config *config)
     proxy.control_loop = &proxy.loops[proxy.worker_count];
     for (unsigned i = 0; i <= proxy.worker_count; i++) {
         bool is_control = i == proxy.worker_count;
-        struct proxy_loop_settings loop_settings = {i, proxy.cache, config, is_control ? NULL : proxy.control_loop};
+        struct proxy_loop_settings loop_settings = {i, proxy.cache, config, is_control ? NULL : proxy.control_loop,
+                                                    proxy.geometry.count > 0};
         proxy_loop_init(&proxy.loops[i], &loop_settings);
     }
     proxy.control_loop->take_order = take_order;
+    store_home_start(&proxy.store_home, cache_store(proxy.cache), &proxy.control_loop->disk_port.io, proxy.control_loop->worker.loop);
     proxy.admin = admin_new(&ports);
     proxy.control_loop->worker.admin = proxy.admin;
     proxy.control_watch = loop_watch(proxy.control_loop->worker.loop, proxy.control, control_is_readable, NULL);
@@ -394,6 +415,8 @@ static void begin(void)
             break;
         if (received.message.type == MESSAGE_LISTENER)
             keep_socket(&received);
+        if (received.message.type == MESSAGE_STORE_GEOMETRY)
+            proxy.geometry = *(const struct message_store_geometry *)received.message.payload;
         if (received.message.type != MESSAGE_CHANNEL)
             continue;
         struct order *order = channel_order(&received);

@@ -4,6 +4,7 @@
 
 #include "proxy/admin/admin.h"
 #include "proxy/boot/proxy_loop.h"
+#include "proxy/boot/store_home.h"
 
 struct proxy {
     int                control; /* socket to the supervisor */
@@ -16,6 +17,8 @@ struct proxy {
     struct admin      *admin;
     uint32_t           serial;  /* of the configuration that serves; 0: none yet */
     struct wall_seconds started;
+    struct message_store_geometry geometry; /* count 0: no disk tier */
+    struct store_home  store_home;
     uint32_t           restarts[ROLE_COUNT]; /* of helpers */
 
     /* LISTENER messages whose CONFIG has not come yet */

@@ -112,6 +112,10 @@ static bool prepare(struct supervisor *s)
         pid_file_remove();
         return false;
     }
+    if (!store_files_open(&s->stores, s->config)) {
+        pid_file_remove();
+        return false;
+    }
     refuse_strangers(&inherited, &s->sockets);
     raise_limits(s->config);
     s->signals = watch_signals();

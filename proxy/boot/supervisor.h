@@ -17,6 +17,7 @@
 #include "proxy/boot/listening.h"
 #include "proxy/boot/log_files.h"
 #include "proxy/boot/options.h"
+#include "proxy/boot/store_files.h"
 
 int supervisor_main(int argc, char **argv);
 
@@ -41,7 +42,7 @@ struct leaver {
 };
 
 enum {
-    CHILDREN_MAX = 2 * HELPERS_MAX + 1, /* disk helpers, resolver helpers, the log helper */
+    CHILDREN_MAX = 3 * HELPERS_MAX + 1, /* disk, store and resolver helpers, the log helper */
     LEAVERS_MAX = 4 * CHILDREN_MAX,
     ASKERS_MAX = 16,
 };
@@ -63,6 +64,7 @@ struct supervisor {
     struct listening_set sockets;    /* of `config` */
     struct listening_set retiring;   /* of the one before, until `config` is taken */
     struct log_files     logs;
+    struct store_files   stores;     /* of the configuration at the start */
     uint32_t             askers[ASKERS_MAX]; /* tickets of RELOAD_REQUESTs that wait for `config` to be taken, or for a reload after it */
     unsigned             asker_count;
     bool                 is_reloading; /* `config` came by a reload and is not taken yet */

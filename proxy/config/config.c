@@ -53,6 +53,48 @@ static void read_listeners(struct reading *reading, const struct yaml_node *node
     read_listener(reading, item);
 }
 
+static void read_disk(struct reading *reading, const struct yaml_node *node)
+{
+    struct config *config = reading->config;
+    struct config_disk *disk = &config->disks[config->disk_count];
+    unsigned errors = reading->report.errors;
+
+    if (node->kind != YAML_MAPPING) {
+        report_error(&reading->report, node->place, "cache.disk: expected a directory with path and size, found %s",
+                     yaml_kind_text(node->kind));
+        report_hint(&reading->report, "disk: [{path: /var/cache/outrigger, size: 10GiB}]");
+        return;
+    }
+    *disk = (struct config_disk){.path = NULL};
+    read_mapping(reading, SCOPE_DISK, BYTES(""), node, disk);
+    if (!disk->path && reading->report.errors == errors)
+        report_error(&reading->report, node->place, "cache.disk: this one has no \"path\"");
+    else if (disk->size_bytes == 0 && reading->report.errors == errors)
+        report_error(&reading->report, node->place, "cache.disk: this one has no \"size\"");
+    else
+        config->disk_count++;
+    for (unsigned i = 0; i + 1 < config->disk_count && disk->path; i++)
+        if (strcmp(config->disks[i].path, disk->path) == 0)
+            report_error(&reading->report, node->place, "cache.disk: %s is listed twice", disk->path);
+}
+
+static void read_disks(struct reading *reading, const struct yaml_node *node)
+{
+    unsigned count = node->kind == YAML_SEQUENCE ? node->count : 1;
+
+    if (count > DISKS_MAX) {
+        report_error(&reading->report, node->place, "cache.disk: there are %u directories; at most %u can be used", count, DISKS_MAX);
+        return;
+    }
+    reading->config->disks = arena_alloc(&reading->config->arena, (count + 1) * sizeof(*reading->config->disks));
+    if (node->kind != YAML_SEQUENCE) {
+        read_disk(reading, node);
+        return;
+    }
+    YAML_FOR_EACH(item, node)
+    read_disk(reading, item);
+}
+
 /* A site with errors is left out: its host names are claimed all the same. */
 static void read_site(struct reading *reading, const struct yaml_node *node)
 {
@@ -103,7 +145,12 @@ static void read_sites(struct reading *reading, const struct yaml_node *node)
 
 static const char *scope_text(enum setting_scope scope)
 {
-    return scope == SCOPE_SITE ? "a site" : scope == SCOPE_LISTENER ? "an item of listen" : "the top of the file";
+    static const char *const texts[] = {[SCOPE_ROOT] = "the top of the file",
+                                        [SCOPE_LISTENER] = "an item of listen",
+                                        [SCOPE_DISK] = "an item of cache.disk",
+                                        [SCOPE_SITE] = "a site"};
+
+    return texts[scope];
 }
 
 /* "workers, user, listen, …" */
@@ -183,6 +230,9 @@ static void read_member(struct reading *reading, const struct setting *setting, 
         return;
     case VALUE_LISTENERS:
         read_listeners(reading, node);
+        return;
+    case VALUE_DISKS:
+        read_disks(reading, node);
         return;
     case VALUE_SITES:
         read_sites(reading, node);

@@ -24,6 +24,16 @@ struct config_listener {
     struct config_address address; /* "8080", ":8080", "127.0.0.1:8080", "[::1]:8080" */
 };
 
+/* A cache directory. */
+struct config_disk {
+    const char *path; /* absolute */
+    uint64_t    size_bytes;
+};
+
+enum { DISKS_MAX = 16 };
+enum config_disk_engine { DISK_ENGINE_AUTO, DISK_ENGINE_IO_URING, DISK_ENGINE_BLOCKING };
+enum config_disk_admission { DISK_ADMIT_ALWAYS, DISK_ADMIT_SECOND_HIT };
+
 /* A network in an allow list: "127.0.0.1", "10.0.0.0/8", "::1". */
 struct config_network {
     uint8_t  family; /* 4 or 6 */
@@ -95,13 +105,19 @@ struct config {
 
     uint64_t     cache_memory_bytes, cache_object_max_bytes;
     unsigned     cache_variants_max;
+    struct config_disk *disks;
+    unsigned     disk_count;            /* 0: no disk tier */
+    enum config_disk_engine    disk_engine;
+    enum config_disk_admission disk_admission;
+    uint64_t     disk_queue_bytes;      /* memory that may wait to be written */
+    int64_t      disk_read_delay_ms;    /* for measurements: each read takes that much longer */
 
     const char  *access_log;   /* NULL: off; "-": standard output */
     bool         access_log_json;
     const char  *error_log;    /* "-": standard error */
     enum log_level log_level;
 
-    unsigned     disk_helpers, resolver_helpers;
+    unsigned     disk_helpers, store_helpers, resolver_helpers;
     int64_t      helper_deadline_ms;
     struct bytes resolver_servers;  /* comma-separated "address:port"; absent: the system's */
     int64_t      resolver_ttl_min_s, resolver_ttl_max_s, resolver_failure_ttl_s;

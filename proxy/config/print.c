@@ -84,13 +84,9 @@ static void print_flag(const struct setting *setting, const void *field, FILE *o
         fputs(value ? "true" : "false", out);
 }
 
-static void print_level(const struct setting *setting, const void *field, FILE *out)
+static void print_word(const struct setting *setting, const void *field, FILE *out)
 {
-    static const char *const words[] = {
-        [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug"};
-
-    (void)setting;
-    fputs(words[*(const enum log_level *)field], out);
+    fputs(value_word(setting->type, *(const unsigned *)field), out);
 }
 
 static void print_string(const struct setting *setting, const void *field, FILE *out)
@@ -218,7 +214,10 @@ static value_printer *const printers[] = {
     [VALUE_SECONDS_OR_OFF] = print_duration,
     [VALUE_FLAG] = print_flag,
     [VALUE_ACCESS_FORMAT] = print_flag,
-    [VALUE_LOG_LEVEL] = print_level,
+    [VALUE_LOG_LEVEL] = print_word,
+    [VALUE_DISK_ENGINE] = print_word,
+    [VALUE_DISK_ADMISSION] = print_word,
+    [VALUE_PATH] = print_string,
     [VALUE_LOG] = print_string,
     [VALUE_LOG_OR_OFF] = print_string,
     [VALUE_SOCKET_OR_OFF] = print_string,
@@ -249,6 +248,7 @@ static bool is_absent(const struct setting *setting, const void *field)
 }
 
 static void print_listeners(const struct config *config, FILE *out);
+static void print_disks(const struct config *config, FILE *out);
 static void print_sites(const struct config *config, FILE *out);
 
 /* The settings of a scope, `indent` deep; `lead` stands in front of the first line (the dash of a list's item). */
@@ -266,10 +266,14 @@ static void print_scope(const struct config *config, enum setting_scope scope, c
         if (setting->type < VALUE_LISTENERS) {
             fputc(' ', out);
             printers[setting->type](setting, field, out);
+        } else if (setting->type == VALUE_DISKS && config->disk_count == 0) {
+            fputs(" []", out);
         }
         fputc('\n', out);
         if (setting->type == VALUE_LISTENERS)
             print_listeners(config, out);
+        else if (setting->type == VALUE_DISKS)
+            print_disks(config, out);
         else if (setting->type == VALUE_SITES)
             print_sites(config, out);
     }
@@ -279,6 +283,12 @@ static void print_listeners(const struct config *config, FILE *out)
 {
     for (unsigned i = 0; i < config->listener_count; i++)
         print_scope(config, SCOPE_LISTENER, &config->listeners[i], 4, "- ", out);
+}
+
+static void print_disks(const struct config *config, FILE *out)
+{
+    for (unsigned i = 0; i < config->disk_count; i++)
+        print_scope(config, SCOPE_DISK, &config->disks[i], 6, "- ", out);
 }
 
 static void print_sites(const struct config *config, FILE *out)

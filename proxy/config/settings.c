@@ -2,6 +2,7 @@
 
 typedef struct config scope_ROOT;
 typedef struct config_listener scope_LISTENER;
+typedef struct config_disk scope_DISK;
 typedef struct config_site scope_SITE;
 
 #define VALUE_TYPE(name, c_type, text) typedef c_type c_type_##name;
@@ -42,6 +43,17 @@ const char *value_type_text(enum value_type type)
         "nothing"};
 
     return texts[type];
+}
+
+const char *value_word(enum value_type type, unsigned n)
+{
+    static const char *const words[][5] = {
+        [VALUE_LOG_LEVEL] =
+            {[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug"},
+        [VALUE_DISK_ENGINE] = {[DISK_ENGINE_AUTO] = "auto", [DISK_ENGINE_IO_URING] = "io_uring", [DISK_ENGINE_BLOCKING] = "blocking"},
+        [VALUE_DISK_ADMISSION] = {[DISK_ADMIT_ALWAYS] = "always", [DISK_ADMIT_SECOND_HIT] = "second-hit"},
+    };
+    return words[type][n];
 }
 
 const struct setting *setting_find(enum setting_scope scope, struct bytes path)

@@ -17,6 +17,9 @@
     VALUE_TYPE(FLAG,           bool,                     "true or false")            \
     VALUE_TYPE(ACCESS_FORMAT,  bool,                     "combined or json")         \
     VALUE_TYPE(LOG_LEVEL,      enum log_level,           "error, warn, info or debug") \
+    VALUE_TYPE(DISK_ENGINE,    enum config_disk_engine,  "auto, io_uring or blocking") \
+    VALUE_TYPE(DISK_ADMISSION, enum config_disk_admission, "always or second-hit")   \
+    VALUE_TYPE(PATH,           const char *,             "an absolute path")         \
     VALUE_TYPE(LOG,            const char *,             "an absolute path or -")    \
     VALUE_TYPE(LOG_OR_OFF,     const char *,             "an absolute path, - or off") \
     VALUE_TYPE(SOCKET_OR_OFF,  const char *,             "an absolute path or off")  \
@@ -35,6 +38,7 @@
     VALUE_TYPE(NETWORKS,       struct config_networks,   "an address, a network such as 10.0.0.0/8, or a list of them") \
     /* lists of mappings: scopes of their own */                                     \
     VALUE_TYPE(LISTENERS,      struct config_listener *, "an address or a list")     \
+    VALUE_TYPE(DISKS,          struct config_disk *,     "a directory with path and size, or a list of them") \
     VALUE_TYPE(SITES,          struct config_site *,     "a list of sites, each with hosts and origin")
 
 enum value_type {
@@ -45,7 +49,7 @@ enum value_type {
     VALUE_UNSUPPORTED,
 };
 
-enum setting_scope { SCOPE_ROOT, SCOPE_LISTENER, SCOPE_SITE };
+enum setting_scope { SCOPE_ROOT, SCOPE_LISTENER, SCOPE_DISK, SCOPE_SITE };
 
 struct setting {
     enum setting_scope scope;
@@ -63,6 +67,8 @@ extern const unsigned       settings_count;
 enum { SETTINGS_MAX = 128 }; /* for arrays beside `settings`; asserted */
 
 const char *value_type_text(enum value_type type);
+/* The n-th word of a type whose values are words, in the order of its enum; NULL after the last. */
+const char *value_word(enum value_type type, unsigned n);
 
 const struct setting *setting_find(enum setting_scope scope, struct bytes path);
 static inline unsigned setting_index(const struct setting *setting)

@@ -135,7 +135,7 @@ Test(disk_client, a_full_queue_refuses)
     disk_client_tick(client, at_ms(1));
     cr_assert_eq(done_count, 1);
     cr_assert_eq(requests[QUEUE_MAX].error, ERROR_OVERLOADED);
-    struct disk_client_stats stats;
+    struct helper_stats stats;
     disk_client_stats(client, &stats);
     cr_assert_eq(stats.queue_depth, QUEUE_MAX);
     cr_assert_eq(stats.failures, 1);
@@ -174,7 +174,7 @@ Test(disk_client, requests_of_a_dead_helper_go_to_another)
     cr_assert_eq(done_count, 4);
     for (unsigned i = 0; i < 4; i++)
         cr_assert_eq(requests[i].error, ERROR_OK);
-    struct disk_client_stats stats;
+    struct helper_stats stats;
     disk_client_stats(client, &stats);
     cr_assert_eq(stats.retries, 2);
     cr_assert_eq(stats.helpers_alive, 1);

@@ -94,7 +94,7 @@ Test(resolver_client, a_silent_helper_fails_the_question_at_its_deadline_and_is_
     end = attach(0, 2);
     cr_assert_eq(take(end).id, second.call.id, "the other one is asked again");
     cr_assert_not(take(end).is_there);
-    struct resolver_client_stats stats;
+    struct helper_stats stats;
     resolver_client_stats(client, &stats);
     cr_assert_eq(stats.timeouts, 1);
     cr_assert_eq(stats.retries, 1);

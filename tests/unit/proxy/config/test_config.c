@@ -126,10 +126,11 @@ static const char everything[] =
     "  - address: 8080\n"
     "  - \"[::1]:8443\"\n"
     "admin: {listen: off, socket: /run/outrigger/admin.sock}\n"
-    "cache: {memory: 1GiB, object_max: 100MB, variants: 8}\n"
+    "cache: {memory: 1GiB, object_max: 100MB, variants: 8, disk: [{path: /var/a, size: 10GiB}, {size: 8MiB, path: /var/b}]}\n"
+    "disk: {engine: io_uring, admit: second-hit, queue: 2MiB, read_delay: 5ms}\n"
     "access_log: {path: /var/log/outrigger/access.log, format: json}\n"
     "error_log: {path: /var/log/outrigger/error.log, level: debug}\n"
-    "helpers: {disk: 2, resolver: 2, deadline: 500ms}\n"
+    "helpers: {disk: 2, store: 3, resolver: 2, deadline: 500ms}\n"
     "resolver: {servers: [127.0.0.1:5353, \"::1\"], ttl_min: 0, ttl_max: 1d, failure_ttl: 10s}\n"
     "limits: {header_bytes: 32KiB, header_count: 50, url_bytes: 4KiB, body_bytes: 10GiB, connections: 500}\n"
     "timeouts: {header: 1s, body: 2s, body_min_rate: 0, keep_alive: 0, write_stall: 3s, drain: 4s}\n"
@@ -172,6 +173,16 @@ Test(config, every_setting_reaches_its_field)
     cr_assert(config->access_log_json);
     cr_assert_str_eq(config->error_log, "/var/log/outrigger/error.log");
     cr_assert_eq(config->log_level, LOG_LEVEL_DEBUG);
+    cr_assert_eq(config->disk_count, 2);
+    cr_assert_str_eq(config->disks[0].path, "/var/a");
+    cr_assert_eq(config->disks[0].size_bytes, 10ull << 30);
+    cr_assert_str_eq(config->disks[1].path, "/var/b");
+    cr_assert_eq(config->disks[1].size_bytes, 8u << 20);
+    cr_assert_eq(config->disk_engine, DISK_ENGINE_IO_URING);
+    cr_assert_eq(config->disk_admission, DISK_ADMIT_SECOND_HIT);
+    cr_assert_eq(config->disk_queue_bytes, 2u << 20);
+    cr_assert_eq(config->disk_read_delay_ms, 5);
+    cr_assert_eq(config->store_helpers, 3);
     cr_assert_eq(config->disk_helpers, 2);
     cr_assert_eq(config->resolver_helpers, 2);
     cr_assert_eq(config->helper_deadline_ms, 500);
@@ -292,7 +303,7 @@ static const struct {
     {"cache: {frobnicate: 1}\n" SITE, "t.yaml:1:9: error: unknown key \"frobnicate\" in \"cache\"\n"
                                       "    cache: {frobnicate: 1}\n"
                                       "            ^~~~~~~~~~\n"
-                                      "    hint: the keys here are memory, object_max, variants\n"},
+                                      "    hint: the keys here are memory, object_max, variants, disk\n"},
     {"timeouts: {connect: 3s}\n" SITE, "t.yaml:1:12: error: unknown key \"connect\" in \"timeouts\"\n"
                                        "    timeouts: {connect: 3s}\n"
                                        "               ^~~~~~~\n"
@@ -372,10 +383,29 @@ static const struct {
     {"access_log: logs/access.log\n" SITE, "t.yaml:1:13: error: access_log.path: \"logs/access.log\" is not an absolute path, - or off\n"
                                            "    access_log: logs/access.log\n"
                                            "                ^~~~~~~~~~~~~~~\n"},
-    {"cache:\n  disk:\n    - path: /var/cache\n" SITE, "t.yaml:2:3: error: \"cache.disk\" is not supported by this version\n"
-                                                       "      disk:\n"
-                                                       "      ^~~~\n"
-                                                       "    hint: remove it: stored responses are kept in cache.memory\n"},
+    {"cache:\n  disk:\n    - path: /var/cache\n" SITE, "t.yaml:3:7: error: cache.disk: this one has no \"size\"\n"
+                                                       "        - path: /var/cache\n"
+                                                       "          ^\n"},
+    {"cache: {disk: {size: 1GiB}}\n" SITE, "t.yaml:1:15: error: cache.disk: this one has no \"path\"\n"
+                                           "    cache: {disk: {size: 1GiB}}\n"
+                                           "                  ^\n"},
+    {"cache: {disk: /var/cache}\n" SITE, "t.yaml:1:15: error: cache.disk: expected a directory with path and size, found a single value\n"
+                                         "    cache: {disk: /var/cache}\n"
+                                         "                  ^~~~~~~~~~\n"
+                                         "    hint: disk: [{path: /var/cache/outrigger, size: 10GiB}]\n"},
+    {"cache: {disk: [{path: cache, size: 1MiB}]}\n" SITE, "t.yaml:1:23: error: path: \"cache\" is not an absolute path\n"
+                                                          "    cache: {disk: [{path: cache, size: 1MiB}]}\n"
+                                                          "                          ^~~~~\n"
+                                                          "t.yaml:1:36: error: size: 1MiB is too small; the least is 8MiB\n"
+                                                          "    cache: {disk: [{path: cache, size: 1MiB}]}\n"
+                                                          "                                       ^~~~\n"},
+    {"cache: {disk: [{path: /a, size: 1GiB}, {path: /a, size: 2GiB}]}\n" SITE,
+     "t.yaml:1:40: error: cache.disk: /a is listed twice\n"
+     "    cache: {disk: [{path: /a, size: 1GiB}, {path: /a, size: 2GiB}]}\n"
+     "                                           ^\n"},
+    {"disk: {engine: aio}\n" SITE, "t.yaml:1:16: error: disk.engine: \"aio\" is not auto, io_uring or blocking\n"
+                                   "    disk: {engine: aio}\n"
+                                   "                   ^~~\n"},
     {"resolver: {ttl_min: 1d, ttl_max: 1h}\n" SITE, "t.yaml:1:21: error: resolver.ttl_min is more than resolver.ttl_max\n"
                                                     "    resolver: {ttl_min: 1d, ttl_max: 1h}\n"
                                                     "                        ^~\n"},

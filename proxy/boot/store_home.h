@@ -1,0 +1,20 @@
+/* The disk tier's home: the control loop, which runs it whenever it asks for that, and at least every STORE_TICK_MS. */
+#ifndef BOOT_STORE_HOME_H
+#define BOOT_STORE_HOME_H
+
+#include "cache/disk/store.h"
+#include "proxy/net/loop.h"
+
+struct store_home {
+    struct store   *store; /* borrowed; NULL: there is no disk tier */
+    struct loop    *loop;
+    struct mail     mail;
+    struct deadline tick;
+};
+
+/* On `loop`, before it runs. `io` is that loop's. */
+void store_home_start(struct store_home *home, struct store *store, struct disk_io *io, struct loop *loop);
+/* Nothing more is going to be stored: true when everything that is to be written has been. */
+bool store_home_drain(struct store_home *home);
+
+#endif
