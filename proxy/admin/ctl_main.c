@@ -14,6 +14,7 @@ static const char help[] =
     "Usage: outriggerctl [--socket PATH] [--json] COMMAND\n"
     "\n"
     "  stats        what the cache does: requests, hit ratios, memory, helpers\n"
+    "  store        the disk tier: directories, segments, what is written and read\n"
     "  purge URL    forget what is stored of this URL, all variants; http://host/path, as clients ask for it\n"
     "  purge --tag TAG... | --host HOST | --all\n"
     "               forget every response with one of these tags, of this host, or everything\n"
@@ -74,6 +75,18 @@ static int stats(const struct ctl *ctl)
         ctl_print_stats(object, stdout);
     json_decref(object);
     return EXIT_SUCCESS;
+}
+
+static int store(const struct ctl *ctl)
+{
+    json_t *object = ask(ctl, "GET", "/stats");
+    if (!object)
+        return EXIT_FAILURE;
+    bool is_there = ctl->json || ctl_print_store(object, stdout);
+    if (!is_there)
+        fputs("outriggerctl: there is no disk tier (cache.disk in the configuration)\n", stderr);
+    json_decref(object);
+    return is_there ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /* Appends "&name=value". */
@@ -161,6 +174,8 @@ static int run(struct ctl *ctl, int argc, char **argv)
         return usage("%s takes no arguments", argv[0]);
     if (strcmp(argv[0], "stats") == 0)
         return stats(ctl);
+    if (strcmp(argv[0], "store") == 0)
+        return store(ctl);
     if (strcmp(argv[0], "reload") == 0)
         return reload(ctl);
     return usage("unknown command %s", argv[0]);

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { NAME_WIDTH = 28 };
+enum { NAME_WIDTH = 28, DIRECTORY_MAX = 4096 };
 
 void ctl_format_bytes(char *out, size_t size, double bytes)
 {
@@ -131,7 +131,7 @@ static void put_cache(FILE *out, const json_t *gauges)
 
 static void put_helpers(FILE *out, const json_t *gauges)
 {
-    static const char *const roles[] = {"disk", "resolver", "log"};
+    static const char *const roles[] = {"disk", "store", "resolver", "log"};
     put_section(out, "Helpers: alive / queue / restarts");
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         char alive[64], queue[64], restarts[64], text[64];
@@ -155,6 +155,97 @@ static void put_process(FILE *out, const json_t *counters, const json_t *gauges)
     put_count(out, "descriptors", number(gauges, "process_open_fds"));
     put_count(out, "log lines dropped", number(counters, "log_lines_dropped_total"));
 }
+
+/* ---- the disk tier ---------------------------------------------------------------------------------------------------------------------- */
+
+static double of_directory(const json_t *gauges, const char *name, const char *directory)
+{
+    char key[DIRECTORY_MAX + 64];
+    snprintf(key, sizeof key, "%s{directory=\"%s\"}", name, directory);
+    return number(gauges, key);
+}
+
+static void put_directory(FILE *out, const json_t *gauges, const char *directory)
+{
+    char text[96];
+    double admitted = of_directory(gauges, "store_admitted_bytes_total", directory);
+    double written = of_directory(gauges, "store_written_bytes_total", directory);
+    put_section(out, directory);
+    put_text(out, "state", of_directory(gauges, "store_bypassed", directory) > 0 ? "BYPASSED" : "working");
+    put_bytes(out, "size", of_directory(gauges, "store_bytes", directory));
+    snprintf(text, sizeof text, "%.0f of %.0f", of_directory(gauges, "store_segments_used", directory),
+             of_directory(gauges, "store_segments", directory));
+    put_text(out, "segments used", text);
+    put_count(out, "records", of_directory(gauges, "store_directory_records", directory));
+    put_bytes(out, "read", of_directory(gauges, "store_read_bytes_total", directory));
+    put_bytes(out, "written", written);
+    put_bytes(out, "of that, written again", of_directory(gauges, "store_moved_bytes_total", directory));
+    if (admitted > 0) {
+        snprintf(text, sizeof text, "%.2f", written / admitted);
+        put_text(out, "write amplification", text);
+    }
+    put_count(out, "reads that failed", of_directory(gauges, "store_read_failures_total", directory));
+    put_count(out, "writes that failed", of_directory(gauges, "store_write_failures_total", directory));
+}
+
+/* Bounds come as "le" in /metrics; here as counts a bucket. */
+static void put_read_latency(FILE *out, const json_t *latency)
+{
+    const json_t *buckets = json_object_get(latency, "buckets");
+    double count = number(latency, "count");
+    size_t i;
+    json_t *bucket;
+    if (count == 0)
+        return;
+    put_section(out, "Reads, time at the disk");
+    json_array_foreach((json_t *)buckets, i, bucket)
+    {
+        const json_t *bound = json_array_get(bucket, 0);
+        double share = json_number_value(json_array_get(bucket, 1)) / count;
+        char name[32], text[64];
+        if (share == 0)
+            continue;
+        if (json_is_null(bound))
+            snprintf(name, sizeof name, "more");
+        else
+            snprintf(name, sizeof name, "up to %g ms", json_number_value(bound) * 1000);
+        snprintf(text, sizeof text, "%5.1f %% %.*s", share * 100, (int)(share * 40 + 0.5), "########################################");
+        put_text(out, name, text);
+    }
+}
+
+bool ctl_print_store(const json_t *stats, FILE *out)
+{
+    static const char prefix[] = "store_bytes{directory=\"";
+    json_t *gauges = json_object_get(stats, "gauges");
+    const char *key;
+    json_t *value;
+    if (!json_object_get(gauges, "store_records"))
+        return false;
+    put_section(out, "Disk tier");
+    put_text(out, "state", number(gauges, "store_recovering") > 0 ? "finding what is there" : "ready");
+    put_count(out, "responses", number(gauges, "store_records"));
+    put_bytes(out, "index", number(gauges, "store_index_bytes"));
+    put_count(out, "hits", number(gauges, "store_hits_total"));
+    put_count(out, "not there after all", number(gauges, "store_misses_total"));
+    put_count(out, "offered", number(gauges, "store_offered_total"));
+    put_count(out, "refused by disk.admit", number(gauges, "store_refused_total"));
+    put_count(out, "dropped", number(gauges, "store_dropped_total"));
+    put_bytes(out, "waiting to be written", number(gauges, "store_queue_bytes"));
+    json_object_foreach(gauges, key, value)
+    {
+        char directory[DIRECTORY_MAX];
+        size_t length = strlen(key);
+        if (strncmp(key, prefix, strlen(prefix)) != 0)
+            continue;
+        snprintf(directory, sizeof directory, "%.*s", (int)(length - strlen(prefix) - strlen("\"}")), key + strlen(prefix));
+        put_directory(out, gauges, directory);
+    }
+    put_read_latency(out, json_object_get(json_object_get(stats, "latency"), "store_read"));
+    return true;
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------------------------------------------- */
 
 void ctl_print_stats(const json_t *stats, FILE *out)
 {

@@ -1,11 +1,14 @@
-/* `outriggerctl stats` for people: the figures of /stats as a table. */
+/* `outriggerctl stats` and `outriggerctl store` for people: the figures of /stats as a table. */
 #ifndef ADMIN_CTL_STATS_H
 #define ADMIN_CTL_STATS_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 void ctl_print_stats(const json_t *stats, FILE *out);
+/* The disk tier. False: there is none. */
+bool ctl_print_store(const json_t *stats, FILE *out);
 
 /* "1.5 GiB", "17 KiB", "3 B". */
 void ctl_format_bytes(char *out, size_t size, double bytes);

@@ -69,4 +69,5 @@ void counters_sum(struct counters *into, const struct counters *from)
     histogram_sum(&into->origin_first_byte, &from->origin_first_byte);
     histogram_sum(&into->hit_duration, &from->hit_duration);
     histogram_sum(&into->miss_duration, &from->miss_duration);
+    histogram_sum(&into->store_read, &from->store_read);
 }

@@ -51,6 +51,7 @@ struct counters {
     _Atomic uint64_t details[DETAIL_SLOTS];                /* by enum cache_detail */
     struct histogram origin_first_byte;                    /* request sent → head received */
     struct histogram hit_duration, miss_duration;          /* request head received → response sent */
+    struct histogram store_read;                           /* of a record, at the disk */
 };
 
 static inline void atomic_bump(_Atomic uint64_t *counter, uint64_t by)

@@ -84,6 +84,7 @@ static const struct histogram_row histogram_rows[] = {
      offsetof(struct counters, hit_duration)},
     {"request_duration_seconds", "cache=\"miss\"", "From a request's head received to its response sent.", "miss",
      offsetof(struct counters, miss_duration)},
+    {"store_read_seconds", "", "Reading a stored response at the disk.", "store_read", offsetof(struct counters, store_read)},
 };
 
 enum { HISTOGRAM_ROWS = sizeof(histogram_rows) / sizeof(histogram_rows[0]) };
@@ -347,6 +348,12 @@ static json_t *json_histogram(const struct histogram *histogram)
     uint64_t count = histogram_count(histogram);
     json_t *object = json_pack("{s:I, s:f}", "count", (json_int_t)count, "sum_seconds", (double)load(&histogram->sum_us) / 1e6);
 
+    json_t *buckets = json_array();
+    for (unsigned i = 0; i <= HISTOGRAM_BUCKETS; i++)
+        json_array_append_new(buckets,
+                              json_pack("[o, I]", i < HISTOGRAM_BUCKETS ? json_real((double)histogram_bounds_us[i] / 1e6) : json_null(),
+                                        (json_int_t)load(&histogram->buckets[i])));
+    json_object_set_new(object, "buckets", buckets);
     json_object_set_new(object, "p50_seconds", count > 0 ? json_real(histogram_quantile(histogram, 0.5)) : json_null());
     json_object_set_new(object, "p99_seconds", count > 0 ? json_real(histogram_quantile(histogram, 0.99)) : json_null());
     return object;
