@@ -61,6 +61,12 @@ $(UNIT_TESTS) $(STRESS_TESTS) $(CACHE_DRIVER): $(BUILD)/%: tests/%.c $(BUILD)/li
 	@echo "  CC $@"
 	@$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP $(LDFLAGS) $< $(BUILD)/liboutrigger.a $(LDLIBS) -o $@
 
+# Preloaded by tests; without sanitizers, whose run-time library would have to come first.
+$(BUILD)/diskfault.so: tests/fault/diskfault.c
+	@mkdir -p $(@D)
+	@echo "  CC $@"
+	@$(CC) -std=gnu17 -Wall -Wextra -Werror -O1 -g -D_GNU_SOURCE -fPIC -shared -MMD -MP $< -lpthread -o $@
+
 # What the binary knows of its build; made anew when any of it changes.
 FACTS = -DOUTRIGGER_VERSION='"$(VERSION)"' -DOUTRIGGER_PREFIX='"$(PREFIX)"' \
               -DOUTRIGGER_LIBRARIES='"$(foreach p,$(PKGS),$(p) $(shell pkg-config --modversion $(p) 2>/dev/null))"'
@@ -100,12 +106,12 @@ test:
 	@$(MAKE) $(QUIETLY) $(JOBS) SANITIZE=thread all $(STRESS_TESTS:$(BUILD)/%=build-thread/%)
 	@$(MAKE) $(QUIETLY) SANITIZE=thread e2e stress
 
-built: all $(UNIT_TESTS) $(STRESS_TESTS) $(CACHE_DRIVER)
+built: all $(BUILD)/diskfault.so $(UNIT_TESTS) $(STRESS_TESTS) $(CACHE_DRIVER)
 
 unit: $(UNIT_TESTS)
 	@set -e; for t in $^; do $$t; done
 
-e2e: all $(CACHE_DRIVER)
+e2e: all $(BUILD)/diskfault.so $(CACHE_DRIVER)
 	@$(PYTEST) tests/e2e $(if $(filter thread,$(SANITIZE)),-m threads)
 
 # The cache against a slow and plain model of RFC 9111; e2e has a short run of it.
@@ -242,5 +248,5 @@ help:
 	@echo "make clean"
 	@echo "SANITIZE=address|thread with any of them: a debug build with ASan and UBSan, or TSan, in a directory of its own"
 
--include $(wildcard $(BUILD)/tests/bench/*.d) $(patsubst %.o,%.d,$(LIB_OBJECTS)) $(MAINS:%.c=$(BUILD)/%.d) $(UNIT_TESTS:=.d) $(STRESS_TESTS:=.d) $(CACHE_DRIVER).d \
+-include $(wildcard $(BUILD)/tests/bench/*.d) $(patsubst %.o,%.d,$(LIB_OBJECTS)) $(MAINS:%.c=$(BUILD)/%.d) $(UNIT_TESTS:=.d) $(STRESS_TESTS:=.d) $(BUILD)/diskfault.d $(CACHE_DRIVER).d \
     $(FUZZ_OBJECTS:.o=.d)

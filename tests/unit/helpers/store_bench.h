@@ -19,7 +19,7 @@ enum { MEMORY_BYTES = 24 * 1024 * 1024, ANSWERS_MAX = 4096, SEQUENCE = 7, PLACE 
 
 static _Alignas(4096) char memory[MEMORY_BYTES];
 static struct store_engine *engine;
-static char store_path[64];
+static char store_directory[64], store_path[96];
 static int store_fd;
 static int somebody; /* an asker */
 
@@ -56,12 +56,13 @@ static inline bool has_ring(void)
 static inline void set_up_engine(enum store_engine_kind kind, uint32_t delay_us)
 {
     struct message_store_directory directory = {.number = 1, .engine = kind, .delay_us = delay_us};
-    strcpy(store_path, "/tmp/outrigger-test-XXXXXX");
-    close(mkstemp(store_path));
-    store_fd = open(store_path, O_RDWR | O_DIRECT);
+    strcpy(store_directory, "/tmp/outrigger-test-XXXXXX");
+    cr_assert_not_null(mkdtemp(store_directory));
+    snprintf(store_path, sizeof store_path, "%s/" STORE_FILE, store_directory);
+    store_fd = open(store_path, O_RDWR | O_CREAT | O_DIRECT, 0600);
     directory.is_direct = store_fd >= 0;
     if (store_fd < 0)
-        store_fd = open(store_path, O_RDWR);
+        store_fd = open(store_path, O_RDWR | O_CREAT, 0600);
     engine = store_engine_new(memory, sizeof memory, note_answer, NULL);
     cr_assert(store_engine_open(engine, &directory, dup(store_fd)));
     answer_count = 0;
@@ -72,6 +73,7 @@ static inline void tear_down_engine(void)
     store_engine_free(&engine);
     close(store_fd);
     unlink(store_path);
+    rmdir(store_directory);
 }
 
 /* A test under both flavours. */
