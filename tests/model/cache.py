@@ -77,6 +77,7 @@ class Stored:
         self.must_revalidate = any(self.cc.has(n) for n in ("must-revalidate", "proxy-revalidate")) or self.cc.number("s-maxage") is not None
         self.revalidate_window = self.cc.number("stale-while-revalidate") or 0
         self.error_window = self.cc.number("stale-if-error")
+        self.ended = None
         self.hidden = {"surrogate-control"} if rules["surrogate_control"] else set()
         self.hidden |= ({"x-accel-expires"} if rules["accel_expires"] else set()) | (TAGS if rules["strip_tags"] else set())
 
@@ -87,7 +88,7 @@ class Stored:
         return self.lifetime - self.age(now)
 
     def end_freshness(self, now):
-        self.lifetime = min(self.lifetime, self.age(now))
+        self.lifetime, self.ended = min(self.lifetime, self.age(now)), now if self.ended is None else self.ended
 
     def is_worth_it(self):
         """Whether it can ever spare a fetch (docs/CACHING.md, "What is kept")."""
@@ -181,7 +182,7 @@ class Fill:
     def __init__(self, request, name, variants, stale, listable, memory=None):
         self.request, self.name, self.variants, self.stale, self.listable, self.memory = request, name, variants, stale, listable, memory
         self.state, self.stored, self.response, self.personal, self.source = None, False, None, [], "fetched"
-        self.names, self.selects, self.is_trouble, self.is_purged, self.other_variant = (), (), False, False, False
+        self.names, self.selects, self.is_trouble, self.is_purged, self.is_storable, self.other_variant = (), (), False, False, False, False
 
 
 class Cache:
@@ -280,7 +281,7 @@ class Cache:
 
     def settle(self, fill, response, fields, wanted, received):
         """Where the response goes, and who is given which of its fields."""
-        fill.state, fill.response = "complete", response
+        fill.state, fill.response, fill.is_storable = "complete", response, wanted
         if wanted:
             path, alone = fill.request["path"], rfc.left_out(fields, self.rules, received)
             fill.personal = [(n, v) for n, v in response.fields if n.lower() in alone]
@@ -351,6 +352,8 @@ class Cache:
             if reason is None and response.is_worth_it() and rfc.vary(judged, self.rules) == variants.names:
                 alone = rfc.left_out(judged, self.rules, received)
                 response.fields = [(n, v) for n, v in response.fields if n.lower() not in alone]
+                if variants.names and old.ended is not None:  # a HEAD does not end the soft purge of a URL with variants
+                    response.end_freshness(old.ended)
                 variants.by_values = {v: response if r is old else r for v, r in variants.by_values.items()}
                 return
         self.drop(path, old)
@@ -363,7 +366,7 @@ class Cache:
             return self.got(out, request, fill.stale, now, "stale-on-error", True)
         if fill.state == "failed":
             return out | {"got": "failed"}
-        if not is_originator and not fill.stored and not fill.is_purged:
+        if not is_originator and not fill.stored and not (fill.is_purged and fill.is_storable):
             return out | {"got": "failed" if fill.is_trouble else "released", "private": not fill.other_variant}
         if not is_originator and fill.selects != values_of(fill.names, request):
             return out | {"got": "released", "private": False}
