@@ -130,6 +130,8 @@ FUZZ_FOR     := $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_SECO
 FUZZ_MAX_LEN := 400
 FUZZ_MAX_LEN.http_date   := 60
 FUZZ_MAX_LEN.slice       := 200
+FUZZ_MAX_LEN.key_rules   := 200
+FUZZ_MAX_LEN.vary        := 300
 FUZZ_MAX_LEN.h1_request  := 1600
 FUZZ_MAX_LEN.h1_response := 1600
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
