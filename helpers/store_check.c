@@ -174,7 +174,9 @@ static enum head { HEAD_OURS, HEAD_NONE, HEAD_DAMAGED } find_head(struct check *
     enum store_verdict verdict = verify_at(check, 0, &header);
     if (verdict == RECORD_NONE)
         return looks_like_record(check, 0) ? HEAD_DAMAGED : HEAD_NONE;
-    if (verdict != RECORD_GOOD || header.kind != STORE_SEGMENT || header.front_bytes != sizeof front)
+    if (verdict == RECORD_GOOD && header.kind != STORE_SEGMENT)
+        return HEAD_NONE; /* emptied, to be used again: another record was written over its head */
+    if (verdict != RECORD_GOOD || header.front_bytes != sizeof front)
         return HEAD_DAMAGED;
     memcpy(&front, check->bytes + sizeof header, sizeof front);
     check->sequence = header.segment_sequence;
@@ -223,7 +225,7 @@ bool store_check(const char *directory, FILE *out)
     char trouble[STORE_TROUBLE_MAX];
     long owner;
     if (!store_directory_look(directory, &check.store, trouble)) {
-        fprintf(out, "%s\n", trouble);
+        fprintf(out, "%s: %s\n", directory, trouble);
         return false;
     }
     if (store_directory_is_in_use(&check.store, &owner))

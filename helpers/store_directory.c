@@ -48,9 +48,7 @@ static bool __attribute__((format(printf, 2, 3))) refuse(struct opening *opening
 {
     va_list arguments;
     va_start(arguments, format);
-    int len = snprintf(opening->trouble, STORE_TROUBLE_MAX, "%s: ", opening->path);
-    if (len < STORE_TROUBLE_MAX)
-        vsnprintf(opening->trouble + len, STORE_TROUBLE_MAX - len, format, arguments);
+    vsnprintf(opening->trouble, STORE_TROUBLE_MAX, format, arguments);
     va_end(arguments);
     return false;
 }
@@ -170,7 +168,7 @@ static bool is_alive(long pid)
 static bool refuse_lock(struct opening *opening, long owner)
 {
     if (owner == getpid())
-        return refuse(opening, "is named twice: give each cache directory a path of its own");
+        return refuse(opening, "named twice: give each cache directory a path of its own");
     if (owner > 0)
         return refuse(opening, "in use by another instance (process %ld): stop that one, or choose another directory", owner);
     return refuse(opening, "in use by another instance: stop that one, or choose another directory");

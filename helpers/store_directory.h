@@ -17,8 +17,8 @@ struct store_directory_file {
 };
 
 /* Opens `path` (a directory; made when only it is missing) and its store file for at most `size` bytes in all. `key`: of a new store; NULL: random.
- * `uid`, `gid`: owner of what is made; −1: ours. False, and nothing was changed, with a sentence in `trouble` that says what is wrong and what to do:
- * permission, in use by another instance (with its pid where known), a newer version, a foreign file, too small. */
+ * `uid`, `gid`: owner of what is made; −1: ours. False, and nothing was changed, with a sentence in `trouble` (to stand behind the path) that says what
+ * is wrong and what to do: permission, in use by another instance (with its pid where known), a newer version, a foreign file, too small. */
 bool store_directory_open(const char *path, uint64_t size, const struct hash_key *key, int uid, int gid, struct store_directory_file *file,
                           char trouble[STORE_TROUBLE_MAX]);
 /* The same for looking only: nothing is made or changed, and no lock is needed. */

@@ -193,6 +193,14 @@ Test(store_check, what_an_earlier_use_left_behind_is_nothing)
     expect(true, "0 sealed, 0 open, 1 unused");
 }
 
+Test(store_check, an_emptied_segment_is_unused)
+{
+    uint64_t hash = 0;
+    seal_segment(0);
+    put_record(offset_of(0), 50, STORE_TOMBSTONES, 0, &hash, sizeof hash, "", 0);
+    expect(true, "0 sealed, 0 open, 1 unused");
+}
+
 Test(store_check, a_store_in_use_is_checked_with_a_warning_and_a_missing_one_is_not_well)
 {
     char words[64];
