@@ -101,6 +101,8 @@ struct store_client *store_client_new(const struct helper_hooks *hooks, int64_t 
                                           .answer = take_answer,
                                           .fail = fail_call},
                     hooks);
+    client->set.was_attached =
+        true; /* recovery begins before the first helper is there: it waits for it, as for one that is being replaced */
     return client;
 }
 

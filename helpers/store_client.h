@@ -2,7 +2,7 @@
  *
  * Each call goes to the helper with the fewest under way, and, being stateless, to another when that one dies or hangs (helper_set.h). `done` comes from
  * store_client_receive, _tick, _lost or _attach, never from inside store_client_submit, and may submit further calls. What a call names in the slab is
- * the owner's to keep until then. */
+ * the owner's to keep until then. Without a helper, be it the first one that has not come yet, calls wait up to their deadline. */
 #ifndef HELPERS_STORE_CLIENT_H
 #define HELPERS_STORE_CLIENT_H
 

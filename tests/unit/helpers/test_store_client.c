@@ -205,12 +205,20 @@ Test(store_client, a_full_queue_refuses_at_the_next_tick)
     cr_assert_not(calls[QUEUE_MAX].destination_lost);
 }
 
-Test(store_client, without_any_helper_it_fails_at_the_next_tick)
+Test(store_client, the_first_helper_is_waited_for_up_to_the_deadline)
 {
-    struct store_call call;
-    start(&call, MESSAGE_STORE_READ);
-    store_client_tick(client, at_ms(1));
-    cr_assert_eq(call.error, ERROR_HELPER_UNAVAILABLE);
+    struct store_call first, second;
+    start(&first, MESSAGE_STORE_READ);
+    store_client_tick(client, at_ms(DEADLINE_MS - 1));
+    cr_assert_eq(done_count, 0);
+    cr_assert(take(attach(0, 1)).is_there);
+    store_client_free(&client);
+    set_up();
+    start(&second, MESSAGE_STORE_READ);
+    store_client_tick(client, at_ms(DEADLINE_MS));
+    cr_assert_eq(done_count, 1);
+    cr_assert_eq(second.error, ERROR_HELPER_UNAVAILABLE);
+    cr_assert_not(second.destination_lost);
 }
 
 Test(store_client, writes_that_a_ring_does_not_hold_wait_for_answers)
