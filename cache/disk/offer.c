@@ -124,11 +124,12 @@ static struct offer *new_part(const struct offer *whole, const struct object *he
     struct store *store = whole->directory->store;
     struct cache *cache = store->cache;
     struct record_parts parts = parts_of(object_record(cache, head));
-    uint64_t hash = slice_hash(cache, head, span);
+    const struct span name = {span.first, span.first + whole->slice_bytes}; /* as it is asked for: not cut at the end */
+    uint64_t hash = slice_hash(cache, head, name);
     const struct record_parts part = {
         .meta = parts.meta,
         .key = parts.key,
-        .vary_values = bytes_from((const char *)&span, sizeof span),
+        .vary_values = bytes_from((const char *)&name, sizeof name),
         .purge_sequence = parts.purge_sequence,
         .stale_since_s = parts.stale_since_s,
         .length_known = true,
