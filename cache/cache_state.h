@@ -90,8 +90,12 @@ static inline bool cache_forget(struct cache *cache, uint64_t hash)
 /* It was just listed, and may be worth a place on disk, in slices of its site's size where it is larger. Without a lock. */
 static inline void cache_offer(struct cache *cache, struct object *object, const struct site_rules *rules)
 {
-    if (cache->store != NULL)
-        store_offer(cache->store, object, rules->slice_bytes > 0 ? rules->slice_bytes : SLICE_DEFAULT_BYTES);
+    if (cache->store == NULL)
+        return;
+    store_offer(cache->store, object, rules->slice_bytes > 0 ? rules->slice_bytes : SLICE_DEFAULT_BYTES);
+    /* Purged or replaced meanwhile: then this may have come after what was said of that. It cannot have been evicted: the caller uses it. */
+    if (atomic_load_explicit(&object->listing, memory_order_acquire) != OBJECT_LISTED)
+        store_forget(cache->store, object->hash);
 }
 
 /* Memory was given back, or became evictable: writers that wait for some try again. */

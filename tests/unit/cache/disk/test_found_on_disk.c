@@ -1,5 +1,5 @@
 /* What is done with what was found on disk: judged, varied, purged, explained, read in slices. */
-#include "load_rig.h"
+#include "disk_rig.h"
 
 #include "cache/explain.h"
 

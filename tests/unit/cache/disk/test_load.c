@@ -1,4 +1,4 @@
-#include "load_rig.h"
+#include "disk_rig.h"
 
 static struct rig rig;
 static struct fake_disk disk;
