@@ -167,3 +167,30 @@ def test_slices_that_are_not_there_are_fetched(proxy, rangers):
     check(answer, SLICE, 4 * SLICE - 1)
     assert answer.get("cache-status").startswith("outrigger; hit")
     assert rangers["/part"].asked == [f"bytes={3 * SLICE}-{4 * SLICE - 1}"]
+
+
+# A slow disk
+
+def test_those_who_want_the_same_share_one_read_and_may_leave(make_outrigger, origin, tmp_path):
+    config = {"cache": {"memory": "16MiB", "disk": {"path": str(tmp_path / "store"), "size": "64MiB"}}}
+    origin.on("/a", plain(FRESH)), origin.on("/b", plain(FRESH))
+    before = make_outrigger(origin=origin.url, config=config)
+    before.get("/a"), before.get("/b")
+    before.stop(signal.SIGQUIT)
+    after = make_outrigger(origin=origin.url, config={**config, "disk": {"read_delay": "300ms"}})
+    until(lambda: why(after, "/a")["outcome"] == why(after, "/b")["outcome"] == "load", what="what is on disk to be found")
+    reads = after.metric("outrigger_store_read_seconds_count")
+    clients = [after.connect() for _ in range(5)]
+    for client in clients:
+        client.send("GET /a HTTP/1.1\r\nHost: site.test\r\n\r\n")
+    gone = after.connect()
+    gone.send("GET /b HTTP/1.1\r\nHost: site.test\r\n\r\n")
+    until(lambda: after.metric("outrigger_client_connections_accepted_total") >= 6, what="all to be connected")
+    gone.close(), clients[0].close()
+    for client in clients[1:]:
+        answer = client.response()
+        assert answer.body == b"x" * 3000 and "; hit" in answer.get("cache-status")
+        client.close()
+    assert "; hit" in after.get("/b").get("cache-status")
+    until(lambda: after.metric("outrigger_store_read_seconds_count") == reads + 2, what="two reads in all")
+    assert origin.count() == 2
