@@ -5,7 +5,7 @@
  *     | superblock, padded to STORE_FIRST_SEGMENT | segment 0 | segment 1 | …
  *
  * A segment is filled from its start, once, by records at multiples of STORE_UNIT_BYTES. Its first record says that it is open and gives its sequence
- * number, which grows by one with each segment that is opened anywhere in the store and is repeated in every record: what an earlier use of the
+ * number, which grows with each segment that is opened anywhere in the store and is repeated in every record: what an earlier use of the
  * segment left behind is told by it. A sealed segment ends in a footer, the list of its records in the order of writing, and in its last unit has a
  * trailer that says where the footer is.
  *
@@ -58,7 +58,7 @@ enum store_kind {
     STORE_RESPONSE,   /* a response, a variant, or one slice. Front: a record; body: the body */
     STORE_SELECTOR,   /* `serial` is the selector's. Front: a record */
     STORE_SLICED,     /* head of a response in slices; `serial` is the slices'. Front: a record */
-    STORE_TOMBSTONES, /* front: hashes (uint64_t) of names whose earlier records are out of date */
+    STORE_TOMBSTONES, /* front: hashes (uint64_t) of names whose earlier records are out of date. In the place of a SEGMENT record: the segment is empty */
     STORE_PURGES,     /* front: struct store_purge … */
     STORE_FOOTER,     /* body: struct store_footer_entry … */
     STORE_TRAILER,    /* front: struct store_trailer */
@@ -92,7 +92,7 @@ struct store_purge {
 };
 
 struct store_footer_entry {
-    uint64_t hash;
+    uint64_t hash; /* a record of tombstones has an entry for each of its hashes */
     uint32_t place; /* in units, from the segment's start */
     uint8_t  kind;
     uint8_t  size_class;
@@ -102,7 +102,7 @@ struct store_footer_entry {
 struct store_trailer {
     uint32_t footer_place; /* in units, from the segment's start */
     uint32_t count;        /* of its entries */
-    uint64_t purge_sequence; /* of the last purge when it was sealed */
+    uint64_t purge_sequence; /* of the last purge when it was sealed; that of the SEGMENT record, if and only if it has no PURGES records */
 };
 
 _Static_assert(sizeof(struct store_superblock) == 88, "part of the format");

@@ -32,7 +32,7 @@ struct cache *cache_new(const struct cache_settings *settings, const struct hash
     list_init(&cache->memory_waiters);
     load_table_init(&cache->loads);
     atomic_init(&cache->selector_serial, settings->numbers_from);
-    atomic_init(&cache->purges.sequence, settings->numbers_from);
+    purge_raise(&cache->purges, settings->numbers_from);
     if (settings->store != NULL && settings->store->directory_count > 0)
         cache->store = store_new(cache, settings->store);
     return cache;

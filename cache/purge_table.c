@@ -134,11 +134,12 @@ uint64_t purge_add_all(struct purge_table *table, enum purge_kind kind, struct w
 
 /* ---- after a restart --------------------------------------------------------------------------------------------------------------------- */
 
-static void raise_times(struct purge_times *times, uint64_t sequence)
+/* What is not of before the restart. */
+static void raise_times(struct purge_times *times, uint64_t above, uint64_t sequence)
 {
-    if (atomic_load_explicit(&times->hard, memory_order_relaxed) > 0)
+    if (atomic_load_explicit(&times->hard, memory_order_relaxed) > above)
         atomic_store_explicit(&times->hard, sequence, memory_order_release);
-    if (atomic_load_explicit(&times->soft, memory_order_relaxed) > 0)
+    if (atomic_load_explicit(&times->soft, memory_order_relaxed) > above)
         atomic_store_explicit(&times->soft, sequence, memory_order_release);
 }
 
@@ -148,9 +149,10 @@ static void raise(struct purge_table *table, uint64_t sequence)
         return;
     for (unsigned i = 0; i < PURGE_SETS; i++) {
         for (unsigned way = 0; way < PURGE_WAYS; way++)
-            raise_times(&table->sets[i].times[way], sequence + 1);
+            raise_times(&table->sets[i].times[way], table->given_from, sequence + 1);
     }
-    raise_times(&table->all, sequence + 1);
+    raise_times(&table->all, table->given_from, sequence + 1);
+    table->given_from = sequence;
     atomic_store_explicit(&table->sequence, sequence + 1, memory_order_release);
 }
 

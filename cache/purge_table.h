@@ -45,6 +45,7 @@ struct purge_set {
 
 struct purge_table {
     _Atomic uint64_t   sequence; /* of the last purge that is complete */
+    uint64_t           given_from; /* under lock: greater numbers were given since the start */
     struct purge_times all;      /* everything, and what had to be forgotten */
     struct purge_set  *sets;
     pthread_mutex_t    lock;
@@ -76,7 +77,7 @@ void     purge_end(struct purge_table *table);
 
 /* After a restart: a purge of before it, in any order. `name` 0: everything. Purges later than it stay. */
 void purge_restore(struct purge_table *table, uint64_t name, enum purge_kind kind, uint64_t sequence, struct wall_seconds at);
-/* Sequence numbers up to this one were given before the restart: what was purged since counts as purged after them, and the next ones are greater. */
+/* Sequence numbers up to this one may have been given before the restart: what was purged since counts as purged after them, and the next ones are greater. */
 void purge_raise(struct purge_table *table, uint64_t sequence);
 
 #endif

@@ -280,6 +280,7 @@ static void wipe_done(struct disk_write *write)
     struct segment *segment = &directory->segments[appender->segment];
     segment->state = SEGMENT_WIPED;
     segment->is_condemned = false;
+    segment->age = 0;
     count_add(&directory->store->reclaimed_segments, 1);
     append_run(directory);
 }

@@ -26,6 +26,7 @@ struct move {
 struct reclaim {
     struct directory *directory;
     uint32_t segment; /* SEGMENT_NONE: nothing is emptied */
+    uint64_t age;
     bool is_listing;
     struct listing listing;
     uint32_t next; /* of its entries */
@@ -255,7 +256,7 @@ static bool is_moving(const struct reclaim *reclaim, uint64_t *bytes)
 static void end(struct reclaim *reclaim)
 {
     struct directory *directory = reclaim->directory;
-    if (!directory->segments[reclaim->segment].is_condemned && directory->segments[reclaim->segment].state == SEGMENT_USED)
+    if (segment_is_used(directory, reclaim->segment, reclaim->age))
         segment_condemn(directory, reclaim->segment);
     listing_free(&reclaim->listing);
     reclaim->segment = SEGMENT_NONE;
@@ -310,6 +311,7 @@ static bool begin(struct reclaim *reclaim)
     reclaim->segment = oldest_used(directory);
     if (reclaim->segment == SEGMENT_NONE)
         return false;
+    reclaim->age = directory->segments[reclaim->segment].age;
     directory_note_latent(directory);
     reclaim->next = 0;
     reclaim->moved_bytes = 0;
@@ -333,7 +335,7 @@ void reclaim_run(struct directory *directory)
         reclaim->segment = SEGMENT_NONE;
         return;
     }
-    bool is_dropped = directory->segments[reclaim->segment].is_condemned; /* with all of its directory */
+    bool is_dropped = !segment_is_used(directory, reclaim->segment, reclaim->age); /* with all of its directory */
     uint32_t end_of_run = reclaim->next + ENTRIES_A_RUN;
     while (!is_dropped && reclaim->next < listing->count && reclaim->next < end_of_run && reclaim->reads_count < READS_MAX) {
         is_moving(reclaim, &moving_bytes);

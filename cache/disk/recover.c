@@ -109,7 +109,7 @@ static void start_job(struct recover_job *job, bool wants_purges)
 
 static bool is_dropped(const struct recover_job *job)
 {
-    return job->directory->segments[job->segment].is_condemned || job->directory->is_unreadable;
+    return !segment_is_used(job->directory, job->segment, job->age) || job->directory->is_unreadable;
 }
 
 /* What a listing that has ended means for its directory. True: its entries can be used. */
@@ -186,6 +186,8 @@ static void put(struct store *store, const struct recover_job *job, const struct
                                  .size_class = entry->size_class,
                                  .is_lasting = entry->kind != STORE_RESPONSE,
                              };
+    if (directory->has_overflowed) /* there is no telling what is out of date; it will be emptied */
+        return;
     if (entry->place >= directory->units_per_segment || dead_find(store->dead, entry->hash) >= job->age)
         return;
     if (disk_index_find(store->index, entry->hash, &found)) {

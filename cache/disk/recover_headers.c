@@ -9,8 +9,11 @@
 #include <assert.h>
 #include <string.h>
 
-/* Purges that were not logged any more before the restart had numbers too. */
+/* Purges later than what the headers tell of had numbers too, be they logged or not. */
 #define PURGES_UNSEEN_MAX (UINT64_C(1) << 32)
+
+/* Segments whose first record was lost with the power, though others of them were not: their numbers are not used again. */
+enum { SEGMENTS_UNSEEN_MAX = 1 << 16 };
 
 static void look_further(struct recovery *recovery);
 
@@ -196,8 +199,12 @@ static void finish(struct recovery *recovery)
         if (recovery->in_pass[i] && !store->directories[i].is_unreadable)
             store->directories[i].is_known = true;
     }
+    uint64_t now = (uint64_t)(store->wall.s > 0 ? store->wall.s : 0) * SEGMENTS_UNSEEN_MAX;
+    store->last_sequence += SEGMENTS_UNSEEN_MAX;
+    if (store->last_sequence < now) /* where nothing is left that could tell */
+        store->last_sequence = now;
     uint64_t floor = recovery->purge_sequence + PURGES_UNSEEN_MAX;
-    if (recovery->purge_sequence == 0 || purge_sequence(&store->cache->purges) > floor)
+    if (purge_sequence(&store->cache->purges) > floor)
         return;
     purge_raise(&store->cache->purges, floor);
     pthread_mutex_lock(&store->lock);

@@ -165,6 +165,13 @@ static inline uint64_t segment_sequence(const struct directory *directory, uint3
     return atomic_load_explicit(&directory->segments[segment].sequence, memory_order_acquire);
 }
 
+/* It still has what it had when it was of that age: nobody has condemned it. */
+static inline bool segment_is_used(const struct directory *directory, uint32_t segment, uint64_t age)
+{
+    const struct segment *it = &directory->segments[segment];
+    return it->state == SEGMENT_USED && !it->is_condemned && it->age == age;
+}
+
 /* Of the segment that `unit` lies in. */
 uint64_t sequence_at(struct store *store, uint64_t unit);
 

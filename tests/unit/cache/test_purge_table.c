@@ -140,6 +140,10 @@ Test(purge_table, what_was_purged_since_a_restart_counts_as_later_than_all_befor
     cr_assert_gt(purge_add(&table, 7, PURGE_HARD, now), since);
     purge_raise(&table, 50);
     cr_assert_gt(purge_sequence(&table), since, "never backwards");
+    purge_restore(&table, 9, PURGE_HARD, 60, now);
+    purge_raise(&table, 200);
+    cr_assert(find(7, 200).is_hard, "once more");
+    cr_assert_not(find(9, 60).is_hard, "but not what is of before the restart");
 }
 
 Test(purge_table, what_has_no_room_after_a_restart_is_said_of_everything)

@@ -450,6 +450,7 @@ static inline bool disk_rig_drain(struct disk_rig *rig)
 static inline void disk_rig_restart(struct disk_rig *rig)
 {
     disk_rig_halt(rig);
+    rig->wall.s++;
     disk_rig_boot(rig);
 }
 
@@ -580,7 +581,7 @@ static inline void rig_read_free(struct disk_rig *rig, struct rig_read *read)
     read->pages_count = 0;
 }
 
-/* The version that is found under the name, every byte of it checked; 0: none. */
+/* The version that is found under the name, every byte of it checked; 0: none, or it was purged. */
 static inline uint64_t disk_rig_version(struct disk_rig *rig, uint64_t number)
 {
     struct rig_read read;
@@ -601,6 +602,9 @@ static inline uint64_t disk_rig_version(struct disk_rig *rig, uint64_t number)
                 cr_assert_eq(byte, disk_rig_byte(number, version, at), "a wrong byte at %lu", (unsigned long)at);
         }
         cr_assert_gt(version, 0);
+        /* As whoever loads it would. */
+        if (record_find_purge(rig->cache, record, atomic_load(&record->purge_checked)).is_hard)
+            version = 0;
     }
     rig_read_free(rig, &read);
     return version;
