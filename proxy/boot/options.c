@@ -14,6 +14,7 @@ const char options_help[] =
     "  -c FILE          configuration, YAML: outrigger.yaml(5)\n"
     "  -t               test the configuration and exit\n"
     "  -T               print the effective configuration, defaults included, and exit\n"
+    "  --check-store DIR  verify a cache directory that no server uses, and exit: 0 all is well, 1 not\n"
     "  -s SIGNAL        tell the running supervisor: reload, stop (at once), quit (finish what there is), reopen (log files)\n"
     "  --origin URL     http://host:port or files:/directory; several are used in turn\n"
     "  --listen ADDR    \":8080\", \"127.0.0.1:8080\", \"[::1]:8080\"; may be given several times\n"
@@ -24,13 +25,14 @@ const char options_help[] =
     "\n"
     "Signals: TERM, INT stop; QUIT drain; HUP reload; USR1 reopen log files.\n";
 
-enum { OPTION_ORIGIN = 256, OPTION_LISTEN, OPTION_DEMO, OPTION_PID_FILE };
+enum { OPTION_ORIGIN = 256, OPTION_LISTEN, OPTION_DEMO, OPTION_PID_FILE, OPTION_CHECK_STORE };
 
 static const struct option long_options[] = {
     {"origin", required_argument, NULL, OPTION_ORIGIN},
     {"listen", required_argument, NULL, OPTION_LISTEN},
     {"demo", required_argument, NULL, OPTION_DEMO},
     {"pid-file", required_argument, NULL, OPTION_PID_FILE},
+    {"check-store", required_argument, NULL, OPTION_CHECK_STORE},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
     {0},
@@ -53,7 +55,7 @@ static bool __attribute__((format(printf, 2, 3))) wrong(char *error, const char 
 static bool set_action(struct options *options, enum action action, char *error)
 {
     if (options->action != ACTION_RUN && options->action != action)
-        return wrong(error, "only one of -t, -T, -V, -h and -s can be given");
+        return wrong(error, "only one of -t, -T, -V, -h, -s and --check-store can be given");
     options->action = action;
     return true;
 }
@@ -97,6 +99,9 @@ static bool take(struct options *options, int option, const char *value, char *e
         return append(options->origins, &options->origin_count, value, "--origin", error);
     case OPTION_LISTEN:
         return append(options->listens, &options->listen_count, value, "--listen", error);
+    case OPTION_CHECK_STORE:
+        options->store = value;
+        return set_action(options, ACTION_CHECK_STORE, error);
     case OPTION_DEMO:
         options->demo = value;
         return true;

@@ -13,6 +13,7 @@ enum action {
     ACTION_PRINT,   /* -T */
     ACTION_VERSION, /* -V */
     ACTION_HELP,    /* -h */
+    ACTION_CHECK_STORE, /* --check-store: verify the directory `store` */
     ACTION_SIGNAL,  /* -s: send `signal` to the running supervisor */
 };
 
@@ -22,6 +23,7 @@ struct options {
     const char *file;     /* -c; NULL: the configuration is made of what follows */
     const char *origins[OPTIONS_LIST_MAX], *listens[OPTIONS_LIST_MAX];
     unsigned    origin_count, listen_count;
+    const char *store;    /* --check-store */
     const char *demo;     /* directory of the demo site; NULL: the installed one */
     const char *pid_file; /* NULL: the usual place, where it can be written */
 };

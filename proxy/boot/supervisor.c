@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "helpers/control.h"
+#include "helpers/store_check.h"
 #include "proxy/boot/notify.h"
 #include "proxy/boot/pid_file.h"
 #include "proxy/boot/version.h"
@@ -328,6 +329,8 @@ int supervisor_main(int argc, char **argv)
     case ACTION_TEST:
     case ACTION_PRINT:
         return show_config(&supervisor.options);
+    case ACTION_CHECK_STORE:
+        return store_check(supervisor.options.store, stdout) ? EXIT_SUCCESS : EXIT_FAILURE;
     case ACTION_SIGNAL:
         return send_signal(&supervisor.options);
     default:
