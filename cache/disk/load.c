@@ -27,6 +27,7 @@ static void load_free(struct load *load)
     load_give_space(load);
     object_unref(load->cache, &load->object);
     object_unref(load->cache, &load->selector);
+    cache_memory_freed(load->cache); /* they may be evicted now */
     free(load);
 }
 

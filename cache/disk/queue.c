@@ -63,6 +63,7 @@ void offer_free(struct offer *offer)
         slab_release(cache->slab, offer->front);
     for (uint32_t i = 0; i < offer->page_count; i++)
         slab_release(cache->slab, offer->pages[i]);
+    cache_memory_freed(cache); /* and what it held on to may be evicted now */
     free(offer->pages);
     free(offer);
 }

@@ -335,20 +335,26 @@ static void check_listeners(struct reading *reading)
     }
 }
 
-static void check_cache(struct reading *reading)
+/* What may take no more than a quarter of the memory: else a few of them are all that is in it. */
+static void limit_to_quarter(struct reading *reading, struct bytes path, uint64_t *bytes)
 {
-    struct config *config = reading->config;
-    uint64_t quarter = config->cache_memory_bytes / 4;
-    const struct yaml_node *object_max = given(reading, BYTES("cache.object_max"));
+    uint64_t quarter = reading->config->cache_memory_bytes / 4;
+    const struct yaml_node *written = given(reading, path);
 
-    if (config->cache_object_max_bytes <= quarter)
+    if (*bytes <= quarter)
         return;
-    if (object_max) {
+    if (written) {
         char shown[UNIT_TEXT_MAX];
         size_format(quarter, shown);
-        report_warning(&reading->report, object_max->place, "cache.object_max: lowered to a quarter of cache.memory, %s", shown);
+        report_warning(&reading->report, written->place, "%.*s: lowered to a quarter of cache.memory, %s", BYTES_FMT(path), shown);
     }
-    config->cache_object_max_bytes = quarter;
+    *bytes = quarter;
+}
+
+static void check_cache(struct reading *reading)
+{
+    limit_to_quarter(reading, BYTES("cache.object_max"), &reading->config->cache_object_max_bytes);
+    limit_to_quarter(reading, BYTES("disk.queue"), &reading->config->disk_queue_bytes);
 }
 
 static void check_resolver(struct reading *reading)
