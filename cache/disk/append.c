@@ -329,7 +329,7 @@ static bool is_due(struct directory *directory)
     directory->has_waited = waits;
     if (!waits)
         return false;
-    bool is_much = state.offers_bytes >= DISK_BATCH_BYTES || state.tombstones_count >= TOMBSTONES_A_WRITE;
+    bool is_much = state.offers_bytes >= queue_enough_bytes(store) || state.tombstones_count >= TOMBSTONES_A_WRITE;
     return is_much || state.purges_count > 0 || store->is_draining || monotonic_since(store->now, directory->waiting_since) >= WAIT_MS;
 }
 

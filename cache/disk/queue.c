@@ -193,7 +193,7 @@ bool queue_offer(struct offer *offer)
         list_offer(offer);
         list_push_back(&offer->directory->offers, &offer->link);
     }
-    bool is_much = offer->directory->offers_bytes >= DISK_BATCH_BYTES;
+    bool is_much = offer->directory->offers_bytes >= queue_enough_bytes(store);
     pthread_mutex_unlock(&store->lock);
     count_add(&store->offered, 1);
     if (!admitted)

@@ -93,6 +93,13 @@ struct queue_state {
 
 struct queue_state queue_look(struct directory *directory);
 
+/* So much is worth a write: a batch, or, where the queue holds little, so much that it does not fill up meanwhile. */
+static inline uint64_t queue_enough_bytes(const struct store *store)
+{
+    uint64_t part = store->queue_max_bytes / 4;
+    return part < DISK_BATCH_BYTES ? part : DISK_BATCH_BYTES;
+}
+
 /* With the lock held. */
 void tombstone_add(struct directory *directory, uint64_t hash);
 
