@@ -46,7 +46,7 @@ void close_segment(struct appender *appender)
         slab_release(slab, appender->entry_pages[i]);
     appender->entry_pages_count = appender->entries_count = 0;
     if (appender->open != SEGMENT_NONE)
-        appender->directory->segments[appender->open].state = SEGMENT_USED;
+        segment_set_state(appender->directory, appender->open, SEGMENT_USED);
     appender->open = SEGMENT_NONE;
     appender->is_full = appender->has_footer = false;
 }
@@ -144,7 +144,7 @@ static void opening_done(struct disk_write *write)
         return;
     }
     struct segment *segment = &directory->segments[appender->segment];
-    segment->state = SEGMENT_OPEN;
+    segment_set_state(directory, appender->segment, SEGMENT_OPEN);
     segment->is_sealed = segment->has_purges = segment->is_condemned = false;
     segment->age = write->segment_sequence;
     atomic_store_explicit(&segment->sequence, write->segment_sequence, memory_order_release);
@@ -173,19 +173,11 @@ static bool write_opening(struct appender *appender, uint32_t number)
     return true;
 }
 
-static uint32_t count_states(const struct directory *directory, enum segment_state state)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < directory->settings.segment_count; i++)
-        count += directory->segments[i].state == state;
-    return count;
-}
-
 /* The disk has no room for what it was said to have. */
 static void fall_short(struct appender *appender, const struct disk_order *order)
 {
     struct directory *directory = appender->directory;
-    uint32_t missing = count_states(directory, SEGMENT_UNALLOCATED), all = directory->settings.segment_count;
+    uint32_t missing = directory->segments_count[SEGMENT_UNALLOCATED], all = directory->settings.segment_count;
     if (missing == all) {
         directory_fail(directory, order->status, order->error, "there is no room for a segment");
         return;
@@ -207,7 +199,7 @@ static void allocation_done(struct disk_order *order)
     }
     appender->is_busy = false;
     if (order->status == DISK_OK) {
-        directory->segments[appender->segment].state = SEGMENT_FREE;
+        segment_set_state(directory, appender->segment, SEGMENT_FREE);
         appender->is_short = false;
     } else if (order->status == DISK_FULL) {
         fall_short(appender, order);
@@ -234,7 +226,7 @@ static void allocate(struct appender *appender, uint32_t number)
 
 static uint32_t find_segment(const struct directory *directory, enum segment_state state)
 {
-    for (uint32_t i = 0; i < directory->settings.segment_count; i++) {
+    for (uint32_t i = 0; i < directory->settings.segment_count && directory->segments_count[state] > 0; i++) {
         if (directory->segments[i].state == state)
             return i;
     }
@@ -248,8 +240,8 @@ static bool can_allocate(const struct appender *appender)
 
 uint32_t append_free_segments(const struct directory *directory)
 {
-    uint32_t unallocated = can_allocate(directory->appender) ? count_states(directory, SEGMENT_UNALLOCATED) : 0;
-    return count_states(directory, SEGMENT_FREE) + count_states(directory, SEGMENT_WIPED) + unallocated;
+    const uint32_t *count = directory->segments_count;
+    return count[SEGMENT_FREE] + count[SEGMENT_WIPED] + (can_allocate(directory->appender) ? count[SEGMENT_UNALLOCATED] : 0);
 }
 
 bool open_segment(struct appender *appender)
@@ -278,8 +270,9 @@ static void wipe_done(struct disk_write *write)
         return;
     }
     struct segment *segment = &directory->segments[appender->segment];
-    segment->state = SEGMENT_WIPED;
+    segment_set_state(directory, appender->segment, SEGMENT_WIPED);
     segment->is_condemned = false;
+    directory->condemned_count--;
     segment->age = 0;
     count_add(&directory->store->reclaimed_segments, 1);
     append_run(directory);
@@ -289,7 +282,7 @@ static void wipe_done(struct disk_write *write)
 static uint32_t oldest_condemned(const struct directory *directory)
 {
     uint32_t oldest = SEGMENT_NONE;
-    for (uint32_t i = 0; i < directory->settings.segment_count; i++) {
+    for (uint32_t i = 0; i < directory->settings.segment_count && directory->condemned_count > 0; i++) {
         if (directory->segments[i].is_condemned && (oldest == SEGMENT_NONE || directory->segments[i].age < directory->segments[oldest].age))
             oldest = i;
     }
@@ -321,11 +314,10 @@ static void sync_done(struct disk_order *order)
             directory_fail(directory, order->status, order->error, "syncing failed");
         return;
     }
-    for (uint32_t i = 0; i < directory->settings.segment_count; i++) {
-        struct segment *segment = &directory->segments[i];
-        if (segment->is_syncing)
-            segment->state = SEGMENT_FREE;
-        segment->is_syncing = false;
+    for (uint32_t i = 0; i < directory->settings.segment_count && directory->segments_count[SEGMENT_WIPED] > 0; i++) {
+        if (directory->segments[i].is_syncing)
+            segment_set_state(directory, i, SEGMENT_FREE);
+        directory->segments[i].is_syncing = false;
     }
     directory_note_latent(directory);
     append_run(directory);
@@ -334,7 +326,7 @@ static void sync_done(struct disk_order *order)
 /* Those wiped before this sync are marked, for there may be more before it is done. */
 static void mark_wiped(struct directory *directory)
 {
-    for (uint32_t i = 0; i < directory->settings.segment_count; i++) {
+    for (uint32_t i = 0; i < directory->settings.segment_count && directory->segments_count[SEGMENT_WIPED] > 0; i++) {
         directory->segments[i].is_syncing = directory->segments[i].state == SEGMENT_WIPED;
     }
 }
@@ -343,8 +335,7 @@ void sync_if_due(struct appender *appender)
 {
     struct directory *directory = appender->directory;
     struct store *store = directory->store;
-    bool is_urgent = store->is_draining ||
-                     (find_segment(directory, SEGMENT_FREE) == SEGMENT_NONE && find_segment(directory, SEGMENT_WIPED) != SEGMENT_NONE);
+    bool is_urgent = store->is_draining || (directory->segments_count[SEGMENT_FREE] == 0 && directory->segments_count[SEGMENT_WIPED] > 0);
     if (!appender->is_dirty || appender->is_syncing || (!is_urgent && monotonic_since(store->now, appender->synced_at) < SYNC_MS))
         return;
     mark_wiped(directory);

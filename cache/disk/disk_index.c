@@ -47,11 +47,11 @@ struct cell {
 _Static_assert(sizeof(struct bucket) == DISK_BUCKET_BYTES, "see disk_index.h");
 _Static_assert(sizeof(struct cell) == DISK_CELL_BYTES, "see disk_index.h");
 
-/* Memory that doubles by segments, mapped at once and resident as it is used; items never move. Segment 0 holds `first` items, segment n ≥ 1 holds
- * first·2^(n−1). */
+/* Memory that doubles by segments, mapped at once and resident as it is used; items never move. Segment 0 holds SHARDS items, segment n ≥ 1 holds
+ * SHARDS·2^(n−1). */
 struct growing {
     void *segments[SEGMENTS_MAX];
-    uint32_t first, item_bytes;
+    uint32_t item_bytes;
 };
 
 struct disk_index {
@@ -68,30 +68,30 @@ struct disk_index {
 
 /* ---- memory ----------------------------------------------------------------------------------------------------------------------------- */
 
-static unsigned segment_of(const struct growing *growing, uint64_t number)
+static unsigned segment_of(uint64_t number)
 {
-    return number < growing->first ? 0 : 64 - (unsigned)__builtin_clzll(number / growing->first);
+    return number < SHARDS ? 0 : 64 - (unsigned)__builtin_clzll(number / SHARDS);
 }
 
-static uint64_t segment_first(const struct growing *growing, unsigned segment)
+static uint64_t segment_first(unsigned segment)
 {
-    return segment == 0 ? 0 : (uint64_t)growing->first << (segment - 1);
+    return segment == 0 ? 0 : (uint64_t)SHARDS << (segment - 1);
 }
 
 static uint64_t segment_bytes(const struct growing *growing, unsigned segment)
 {
-    return (segment == 0 ? growing->first : segment_first(growing, segment)) * growing->item_bytes;
+    return (segment == 0 ? SHARDS : segment_first(segment)) * growing->item_bytes;
 }
 
 static void *item_at(const struct growing *growing, uint64_t number)
 {
-    unsigned segment = segment_of(growing, number);
-    return (char *)growing->segments[segment] + (number - segment_first(growing, segment)) * growing->item_bytes;
+    unsigned segment = segment_of(number);
+    return (char *)growing->segments[segment] + (number - segment_first(segment)) * growing->item_bytes;
 }
 
 static void grow(struct growing *growing, uint64_t number)
 {
-    unsigned segment = segment_of(growing, number);
+    unsigned segment = segment_of(number);
     assert(segment < SEGMENTS_MAX);
     if (growing->segments[segment] != NULL)
         return;
@@ -143,8 +143,8 @@ struct disk_index *disk_index_new(void)
     struct disk_index *index = calloc(1, sizeof *index);
     if (index == NULL)
         abort();
-    index->buckets = (struct growing){.first = SHARDS, .item_bytes = sizeof(struct bucket)};
-    index->cells = (struct growing){.first = SHARDS, .item_bytes = sizeof(struct cell)};
+    index->buckets = (struct growing){.item_bytes = sizeof(struct bucket)};
+    index->cells = (struct growing){.item_bytes = sizeof(struct cell)};
     grow(&index->buckets, 0);
     atomic_store_explicit(&index->bucket_count, SHARDS, memory_order_relaxed);
     pthread_mutex_init(&index->growth, NULL);

@@ -147,7 +147,7 @@ static struct offer *new_part(const struct offer *whole, const struct object *he
     return offer;
 }
 
-/* Puts the parts in front of the queues, the head last. False: no memory. */
+/* Puts the parts in front of the queues, the head last; or nothing, if the whole was forgotten. False: no memory. */
 static bool split(const struct offer *whole)
 {
     struct store *store = whole->directory->store;
@@ -159,7 +159,8 @@ static bool split(const struct offer *whole)
     offer->object = head;
     offer->serial = head->serial;
     offer->pinned_bytes = object_footprint(head);
-    queue_push_front(offer);
+    if (!queue_push_instead(offer, whole))
+        return true;
     for (uint64_t end = length; end > 0;) {
         uint64_t first = (end - 1) / whole->slice_bytes * whole->slice_bytes;
         struct offer *part = new_part(whole, head, (struct span){first, end});

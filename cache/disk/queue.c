@@ -113,6 +113,7 @@ void tombstone_add(struct directory *directory, uint64_t hash)
     ring->hashes[(ring->first + ring->count++) % TOMBSTONES_MAX] = hash;
 }
 
+enum { PURGES_MANY = 256 }; /* they are not left to the next tick */
 enum { PENDING_NONE, PENDING_WAITS, PENDING_UNDER_WAY };
 
 static int make_void(struct store *store, uint64_t hash)
@@ -167,6 +168,7 @@ bool queue_forget(struct store *store, uint64_t hash)
 
 void queue_purge(struct store *store, const struct store_purge *purge)
 {
+    bool are_many = false;
     pthread_mutex_lock(&store->lock);
     for (unsigned i = 0; i < store->directory_count; i++) {
         struct directory *directory = &store->directories[i];
@@ -177,8 +179,11 @@ void queue_purge(struct store *store, const struct store_purge *purge)
             overflow(directory);
         else
             ring->at[(ring->first + ring->count++) % PURGES_MAX] = *purge;
+        are_many |= ring->count == PURGES_MANY;
     }
     pthread_mutex_unlock(&store->lock);
+    if (are_many)
+        store_wake(store);
 }
 
 bool queue_offer(struct offer *offer)
@@ -207,13 +212,36 @@ bool queue_offer(struct offer *offer)
     return accepted;
 }
 
-void queue_push_front(struct offer *offer)
+bool queue_push_instead(struct offer *offer, const struct offer *of)
 {
     struct store *store = offer->directory->store;
     pthread_mutex_lock(&store->lock);
-    list_offer(offer);
-    list_push_front(&offer->directory->offers, &offer->link);
+    bool is_void = of != NULL && of->is_void;
+    if (!is_void) {
+        list_offer(offer);
+        list_push_front(&offer->directory->offers, &offer->link);
+    }
     pthread_mutex_unlock(&store->lock);
+    if (is_void)
+        offer_free(offer);
+    return !is_void;
+}
+
+void queue_push_front(struct offer *offer)
+{
+    queue_push_instead(offer, NULL);
+}
+
+bool queue_begin_move(struct offer *offer)
+{
+    struct store *store = offer->directory->store;
+    struct disk_entry entry;
+    pthread_mutex_lock(&store->lock);
+    bool is_there = disk_index_find(store->index, offer->hash, &entry) && entry.unit == offer->from;
+    if (is_there)
+        list_offer(offer);
+    pthread_mutex_unlock(&store->lock);
+    return is_there;
 }
 
 struct offer *queue_take(struct directory *directory)

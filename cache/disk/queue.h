@@ -51,9 +51,14 @@ struct offer *offer_new(struct directory *directory, uint8_t kind, uint64_t hash
 void offer_free(struct offer *offer);
 /* Lists it, and puts it first in its directory's queue: for what must be written before what is there. */
 void queue_push_front(struct offer *offer);
+/* The same in the place of `of`, which was taken; false, and it is freed, if that is void by now. */
+bool queue_push_instead(struct offer *offer, const struct offer *of);
+/* Lists one that is to be moved, if its record is still where it was: from here on whoever forgets the name makes it void. It is in no queue before
+ * queue_return. */
+bool queue_begin_move(struct offer *offer);
 /* Takes the next; void ones are dropped on the way. NULL: there is none. */
 struct offer *queue_take(struct directory *directory);
-/* Puts what was taken back, at the front. */
+/* Puts what was taken back, at the front; or what is to be moved, once it was read. */
 void queue_return(struct offer *offer);
 /* Whether a record of that name waits, or is under way. */
 bool queue_has(struct store *store, uint64_t hash);

@@ -52,7 +52,7 @@ void reclaim_free(struct directory *directory)
     struct reclaim *reclaim = directory->reclaim;
     for (unsigned i = 0; i < READS_MAX; i++) {
         if (reclaim->moves[i].offer != NULL)
-            offer_free(reclaim->moves[i].offer);
+            offer_drop(reclaim->moves[i].offer);
     }
     if (reclaim->segment != SEGMENT_NONE)
         listing_free(&reclaim->listing);
@@ -150,16 +150,14 @@ static void move_read(struct disk_read *read)
     offer->body_bytes = read->header.body_bytes;
     offer->body_follows = read->body_follows;
     bool is_response = offer->kind == STORE_RESPONSE || offer->kind == STORE_SELECTOR || offer->kind == STORE_SLICED;
-    if (read->status == DISK_OK && !read->destination_lost && is_response && note_purges(directory->store->cache, offer)) {
-        queue_push_front(offer);
-    } else {
-        let_go(directory, offer->hash, offer->from);
-        offer_free(offer);
-    }
+    if (read->status == DISK_OK && !read->destination_lost && is_response && note_purges(directory->store->cache, offer))
+        queue_return(offer);
+    else
+        offer_drop(offer);
     reclaim_run(directory);
 }
 
-/* False: no memory. */
+/* False: no memory, or it was forgotten. */
 static bool read_to_move(struct reclaim *reclaim, struct offer *offer, uint8_t size_class)
 {
     struct directory *directory = reclaim->directory;
@@ -173,6 +171,8 @@ static bool read_to_move(struct reclaim *reclaim, struct offer *offer, uint8_t s
     if (bytes > STORE_RECORD_MAX_BYTES || !take_memory(store->cache, offer, bytes))
         return false;
     offer->pinned_bytes = SLAB_PAGE_BYTES * (1 + (uint64_t)offer->page_count);
+    if (!queue_begin_move(offer))
+        return false;
     move->offer = offer;
     move->read = (struct disk_read){
         .place = {directory->number, segment_offset(directory, reclaim->segment) + place},
@@ -188,6 +188,18 @@ static bool read_to_move(struct reclaim *reclaim, struct offer *offer, uint8_t s
         move->read.pages[i] = offer->pages[i].unit;
     reclaim->reads_count++;
     store->io->read(store->io, &move->read);
+    return true;
+}
+
+/* False: it was forgotten. */
+static bool take_from_memory(struct offer *offer, struct object *object)
+{
+    offer->object = object;
+    offer->pinned_bytes = object_footprint(object);
+    offer->serial = object->kind != OBJECT_RESPONSE ? object->serial : 0;
+    if (!queue_begin_move(offer))
+        return false;
+    queue_return(offer);
     return true;
 }
 
@@ -216,12 +228,8 @@ static bool try_move(struct reclaim *reclaim, const struct store_footer_entry *e
     struct offer *offer = offer_new(directory, entry->kind, entry->hash);
     offer->is_moved = true;
     offer->from = found->unit;
-    if (object != NULL) {
-        offer->object = object;
-        offer->pinned_bytes = object_footprint(object);
-        offer->serial = object->kind != OBJECT_RESPONSE ? object->serial : 0;
-        queue_push_front(offer);
-    } else if (!read_to_move(reclaim, offer, entry->size_class)) {
+    bool is_moved = object != NULL ? take_from_memory(offer, object) : read_to_move(reclaim, offer, entry->size_class);
+    if (!is_moved) {
         offer_free(offer);
         return false;
     }
@@ -248,9 +256,7 @@ static bool is_moving(const struct reclaim *reclaim, uint64_t *bytes)
 {
     struct queue_state state = queue_look(reclaim->directory);
     *bytes = state.moves_bytes;
-    for (unsigned i = 0; i < READS_MAX; i++)
-        *bytes += reclaim->moves[i].offer != NULL ? reclaim->moves[i].offer->pinned_bytes : 0;
-    return reclaim->reads_count > 0 || state.moves_count > 0;
+    return state.moves_count > 0;
 }
 
 static void end(struct reclaim *reclaim)
@@ -296,8 +302,7 @@ static bool is_needed(const struct directory *directory)
 {
     uint32_t keep = directory->settings.segment_count / FREE_SEGMENTS_PART, free_count = append_free_segments(directory);
     keep = keep < 1 ? 1 : keep > FREE_SEGMENTS_MAX ? FREE_SEGMENTS_MAX : keep;
-    for (uint32_t i = 0; i < directory->settings.segment_count; i++)
-        free_count += directory->segments[i].is_condemned;
+    free_count += directory->condemned_count;
     if (directory_is_bypassed(directory)) /* nothing to try it with */
         return free_count == 0 && append_open_segment(directory) == SEGMENT_NONE;
     return free_count < keep;

@@ -37,7 +37,7 @@ static void use(const struct header_read *slot, uint64_t sequence)
 {
     struct segment *segment = segment_of(slot);
     struct store *store = slot->recovery->store;
-    segment->state = SEGMENT_USED;
+    segment_set_state(slot->directory, slot->segment, SEGMENT_USED);
     segment->age = sequence;
     atomic_store_explicit(&segment->sequence, sequence, memory_order_release);
     if (sequence > store->last_sequence)
@@ -109,7 +109,6 @@ static void header_done(struct disk_read *read)
             look_further(slot->recovery);
         return;
     }
-    struct segment *segment = segment_of(slot);
     bool is_good = read->status == DISK_OK;
     slot->header_purges = 0;
     if (is_good && read->header.kind == STORE_SEGMENT && read->header.front_bytes == sizeof front) {
@@ -118,7 +117,7 @@ static void header_done(struct disk_read *read)
         note_purges(slot->recovery, front.purge_sequence);
         use(slot, read->header.segment_sequence);
     } else if (is_good) {
-        segment->state = SEGMENT_FREE;
+        segment_set_state(slot->directory, slot->segment, SEGMENT_FREE);
         look_further(slot->recovery);
         return;
     }
@@ -147,7 +146,7 @@ static void look_further(struct recovery *recovery)
         struct header_read *slot = &recovery->reads[i];
         if (slot->is_busy || !find_next(recovery, slot))
             continue;
-        segment_of(slot)->state = SEGMENT_UNALLOCATED; /* until something is found */
+        segment_set_state(slot->directory, slot->segment, SEGMENT_UNALLOCATED); /* until something is found */
         slot->is_trailer = false;
         start(slot, header_done);
     }

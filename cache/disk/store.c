@@ -34,6 +34,7 @@ static void init_directory(struct store *store, unsigned number, const struct st
     directory->segments = calloc(settings->segment_count, sizeof *directory->segments);
     if (directory->segments == NULL)
         abort();
+    directory->segments_count[SEGMENT_UNKNOWN] = settings->segment_count;
     append_init(directory);
     reclaim_init(directory);
 }
@@ -201,18 +202,26 @@ void directory_restore(struct directory *directory)
 
 void directory_note_latent(struct directory *directory)
 {
-    bool is_latent = !directory->is_recovered || reclaim_is_active(directory);
-    for (uint32_t i = 0; i < directory->settings.segment_count; i++)
-        is_latent |= directory->segments[i].is_condemned || directory->segments[i].state == SEGMENT_WIPED;
+    bool is_latent = !directory->is_recovered || reclaim_is_active(directory) || directory->condemned_count > 0 ||
+                     directory->segments_count[SEGMENT_WIPED] > 0;
     pthread_mutex_lock(&directory->store->lock);
     directory->is_latent = is_latent;
     pthread_mutex_unlock(&directory->store->lock);
+}
+
+void segment_set_state(struct directory *directory, uint32_t number, enum segment_state state)
+{
+    struct segment *segment = &directory->segments[number];
+    directory->segments_count[segment->state]--;
+    directory->segments_count[state]++;
+    segment->state = (uint8_t)state;
 }
 
 void segment_condemn(struct directory *directory, uint32_t number)
 {
     struct segment *segment = &directory->segments[number];
     segment->is_condemned = true;
+    directory->condemned_count++;
     atomic_store_explicit(&segment->sequence, 0, memory_order_release);
     directory_note_latent(directory);
 }

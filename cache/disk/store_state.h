@@ -27,7 +27,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum segment_state { SEGMENT_UNKNOWN, SEGMENT_UNALLOCATED, SEGMENT_FREE, SEGMENT_OPEN, SEGMENT_USED, SEGMENT_WIPED };
+enum segment_state { SEGMENT_UNKNOWN, SEGMENT_UNALLOCATED, SEGMENT_FREE, SEGMENT_OPEN, SEGMENT_USED, SEGMENT_WIPED, SEGMENT_STATES };
 
 struct segment {
     _Atomic uint64_t sequence;     /* what its records have; 0: none is to be found */
@@ -53,7 +53,7 @@ struct purges {
     uint32_t            first, count;
 };
 
-enum { TOMBSTONES_MAX = 1 << 18, PURGES_MAX = 1 << 13 }; /* that wait in a directory; more, and all of it is dropped */
+enum { TOMBSTONES_MAX = 1 << 18, PURGES_MAX = 1 << 16 }; /* that wait in a directory; more, and all of it is dropped */
 
 struct appender;
 struct reclaim;
@@ -76,6 +76,8 @@ struct directory {
     bool              has_overflowed; /* tombstones or purges were lost: all segments are to be condemned */
     /* the home loop's */
     struct segment  *segments; /* `sequence`: read by any */
+    uint32_t         segments_count[SEGMENT_STATES];
+    uint32_t         condemned_count;
     struct appender *appender;
     struct reclaim  *reclaim;
     bool             is_known;       /* its segments' states are */
@@ -186,6 +188,7 @@ void directory_fail(struct directory *directory, enum disk_status status, int er
 void directory_restore(struct directory *directory);
 /* Nothing in it up to this sequence is to be found any more, now and after a restart. No write is under way in any of it. */
 void directory_condemn(struct directory *directory, uint64_t up_to);
+void segment_set_state(struct directory *directory, uint32_t segment, enum segment_state state);
 /* One segment; the caller has seen to its index entries. */
 void segment_condemn(struct directory *directory, uint32_t segment);
 /* After any change that may begin, or end, that there are latent records. */
