@@ -310,6 +310,7 @@ static void end_pass(struct recovery *recovery)
     pthread_mutex_lock(&store->lock);
     dead_free(&store->dead);
     pthread_mutex_unlock(&store->lock);
+    atomic_store_explicit(&store->is_recovered, true, memory_order_relaxed);
     log_info("store", "%lu stored responses were found again in %lu ms", (unsigned long)count_get(&store->recovered_records),
              (unsigned long)count_get(&store->recovery_ms));
 }

@@ -322,7 +322,7 @@ void store_stats(const struct store *store, struct store_stats *stats)
 {
     *stats = (struct store_stats){
         .directory_count = store->directory_count,
-        .is_recovering = store->dead != NULL,
+        .is_recovering = !atomic_load_explicit(&store->is_recovered, memory_order_relaxed),
         .recovered_records = count_get(&store->recovered_records),
         .recovery_ms = count_get(&store->recovery_ms),
         .records = disk_index_count(store->index),

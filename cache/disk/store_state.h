@@ -124,6 +124,7 @@ struct store {
     uint64_t            purge_floor;   /* sequence that purges were raised to when recovery began */
     bool                is_started, is_draining;
     /* shared, atomic */
+    _Atomic bool     is_recovered; /* all of it */
     _Atomic bool     is_open; /* what is in the index may be served: all purges are known */
     _Atomic uint64_t queue_bytes;
     _Atomic uint64_t hits, misses, offered, refused, dropped;

@@ -276,3 +276,20 @@ Test(append, a_port_with_no_room_is_asked_again)
     disk_rig_settle(&rig);
     cr_assert_eq(disk_rig_version(&rig, 1), 1);
 }
+
+/* Each tombstone is written before what was offered after it, however many there are. */
+Test(append, more_tombstones_than_a_write_takes_hold_offers_back)
+{
+    disk_rig_offer(&rig, 1, 1, 1000);
+    disk_rig_settle(&rig);
+    pthread_mutex_lock(&rig.store->lock);
+    for (uint64_t i = 0; i < 20000; i++)
+        tombstone_add(&rig.store->directories[0], i + 1000000);
+    pthread_mutex_unlock(&rig.store->lock);
+    disk_rig_offer(&rig, 1, 2, 1000);
+    disk_rig_settle(&rig);
+    cr_assert_eq(disk_rig_version(&rig, 1), 2);
+    disk_rig_restart(&rig);
+    disk_rig_recover(&rig);
+    cr_assert_eq(disk_rig_version(&rig, 1), 2);
+}

@@ -218,3 +218,25 @@ Test(reclaim, goes_on_with_each_call_failing_in_turn)
     cr_assert_eq(misses, 0);
     cr_assert_eq(found + 2 * PER_SEGMENT, disk_rig_stats(&rig).records);
 }
+
+/* What is forgotten leaves no tombstone when nothing of it can come back: not before a loss of power could not undo the wiping. */
+Test(reclaim, a_segment_is_free_when_its_wiping_is_synced)
+{
+    struct directory *directory = &rig.store->directories[0];
+    uint64_t wiped = 0;
+    for (uint64_t i = 0; i < 10 * PER_SEGMENT; i++) {
+        disk_rig_offer(&rig, i, 1, BODY);
+        for (unsigned turns = 0; turns < 4; turns++) {
+            disk_rig_turn(&rig, 20, 1);
+            if (directory->segments_count[SEGMENT_WIPED] == 0)
+                continue;
+            wiped++;
+            cr_assert(directory->is_latent);
+            for (uint32_t number = 0; number < SEGMENTS; number++) {
+                for (unsigned j = 0; j < rig.disk.undo_count && directory->segments[number].state == SEGMENT_FREE; j++)
+                    cr_assert_neq(rig.disk.undo[j].offset, segment_offset(directory, number));
+            }
+        }
+    }
+    cr_assert_gt(wiped, 3);
+}
