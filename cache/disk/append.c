@@ -74,7 +74,6 @@ void clear_records(struct appender *appender)
     appender->offers_count = 0;
     appender->tombstones_count = appender->purges_count = 0;
     appender->bytes = 0;
-    appender->is_probe = false;
 }
 
 static struct disk_record *add_record(struct appender *appender, uint8_t kind, uint32_t front_bytes, uint32_t body_bytes)
@@ -279,7 +278,6 @@ static bool lay_out(struct appender *appender)
 static void add_probe(struct appender *appender)
 {
     memset(desk_at(appender, 0), 0, sizeof(uint64_t));
-    appender->is_probe = true;
     add_control(appender, STORE_TOMBSTONES, 0, sizeof(uint64_t));
 }
 

@@ -48,7 +48,7 @@ void close_segment(struct appender *appender)
     if (appender->open != SEGMENT_NONE)
         segment_set_state(appender->directory, appender->open, SEGMENT_USED);
     appender->open = SEGMENT_NONE;
-    appender->is_full = appender->has_footer = false;
+    appender->is_full = false;
 }
 
 /* ---- sealing ----------------------------------------------------------------------------------------------------------------------------- */
@@ -150,7 +150,7 @@ static void opening_done(struct disk_write *write)
     atomic_store_explicit(&segment->sequence, write->segment_sequence, memory_order_release);
     appender->open = appender->segment;
     appender->fill = appender->bytes;
-    appender->is_full = appender->has_footer = appender->has_purges = false;
+    appender->is_full = appender->has_purges = false;
     add_entry(appender, &(struct store_footer_entry){.kind = STORE_SEGMENT});
     append_run(directory);
 }

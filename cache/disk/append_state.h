@@ -24,7 +24,6 @@ struct appender {
     uint32_t          open;        /* SEGMENT_NONE */
     uint64_t          fill;        /* bytes of it that are written, or lost to a failure */
     bool              is_full;     /* to be sealed */
-    bool              has_footer;  /* at `fill`; the trailer is next */
     bool              has_purges;
     uint64_t          purge_sequence; /* as its SEGMENT record says */
     uint32_t          entries_count;
@@ -43,7 +42,6 @@ struct appender {
     unsigned           offers_count;
     uint32_t           tombstones_count, purges_count;
     uint64_t           bytes;
-    bool               is_probe;
     /* syncing */
     struct disk_order   sync;
     bool                is_syncing, is_dirty;

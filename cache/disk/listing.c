@@ -69,7 +69,6 @@ static void append(struct listing *listing, const void *entries, uint32_t count)
 static void end(struct listing *listing, enum disk_status status, int error)
 {
     give_memory(listing);
-    listing->step = LISTING_IDLE;
     listing->status = status;
     listing->error = error;
     listing->done(listing);
@@ -154,7 +153,6 @@ static bool is_to_be_read(const struct listing *listing, const struct store_foot
 
 static void next_control(struct listing *listing)
 {
-    listing->step = LISTING_CONTROLS;
     while (listing->control < listing->count && !is_to_be_read(listing, &listing->entries[listing->control]))
         listing->control++;
     if (listing->control == listing->count) {
@@ -194,7 +192,6 @@ static void start_scan(struct listing *listing)
     struct directory *directory = listing->directory;
     struct disk_io *io = directory->store->io;
     uint64_t start = segment_offset(directory, listing->segment);
-    listing->step = LISTING_SCAN;
     listing->count = 0;
     give_memory(listing);
     if (!take_memory(listing, 0)) {
@@ -241,7 +238,6 @@ void listing_start(struct listing *listing)
                         record <= STORE_RECORD_MAX_BYTES;
     listing->is_damaged = false;
     listing->control = 0;
-    listing->step = LISTING_FOOTER;
     if (is_plausible && take_memory(listing, bytes))
         start_read(listing, segment->footer_place, record, footer_done);
     else

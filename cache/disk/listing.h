@@ -6,8 +6,6 @@
 
 #include "cache/disk/store_state.h"
 
-enum listing_step { LISTING_IDLE, LISTING_FOOTER, LISTING_SCAN, LISTING_CONTROLS };
-
 struct listing {
     /* in */
     struct directory *directory;
@@ -22,7 +20,6 @@ struct listing {
     struct store_footer_entry *entries;    /* listing_free */
     uint32_t                   count;
     /* its own */
-    enum listing_step step;
     uint32_t          capacity;
     uint32_t          control; /* the entry that is looked at */
     struct disk_read  read;

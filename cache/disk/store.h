@@ -12,9 +12,9 @@
  * last one counts. What is replaced or purged in memory is *forgotten*: taken from the index at once, and a tombstone is logged. Purges are logged in
  * every directory. Nothing of this is on a request's path: queues are bounded, and full means dropped and counted.
  *
- *   store.c    the front door, queues, trouble with directories
- *   append.c   places, batches, sealing            recover.c   footers, or a scan, into the index
- *   reclaim.c  the oldest segment, emptied         load.c      from a disk into memory
+ *   store.c    the front door, trouble with directories    queue.c     what waits to be written; offer.c: what that comes to on disk
+ *   append.c   places, batches, sealing                    recover.c   footers, or a scan (listing.c), into the index, the youngest first
+ *   reclaim.c  the oldest segment, emptied                 load.c      from a disk into memory
  *
  * Ownership: an offered object is referenced until it is written or dropped. Threads: functions say.
  */
