@@ -187,7 +187,7 @@ static void batch_arrived(struct appender *appender)
         appender->has_purges |= record->kind == STORE_PURGES;
         bytes += store_record_bytes(record->front_bytes, record->body_bytes);
     }
-    queue_arrived(appender->directory, appender->tombstones_count, appender->purges_count);
+    queue_arrived(appender->directory, appender->tombstones_count, appender->purges_count, appender->position);
 }
 
 static void batch_done(struct disk_write *write)
@@ -207,6 +207,7 @@ static void batch_done(struct disk_write *write)
     if (write->status != DISK_OK)
         directory_fail(appender->directory, write->status, write->error, "writing failed");
     append_run(appender->directory);
+    append_note_done(appender->directory);
 }
 
 /* What may be in the next batch beside the offers, as far as is known now. */
@@ -307,6 +308,7 @@ static bool write_batch(struct appender *appender, bool is_probe)
     appender->offers_count = departure.offers_count;
     appender->tombstones_count = departure.tombstones_count;
     appender->purges_count = departure.purges_count;
+    appender->position = departure.position;
     if (!lay_out(appender) && is_probe)
         add_probe(appender);
     if (appender->write.record_count == 0)
@@ -328,7 +330,7 @@ static bool is_due(struct directory *directory)
     if (!waits)
         return false;
     bool is_much = state.offers_bytes >= queue_enough_bytes(store) || state.tombstones_count >= TOMBSTONES_A_WRITE;
-    return is_much || state.purges_count > 0 || store->is_draining || monotonic_since(store->now, directory->waiting_since) >= WAIT_MS;
+    return is_much || state.is_urgent || store->is_draining || monotonic_since(store->now, directory->waiting_since) >= WAIT_MS;
 }
 
 static bool again(struct appender *appender)
@@ -387,6 +389,14 @@ bool append_is_done(struct directory *directory)
 {
     const struct appender *appender = directory->appender;
     struct queue_state state = queue_look(directory);
-    bool waits = state.has_offers || state.tombstones_count > 0 || state.purges_count > 0 || appender->is_dirty;
-    return !appender->is_busy && !appender->is_syncing && (!waits || directory_is_bypassed(directory));
+    bool with_sync = directory->store->syncs_at_end;
+    bool waits = state.has_offers || state.tombstones_count > 0 || state.purges_count > 0 || (with_sync && appender->is_dirty);
+    bool is_under_way = appender->is_busy || (with_sync && appender->is_syncing);
+    return !is_under_way && (!waits || directory_is_bypassed(directory));
+}
+
+void append_note_done(struct directory *directory)
+{
+    if (directory->store->is_draining && append_is_done(directory))
+        store_wake(directory->store);
 }

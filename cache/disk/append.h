@@ -16,7 +16,7 @@ void append_init(struct directory *directory);
 void append_free(struct directory *directory);
 /* Begins what is to be done, if nothing is under way. */
 void append_run(struct directory *directory);
-/* Nothing waits and nothing is under way, and all that was written is synced; or it cannot be written now. */
+/* Of a store that drains: nothing waits and nothing is under way, and all that was written is synced if it should be; or it cannot be written now. */
 bool append_is_done(struct directory *directory);
 /* The open one, or SEGMENT_NONE. */
 uint32_t append_open_segment(const struct directory *directory);

@@ -321,6 +321,7 @@ static void sync_done(struct disk_order *order)
     }
     directory_note_latent(directory);
     append_run(directory);
+    append_note_done(directory);
 }
 
 /* Those wiped before this sync are marked, for there may be more before it is done. */
@@ -335,7 +336,8 @@ void sync_if_due(struct appender *appender)
 {
     struct directory *directory = appender->directory;
     struct store *store = directory->store;
-    bool is_urgent = store->is_draining || (directory->segments_count[SEGMENT_FREE] == 0 && directory->segments_count[SEGMENT_WIPED] > 0);
+    bool is_urgent = (store->is_draining && store->syncs_at_end) ||
+                     (directory->segments_count[SEGMENT_FREE] == 0 && directory->segments_count[SEGMENT_WIPED] > 0);
     if (!appender->is_dirty || appender->is_syncing || (!is_urgent && monotonic_since(store->now, appender->synced_at) < SYNC_MS))
         return;
     mark_wiped(directory);

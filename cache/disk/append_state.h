@@ -41,6 +41,7 @@ struct appender {
     struct offer      *offers[DISK_BATCH_RECORDS]; /* the last of the records */
     unsigned           offers_count;
     uint32_t           tombstones_count, purges_count;
+    uint64_t           position; /* logged when they are written */
     uint64_t           bytes;
     /* syncing */
     struct disk_order   sync;
@@ -52,6 +53,8 @@ struct appender {
 };
 
 /* append.c */
+/* Wakes the home loop if this was what it drains for. */
+void append_note_done(struct directory *directory);
 char *desk_at(const struct appender *appender, uint32_t offset);
 /* Puts a record together: its front is on the desk, or there is none. */
 void add_control(struct appender *appender, enum store_kind kind, uint32_t desk_offset, uint32_t front_bytes);

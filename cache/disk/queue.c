@@ -4,6 +4,7 @@
 #include "cache/cache_state.h"
 #include "cache/disk/dead.h"
 #include "cache/disk/doorkeeper.h"
+#include "cache/disk/logged.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -13,6 +14,8 @@ void queue_init(struct store *store)
     pthread_mutex_init(&store->lock, NULL);
     for (unsigned i = 0; i < PENDING_HEADS; i++)
         list_init(&store->pending[i]);
+    list_init(&store->log_waits);
+    atomic_init(&store->log_position, 1);
     store->doorkeeper = doorkeeper_new();
     for (unsigned i = 0; i < store->directory_count; i++) {
         struct directory *directory = &store->directories[i];
@@ -111,9 +114,9 @@ void tombstone_add(struct directory *directory, uint64_t hash)
         return;
     }
     ring->hashes[(ring->first + ring->count++) % TOMBSTONES_MAX] = hash;
+    logged_note(directory, false);
 }
 
-enum { PURGES_MANY = 256 }; /* they are not left to the next tick */
 enum { PENDING_NONE, PENDING_WAITS, PENDING_UNDER_WAY };
 
 static int make_void(struct store *store, uint64_t hash)
@@ -158,32 +161,38 @@ static bool has_room(struct store *store, const struct offer *offer)
 
 /* The lock is taken from here on. */
 
-bool queue_forget(struct store *store, uint64_t hash)
+bool queue_forget(struct store *store, uint64_t hash, bool is_urgent)
 {
     pthread_mutex_lock(&store->lock);
+    uint64_t before = store_log_position(store);
     bool was_there = forget(store, hash);
+    /* While recovery goes on there may be something all the same; the tombstone of what is merely latent can wait. */
+    is_urgent &= (was_there || store->dead != NULL) && store_log_position(store) != before;
+    if (is_urgent)
+        directory_of(store, hash)->is_urgent = true;
     pthread_mutex_unlock(&store->lock);
+    if (is_urgent)
+        store_wake(store);
     return was_there;
 }
 
 void queue_purge(struct store *store, const struct store_purge *purge)
 {
-    bool are_many = false;
     pthread_mutex_lock(&store->lock);
     for (unsigned i = 0; i < store->directory_count; i++) {
         struct directory *directory = &store->directories[i];
         struct purges *ring = &directory->purges;
         if (directory->has_overflowed)
             continue;
-        if (ring->count == PURGES_MAX)
+        if (ring->count == PURGES_MAX) {
             overflow(directory);
-        else
-            ring->at[(ring->first + ring->count++) % PURGES_MAX] = *purge;
-        are_many |= ring->count == PURGES_MANY;
+            continue;
+        }
+        ring->at[(ring->first + ring->count++) % PURGES_MAX] = *purge;
+        logged_note(directory, true);
     }
     pthread_mutex_unlock(&store->lock);
-    if (are_many)
-        store_wake(store);
+    store_wake(store);
 }
 
 bool queue_offer(struct offer *offer)
@@ -348,6 +357,9 @@ void queue_depart(struct directory *directory, struct departure *departure)
     pthread_mutex_lock(&directory->store->lock);
     copy_controls(directory, departure);
     bool goes_back = departure->tombstones_count < directory->tombstones.count;
+    bool is_all = !goes_back && departure->purges_count == directory->purges.count;
+    departure->position = is_all ? store_log_position(directory->store) : 0;
+    directory->is_urgent &= !is_all;
     for (unsigned i = departure->offers_count; i-- > 0;) {
         struct offer *offer = departure->offers[i];
         if (offer->is_void) {
@@ -371,16 +383,20 @@ void queue_depart(struct directory *directory, struct departure *departure)
         offer_free(LIST_OWNER(node, struct offer, link));
 }
 
-void queue_arrived(struct directory *directory, uint32_t tombstones, uint32_t purges)
+void queue_arrived(struct directory *directory, uint32_t tombstones, uint32_t purges, uint64_t position)
 {
+    if (tombstones + purges == 0)
+        return;
     pthread_mutex_lock(&directory->store->lock);
     if (tombstones <= directory->tombstones.count && purges <= directory->purges.count) { /* else there was an overflow */
         directory->tombstones.first = (directory->tombstones.first + tombstones) % TOMBSTONES_MAX;
         directory->tombstones.count -= tombstones;
         directory->purges.first = (directory->purges.first + purges) % PURGES_MAX;
         directory->purges.count -= purges;
+        directory->logged = position > 0 ? position : directory->logged;
     }
     pthread_mutex_unlock(&directory->store->lock);
+    logged_wake(directory->store);
 }
 
 void offer_arrive(struct offer *offer, const struct disk_entry *entry)
@@ -421,6 +437,7 @@ struct queue_state queue_look(struct directory *directory)
         .moves_bytes = directory->moves_bytes,
         .moves_count = directory->moves_count,
         .has_offers = !list_is_empty(&directory->offers),
+        .is_urgent = directory->is_urgent,
         .tombstones_count = directory->tombstones.count,
         .purges_count = directory->purges.count,
     };

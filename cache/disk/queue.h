@@ -39,7 +39,8 @@ void queue_free(struct store *store);
 
 /* ---- any thread */
 
-bool queue_forget(struct store *store, uint64_t hash);
+/* `is_urgent`: as store_forget; else its tombstone is written with what replaces it. */
+bool queue_forget(struct store *store, uint64_t hash, bool is_urgent);
 void queue_purge(struct store *store, const struct store_purge *purge);
 /* With an object, its name is forgotten first. False: it is not admitted; or there is no room, or no disk, for it. It is freed then. */
 bool queue_offer(struct offer *offer);
@@ -78,11 +79,12 @@ struct departure {
     struct offer      **offers;
     unsigned            offers_count;                    /* in and out */
     uint32_t            tombstones_count, purges_count; /* out */
+    uint64_t            position;                       /* out: logged when these are written (logged.h); 0: there are more */
 };
 
 void queue_depart(struct directory *directory, struct departure *departure);
 /* The tombstones and purges of the last departure were written. */
-void queue_arrived(struct directory *directory, uint32_t tombstones, uint32_t purges);
+void queue_arrived(struct directory *directory, uint32_t tombstones, uint32_t purges, uint64_t position);
 
 /* Its record was written, and can be found from now on unless it was forgotten meanwhile. Frees the offer. */
 void offer_arrive(struct offer *offer, const struct disk_entry *entry);
@@ -93,7 +95,7 @@ struct queue_state {
     uint64_t offers_bytes, moves_bytes;
     uint32_t tombstones_count, purges_count;
     uint32_t moves_count; /* those under way, too */
-    bool     has_offers;
+    bool     has_offers, is_urgent;
 };
 
 struct queue_state queue_look(struct directory *directory);

@@ -1,5 +1,6 @@
 /* The front door of the disk tier: see store.h, and store_state.h for what its modules share. */
 #include "cache/disk/append.h"
+#include "cache/disk/logged.h"
 #include "cache/disk/queue.h"
 #include "cache/disk/reclaim.h"
 #include "cache/disk/recover.h"
@@ -154,7 +155,7 @@ void store_note_read(struct store *store, uint64_t hash, const struct store_wher
 void store_offer(struct store *store, struct object *object, uint64_t slice_bytes)
 {
     if (object->kind == OBJECT_SELECTOR) { /* it is written with the first variant (offer.c) */
-        queue_forget(store, object->hash);
+        queue_forget(store, object->hash, false);
         return;
     }
     uint8_t kind = object->kind == OBJECT_SLICED ? STORE_SLICED : STORE_RESPONSE;
@@ -167,7 +168,7 @@ void store_offer(struct store *store, struct object *object, uint64_t slice_byte
 
 bool store_forget(struct store *store, uint64_t hash)
 {
-    return queue_forget(store, hash);
+    return queue_forget(store, hash, true);
 }
 
 void store_log_purge(struct store *store, const struct store_purge *purge)
@@ -186,6 +187,7 @@ void directory_fail(struct directory *directory, enum disk_status status, int er
     atomic_store_explicit(&directory->error, error, memory_order_relaxed);
     atomic_store_explicit(&directory->state, DIRECTORY_BYPASSED, memory_order_relaxed);
     queue_drop_all(directory);
+    logged_wake(directory->store);
 }
 
 void directory_restore(struct directory *directory)
@@ -285,10 +287,11 @@ void store_run(struct store *store, struct monotonic_ms now, struct wall_seconds
     }
 }
 
-bool store_drain(struct store *store, struct monotonic_ms now, struct wall_seconds wall)
+bool store_drain(struct store *store, struct monotonic_ms now, struct wall_seconds wall, bool with_sync)
 {
     bool is_done = true;
     store->is_draining = true;
+    store->syncs_at_end = with_sync;
     store_run(store, now, wall);
     for (unsigned i = 0; i < store->directory_count && store->is_started; i++)
         is_done &= append_is_done(&store->directories[i]);

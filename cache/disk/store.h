@@ -10,7 +10,8 @@
  *
  * A name always goes to the same directory (chosen by its hash, in proportion to size), so that the order of a log is the order of its names' records: the
  * last one counts. What is replaced or purged in memory is *forgotten*: taken from the index at once, and a tombstone is logged. Purges are logged in
- * every directory. Nothing of this is on a request's path: queues are bounded, and full means dropped and counted.
+ * every directory. Nothing of this is on a request's path: queues are bounded, and full means dropped and counted. But whoever is told that something was
+ * purged waits until that is logged (store_await_logged): it holds whatever happens to the process then.
  *
  *   store.c    the front door, trouble with directories    queue.c     what waits to be written; offer.c: what that comes to on disk
  *   append.c   places, batches, sealing                    recover.c   footers, or a scan (listing.c), into the index, the youngest first
@@ -22,6 +23,7 @@
 #define CACHE_STORE_H
 
 #include "base/clock.h"
+#include "base/list.h"
 #include "base/waker.h"
 #include "cache/disk/disk_io.h"
 #include "cache/purge_table.h"
@@ -60,10 +62,26 @@ void store_free(struct store **store);
 /* `object` was just listed in memory: it may be worth a place on disk. What was stored under its name before is out of date from now on, whether this
  * one gets there or not. A body larger than `slice_bytes` (of its site; 0: never) is written as slices of that size. Not with a lock held. */
 void store_offer(struct store *store, struct object *object, uint64_t slice_bytes);
-/* What is stored under the name is out of date. Returns whether something was. May be called with a shard's lock held. */
+/* What is stored under the name is out of date. Returns whether something was. Written at once. May be called with a shard's lock held. */
 bool store_forget(struct store *store, uint64_t hash);
-/* A purge that the table of purges has taken: `name` as there, 0: everything. May be called with a shard's lock held. */
+/* A purge that the table of purges has taken: `name` as there, 0: everything. Written at once. May be called with a shard's lock held. */
 void store_log_purge(struct store *store, const struct store_purge *purge);
+
+/* How many tombstones and purges were to be logged so far: it changes when one more is. */
+uint64_t store_log_position(const struct store *store);
+
+/* Embedded in what waits; zeroed at first, but for the waker. */
+struct store_wait {
+    struct waker *waker;
+    struct list   link;     /* under the store's lock; linked: it waits */
+    uint64_t      position; /* 0: it has not begun to wait */
+};
+
+/* Whether what was to be logged before the first call with this `wait` is written: it is found after a crash of the process. Also true where it cannot
+ * be written. False: it is on its way, and the waker is called when it is worth asking again. */
+bool store_await_logged(struct store *store, struct store_wait *wait);
+/* After it returns the waker is not called any more. Idempotent. */
+void store_wait_close(struct store *store, struct store_wait *wait);
 
 /* ---- the home loop ----------------------------------------------------------------------------------------------------------------------- */
 
@@ -72,8 +90,9 @@ void store_start(struct store *store, struct disk_io *io, struct waker *waker);
 /* Does what there is to do: after the waker was called, and at least every STORE_TICK_MS. */
 enum { STORE_TICK_MS = 50 };
 void store_run(struct store *store, struct monotonic_ms now, struct wall_seconds wall);
-/* The process is about to end in order: what waits is written. True: nothing waits any more. */
-bool store_drain(struct store *store, struct monotonic_ms now, struct wall_seconds wall);
+/* The process is about to end in order: what waits is written; `with_sync`: and safe from a loss of power. True: nothing waits any more. When it is worth
+ * asking again the waker is called. */
+bool store_drain(struct store *store, struct monotonic_ms now, struct wall_seconds wall, bool with_sync);
 
 /* ---- figures; the home loop, or any where a torn view does no harm ------------------------------------------------------------------------ */
 

@@ -74,6 +74,8 @@ struct directory {
     struct purges     purges;
     bool              is_latent;
     bool              has_overflowed; /* tombstones or purges were lost: all segments are to be condemned */
+    bool              is_urgent;      /* of its tombstones and purges, some are to be written at once */
+    uint64_t          logged;         /* those up to this position are written */
     /* the home loop's */
     struct segment  *segments; /* `sequence`: read by any */
     uint32_t         segments_count[SEGMENT_STATES];
@@ -114,6 +116,7 @@ struct store {
     /* under lock */
     pthread_mutex_t    lock;
     struct list        pending[PENDING_HEADS]; /* offers by hash, until they are written or dropped */
+    struct list        log_waits; /* struct store_wait: logged.h */
     struct doorkeeper *doorkeeper;
     struct dead       *dead; /* dead.h; NULL when every directory is recovered */
     /* the home loop's */
@@ -122,9 +125,10 @@ struct store {
     struct wall_seconds wall;
     uint64_t            last_sequence; /* of segments */
     uint64_t            purge_floor;   /* sequence that purges were raised to when recovery began */
-    bool                is_started, is_draining;
+    bool                is_started, is_draining, syncs_at_end;
     /* shared, atomic */
     _Atomic bool     is_recovered; /* all of it */
+    _Atomic uint64_t log_position; /* of the last tombstone or purge, from 1 on; written under lock */
     _Atomic bool     is_open; /* what is in the index may be served: all purges are known */
     _Atomic uint64_t queue_bytes;
     _Atomic uint64_t hits, misses, offered, refused, dropped;

@@ -1,8 +1,8 @@
 /* The control loop.
  *
  * Phases: wait for the first CONFIG (blocking: there is nothing else to do; channels that come before it wait in a list) → build everything, start the
- * workers → serve control messages, admin requests and the loops' orders → drained, or killed by the supervisor's TERM, for which nothing needs to be
- * done: what was logged is in shared memory, where the log helper finds it. */
+ * workers → serve control messages, admin requests and the loops' orders → drained, or stopped: connections are cut, and what waits for a disk is
+ * written. Nothing else needs to be done then: what was logged is in shared memory, where the log helper finds it. */
 #include "proxy/admin/why.h"
 #include "proxy/boot/proxy_process.h"
 
@@ -184,12 +184,22 @@ static bool has_drained(void)
     return true;
 }
 
+static void end(void)
+{
+    loop_stop(proxy.control_loop->worker.loop);
+}
+
+static void drained(void)
+{
+    log_info("proxy", "drained");
+    end();
+}
+
 static void drain_tick(struct deadline *deadline)
 {
     struct loop *loop = proxy.control_loop->worker.loop;
-    if (has_drained() && store_home_drain(&proxy.store_home)) {
-        log_info("proxy", "drained");
-        loop_stop(loop);
+    if (has_drained()) {
+        store_home_drain(&proxy.store_home, true, drained);
         return;
     }
     if (monotonic_since(loop_now(loop), proxy.drain_deadline) >= 0) {
@@ -209,6 +219,18 @@ static void begin_drain(void)
     proxy.drain_deadline = monotonic_add(loop_now(loop), proxy.drain_ms);
     order_all(ORDER_DRAIN, proxy.worker_count, NULL, NULL);
     loop_set_deadline(loop, &proxy.drain_tick, DRAIN_TICK_MS, drain_tick);
+}
+
+/* Clients see their connections end; what was stored, or purged, gets to the disks, but nobody waits for them to sync. */
+static void begin_stop(void)
+{
+    if (proxy.is_stopping)
+        return;
+    proxy.is_draining = proxy.is_stopping = true;
+    deadline_clear(&proxy.drain_tick);
+    order_all(ORDER_DRAIN, proxy.worker_count, NULL, NULL);
+    order_all(ORDER_CUT, proxy.worker_count, NULL, NULL);
+    store_home_drain(&proxy.store_home, false, end);
 }
 
 /* ---- control messages ------------------------------------------------------------------------------------------------------------------- */
@@ -234,6 +256,9 @@ static void take_message(struct control_message *received)
         break;
     case MESSAGE_DRAIN:
         begin_drain();
+        break;
+    case MESSAGE_STOP:
+        begin_stop();
         break;
     case MESSAGE_RELOAD_RESULT: {
         const struct message_reload *result = payload;
@@ -368,12 +393,24 @@ static void describe_store(const struct config *config, struct store_settings *s
     }
 }
 
+/* Greater than any that was given before a restart, unless there were more than one a nanosecond. */
+static uint64_t first_number(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 static void build(struct config *config)
 {
     struct hash_key hash_key;
     struct store_settings store = {.directory_count = 0};
     struct cache_settings settings = {
-        .slab = proxy.slab, .object_max_bytes = config->cache_object_max_bytes, .variants_max = config->cache_variants_max};
+        .slab = proxy.slab,
+        .object_max_bytes = config->cache_object_max_bytes,
+        .variants_max = config->cache_variants_max,
+        .numbers_from = first_number(),
+    };
     struct admin_ports ports = {
         .collect = proxy_collect, .purge = purge, .explain = explain, .reload = ask_reload, .is_draining = is_draining, .context = &proxy};
     if (proxy.geometry.count > 0)
@@ -413,6 +450,8 @@ static void begin(void)
             _exit(EXIT_FAILURE);
         if (received.message.type == MESSAGE_CONFIG)
             break;
+        if (received.message.type == MESSAGE_STOP)
+            _exit(EXIT_SUCCESS);
         if (received.message.type == MESSAGE_LISTENER)
             keep_socket(&received);
         if (received.message.type == MESSAGE_STORE_GEOMETRY)

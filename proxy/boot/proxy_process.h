@@ -25,7 +25,7 @@ struct proxy {
     struct shared_socket *sockets[LISTENING_MAX];
     unsigned              socket_count;
 
-    bool                is_draining;
+    bool                is_draining, is_stopping;
     int64_t             drain_ms;      /* of the configuration that serves */
     struct deadline     drain_tick;
     struct monotonic_ms drain_deadline;

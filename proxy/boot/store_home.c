@@ -2,7 +2,13 @@
 
 static void run(struct store_home *home)
 {
-    store_run(home->store, loop_now(home->loop), loop_wall(home->loop));
+    void (*drained)(void) = home->drained;
+    if (drained == NULL) {
+        store_run(home->store, loop_now(home->loop), loop_wall(home->loop));
+    } else if (store_drain(home->store, loop_now(home->loop), loop_wall(home->loop), home->syncs_at_end)) {
+        home->drained = NULL;
+        drained();
+    }
 }
 
 static void store_asks(struct mail *mail)
@@ -27,7 +33,12 @@ void store_home_start(struct store_home *home, struct store *store, struct disk_
     loop_set_deadline(loop, &home->tick, STORE_TICK_MS, tick);
 }
 
-bool store_home_drain(struct store_home *home)
+void store_home_drain(struct store_home *home, bool with_sync, void (*drained)(void))
 {
-    return home->store == NULL || store_drain(home->store, loop_now(home->loop), loop_wall(home->loop));
+    home->syncs_at_end = with_sync;
+    home->drained = drained;
+    if (home->store != NULL)
+        run(home);
+    else
+        drained();
 }

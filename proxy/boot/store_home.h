@@ -10,11 +10,13 @@ struct store_home {
     struct loop    *loop;
     struct mail     mail;
     struct deadline tick;
+    void (*drained)(void); /* NULL: it does not drain */
+    bool            syncs_at_end;
 };
 
 /* On `loop`, before it runs. `io` is that loop's. */
 void store_home_start(struct store_home *home, struct store *store, struct disk_io *io, struct loop *loop);
-/* Nothing more is going to be stored: true when everything that is to be written has been. */
-bool store_home_drain(struct store_home *home);
+/* Nothing more is going to be stored: what waits is written, and, with `with_sync`, safe from a loss of power; then `drained` is called, maybe at once. */
+void store_home_drain(struct store_home *home, bool with_sync, void (*drained)(void));
 
 #endif

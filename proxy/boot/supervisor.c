@@ -129,12 +129,15 @@ static void begin_stop(struct supervisor *s)
 {
     if (s->ending == ENDING_STOP)
         return;
+    struct message_empty empty = {0};
     log_info("supervisor", "stopping");
     notify_manager("STOPPING=1\nSTATUS=Stopping\n");
     s->ending = ENDING_STOP;
     s->ending_deadline = monotonic_add(clock_monotonic(), STOP_MS);
+    listening_close(&s->retiring, &s->sockets);
+    listening_close(&s->sockets, NULL);
     if (s->proxy.pid > 0)
-        kill(s->proxy.pid, SIGTERM); /* the helpers are dismissed when it is gone: what it logged last is still written */
+        child_send(&s->proxy, MESSAGE_STOP, &empty, BYTES_NONE, NULL, 0); /* the helpers are dismissed when it is gone */
     else
         family_dismiss(s);
 }

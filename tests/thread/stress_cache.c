@@ -567,7 +567,7 @@ static void *home_run(void *context)
     struct store *store = cache_store(cache);
     struct monotonic_ms start = clock_monotonic(), now = start;
     store_start(store, &io->io, &waker.waker);
-    for (int64_t last = -1; !atomic_load(&loops_ended) || !store_drain(store, now, (struct wall_seconds){atomic_load(&now_s)});) {
+    for (int64_t last = -1; !atomic_load(&loops_ended) || !store_drain(store, now, (struct wall_seconds){atomic_load(&now_s)}, true);) {
         now.ms = start.ms + monotonic_since(clock_monotonic(), start) * 20;
         bool is_due = now.ms - last >= STORE_TICK_MS;
         if (take_wake(&waker) || is_due) {

@@ -439,7 +439,7 @@ static inline bool disk_rig_drain(struct disk_rig *rig)
     bool is_done = false;
     for (unsigned i = 0; i < 10000 && !is_done; i++) {
         rig->now.ms += STORE_TICK_MS;
-        is_done = store_drain(rig->store, rig->now, rig->wall);
+        is_done = store_drain(rig->store, rig->now, rig->wall, true);
         fake_pump(&rig->disk, UINT32_MAX);
     }
     rig->store->is_draining = false;
