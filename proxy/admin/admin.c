@@ -33,7 +33,9 @@ void admin_free(struct admin **admin)
 
 static void answer(struct admin_request *request, unsigned status, const char *content_type, struct bytes body)
 {
-    request->answer = (struct admin_answer){.status = status, .content_type = content_type, .body = body};
+    request->answer.status = status;
+    request->answer.content_type = content_type;
+    request->answer.body = body;
     request->done(request);
 }
 
@@ -208,6 +210,7 @@ static void purge(struct admin *admin, struct admin_request *request)
     if (what[0].by == ADMIN_PURGE_TAG)
         json_object_set_new(result, "tags", json_integer(count));
     json_object_set_new(result, "soft", json_boolean(what[0].is_soft));
+    request->answer.has_purged = true;
     answer_json(request, 200, result);
 }
 

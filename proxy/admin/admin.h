@@ -50,6 +50,7 @@ struct admin_answer {
     unsigned     status;
     const char  *content_type;
     struct bytes body; /* in the request's arena */
+    bool         has_purged; /* it is to be given when what was purged is on disk */
 };
 
 struct admin_request {

@@ -7,26 +7,26 @@
 #include "cache/policy/tags.h"
 
 /* The response to a POST that is stored under this key (RFC 9110 §9.3.3) took the place of what it makes invalid as it was stored. */
-static void invalidate_key(struct request *request, const struct response_view *view, const struct cache_key *key)
+static bool invalidate_key(struct request *request, const struct response_view *view, const struct cache_key *key)
 {
-    if (!view->is_stored || !bytes_equal(key->encoded, request->lookup.key.encoded))
-        cache_purge(request->worker->cache, key, PURGE_HARD, loop_wall(request->worker->loop));
+    return (view->is_stored && bytes_equal(key->encoded, request->lookup.key.encoded)) ||
+           cache_purge(request->worker->cache, key, PURGE_HARD, loop_wall(request->worker->loop));
 }
 
-static void invalidate_reference(struct request *request, const struct response_view *view, const struct target *base,
+static bool invalidate_reference(struct request *request, const struct response_view *view, const struct target *base,
                                  struct bytes reference)
 {
     struct arena *arena = &request->arena;
     struct cache *cache = request->worker->cache;
     struct target target;
     if (reference.at == NULL || !resolve_same_origin(reference, base, arena, &target))
-        return;
+        return false;
     struct bytes query = query_apply_rules(target.query, &request->site->rules.query, arena);
     struct cache_key key = cache_key_build(cache_hash_key(cache), arena, target.scheme, target.host, target.path, query);
-    invalidate_key(request, view, &key);
+    return invalidate_key(request, view, &key);
 }
 
-void invalidate(struct request *request, const struct response_view *view)
+bool invalidate(struct request *request, const struct response_view *view)
 {
     const struct request_head *head = &request->head;
     const struct target base = {head->scheme, head->authority, head->path, head->query};
@@ -36,10 +36,11 @@ void invalidate(struct request *request, const struct response_view *view)
     struct tag *groups;
     headers_init(&fields, &request->arena);
     headers_parse_block(&fields, view->fields);
-    invalidate_key(request, view, &request->lookup.key);
-    invalidate_reference(request, view, &base, headers_value(&fields, HEADER_LOCATION));
-    invalidate_reference(request, view, &base, headers_value(&fields, HEADER_CONTENT_LOCATION));
+    bool any = invalidate_key(request, view, &request->lookup.key);
+    any |= invalidate_reference(request, view, &base, headers_value(&fields, HEADER_LOCATION));
+    any |= invalidate_reference(request, view, &base, headers_value(&fields, HEADER_CONTENT_LOCATION));
     unsigned count = groups_collect(&fields, HEADER_CACHE_GROUP_INVALIDATION, &request->arena, &groups);
     for (unsigned i = 0; i < count; i++)
         cache_purge_group(cache, head->scheme, head->authority, groups[i].name, PURGE_HARD, now);
+    return any || count > 0;
 }

@@ -29,6 +29,7 @@ enum step {
     STEP_LOOKUP,     /* what does the cache have? */
     STEP_FETCH,      /* ask the origin */
     STEP_AWAIT_HEAD, /* until the reader's head is there */
+    STEP_AWAIT_LOG,  /* until what it purged is on disk */
     STEP_DELIVER,    /* response → client */
     STEP_RESPOND,    /* an answer made here → client */
     STEP_TUNNEL,     /* after 101 */
@@ -73,6 +74,9 @@ struct request {
     struct tunnel       *tunnel;
     struct admin_request admin;
     bool                 admin_started, admin_answered;
+    struct store_wait    log_wait;
+    enum step            after_log;
+    bool                 is_log_late;
 
     struct response_head response; /* of step_deliver; head not yet sent: response_pending */
     bool                 response_begun; /* what of it is to be sent is known */
@@ -107,6 +111,7 @@ enum step step_purge(struct request *request);
 enum step step_lookup(struct request *request);
 enum step step_fetch(struct request *request);
 enum step step_await_head(struct request *request);
+enum step step_await_log(struct request *request);
 enum step step_deliver(struct request *request);
 enum step step_respond(struct request *request);
 enum step step_tunnel(struct request *request);
@@ -140,8 +145,12 @@ enum reader_state parts_peek(struct request *request, struct iovec *iov, int *co
 void              parts_consume(struct request *request, size_t bytes);
 bool              parts_are_stored(struct request *request);
 
-/* invalidate.c: what the response to an unsafe request makes invalid (RFC 9111 §4.4, RFC 9875 §3); once its status is known to do so. */
-void invalidate(struct request *request, const struct response_view *view);
+/* invalidate.c: what the response to an unsafe request makes invalid (RFC 9111 §4.4, RFC 9875 §3); once its status is known to do so. Returns whether
+ * anything of that was stored. */
+bool invalidate(struct request *request, const struct response_view *view);
+
+/* step_await_log.c: the step to take when what was purged so far is on disk; `next` comes after that. */
+enum step request_await_log(struct request *request, enum step next);
 
 /* step_fetch.c: a revalidation for nobody in particular, while the request is answered with what is stored. */
 void fetch_in_background(struct request *request);

@@ -11,9 +11,9 @@ enum { SPARE_REQUESTS_MAX = 256 };
 typedef enum step step_function(struct request *request);
 
 static step_function *const steps[] = {
-    [STEP_ROUTE] = step_route,   [STEP_ADMIN] = step_admin,           [STEP_PURGE] = step_purge,     [STEP_LOOKUP] = step_lookup,
-    [STEP_FETCH] = step_fetch,   [STEP_AWAIT_HEAD] = step_await_head, [STEP_DELIVER] = step_deliver, [STEP_RESPOND] = step_respond,
-    [STEP_TUNNEL] = step_tunnel, [STEP_FINISH] = step_finish,
+    [STEP_ROUTE] = step_route,     [STEP_ADMIN] = step_admin,           [STEP_PURGE] = step_purge,         [STEP_LOOKUP] = step_lookup,
+    [STEP_FETCH] = step_fetch,     [STEP_AWAIT_HEAD] = step_await_head, [STEP_AWAIT_LOG] = step_await_log, [STEP_DELIVER] = step_deliver,
+    [STEP_RESPOND] = step_respond, [STEP_TUNNEL] = step_tunnel,         [STEP_FINISH] = step_finish,
 };
 
 static uint64_t monotonic_us(void)

@@ -30,5 +30,6 @@ enum step step_admin(struct request *request)
     if (!request->admin_answered)
         return STEP_WAIT;
     const struct admin_answer *answer = &request->admin.answer;
-    return respond_with(request, answer->status, answer->content_type, answer->body);
+    enum step next = respond_with(request, answer->status, answer->content_type, answer->body);
+    return answer->has_purged ? request_await_log(request, next) : next;
 }

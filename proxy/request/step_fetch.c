@@ -252,8 +252,8 @@ enum step step_await_head(struct request *request)
     }
     if (view.status == 416 && request->lookup.slice.end > 0 && !range_is_all_that_matters(&request->head.fields))
         return look_up_again(request, DETAIL_NO_SLICES);
-    if (invalidates_target(request->head.method, view.status))
-        invalidate(request, &view);
+    if (invalidates_target(request->head.method, view.status) && invalidate(request, &view))
+        return request_await_log(request, STEP_DELIVER);
     return STEP_DELIVER;
 }
 

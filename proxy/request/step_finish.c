@@ -71,6 +71,8 @@ enum step step_finish(struct request *request)
     deadline_clear(&request->patience);
     body_close(request);
     load_close(request->worker->cache, &request->lookup.wait);
+    if (cache_store(request->worker->cache) != NULL)
+        store_wait_close(cache_store(request->worker->cache), &request->log_wait);
     if (request->reader_is_open)
         reader_close(&request->reader);
     request->reader_is_open = false;

@@ -29,5 +29,5 @@ enum step step_purge(struct request *request)
     enum purge_kind kind = bytes_equal(headers_value(fields, HEADER_FASTLY_SOFT_PURGE), BYTES("1")) ? PURGE_SOFT : PURGE_HARD;
     unsigned count = tags_requested(fields, &request->arena, &tags);
     struct bytes answer = count > 0 ? purge_tags(request, tags, count, kind) : purge_url(request, kind);
-    return respond_with(request, 200, "application/json", answer);
+    return request_await_log(request, respond_with(request, 200, "application/json", answer));
 }
