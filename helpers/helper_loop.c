@@ -10,7 +10,7 @@
 
 enum {
     FIXED_POLLS = 2,
-    CHANNELS_MAX = 1024,     /* one a loop of the proxy, for a moment two while it is replaced */
+    CHANNELS_MAX = 1026,     /* one a loop of the proxy, for a moment two while it is replaced */
     LAST_MESSAGES = 1 << 16, /* what was sent before the end is handled; a sender that never stops does not keep us alive */
 };
 

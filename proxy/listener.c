@@ -120,12 +120,27 @@ static bool accept_one(struct listener *listener)
     }
 }
 
+static bool may_accept(const struct listener *listener)
+{
+    return !listener->worker->serves_one || listener->worker->connections == 0;
+}
+
 static void on_readable(void *context)
 {
     struct listener *listener = context;
     int most = listener->worker->config->workers > 1 ? ACCEPTS_PER_TURN_SHARED : ACCEPTS_PER_TURN;
-    for (int i = 0; i < most && accept_one(listener); i++)
+    for (int i = 0; i < most && may_accept(listener) && accept_one(listener); i++)
         ;
+}
+
+void listener_open(struct listener *listener, bool is_open)
+{
+    if (deadline_is_set(&listener->pause))
+        return;
+    if (is_open && !listener->watch)
+        on_pause_over(&listener->pause);
+    else if (!is_open)
+        watch_free(&listener->watch);
 }
 
 struct listener *listener_start(struct worker *worker, int fd, enum listener_kind kind)

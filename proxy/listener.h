@@ -11,6 +11,8 @@ struct listener;
 
 /* `fd` is bound, listening and non-blocking; borrowed (shared with the other loops). */
 struct listener *listener_start(struct worker *worker, int fd, enum listener_kind kind);
+/* Of a worker that serves one client at a time: whether it accepts the next. Others always do. */
+void             listener_open(struct listener *listener, bool is_open);
 /* Accepts no more. */
 void             listener_stop(struct listener **listener);
 

@@ -56,6 +56,7 @@ static const struct {
         name, offsetof(struct config, field), sizeof(((struct config *)0)->field)                                                          \
     }
     START_ONLY("workers", workers),
+    START_ONLY("concurrency", concurrency),
     START_ONLY("cache.memory", cache_memory_bytes),
     START_ONLY("cache.object_max", cache_object_max_bytes),
     START_ONLY("cache.variants", cache_variants_max),

@@ -44,7 +44,10 @@ static struct passage *new_passage(enum message_type type, size_t tail_bytes, vo
 
 static void submit(struct disk_port *port, struct passage *passage)
 {
-    store_client_submit(port->client, &passage->call, loop_now(port->loop));
+    if (port->made_here)
+        disk_inline_submit(port->made_here, &passage->call);
+    else
+        store_client_submit(port->client, &passage->call, loop_now(port->loop));
 }
 
 static enum disk_status status_of(const struct store_call *call, uint32_t answered)
@@ -190,11 +193,12 @@ static void port_order(struct disk_io *io, struct disk_order *order)
 }
 
 void disk_port_init(struct disk_port *port, struct loop *loop, struct counters *counters, const struct helper_hooks *hooks,
-                    int64_t deadline_ms)
+                    int64_t deadline_ms, struct disk_inline *made_here)
 {
     *port = (struct disk_port){
         .io = {.read = port_read, .write = port_write, .scan = port_scan, .order = port_order},
         .client = store_client_new(hooks, deadline_ms, QUEUE_MAX),
+        .made_here = made_here,
         .loop = loop,
         .counters = counters,
     };
@@ -203,4 +207,5 @@ void disk_port_init(struct disk_port *port, struct loop *loop, struct counters *
 void disk_port_clear(struct disk_port *port)
 {
     store_client_free(&port->client);
+    disk_inline_free(&port->made_here);
 }

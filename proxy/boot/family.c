@@ -47,16 +47,17 @@ void child_send(struct child *child, enum message_type type, const void *payload
     child->control = -1;
 }
 
-static void send_directories(struct supervisor *s, struct child *helper)
+/* To a store helper, or to the proxy where that does the helpers' work itself. */
+static void send_directories(struct supervisor *s, struct child *child)
 {
     for (uint32_t i = 0; i < s->stores.count; i++) {
         struct message_store_directory directory = {
             .number = i,
             .is_direct = s->stores.at[i].is_direct,
-            .engine = (uint32_t)s->started->disk_engine,
+            .engine = child->role == ROLE_PROXY ? STORE_ENGINE_BLOCKING : (uint32_t)s->started->disk_engine,
             .delay_us = (uint32_t)(s->started->disk_read_delay_ms * 1000),
         };
-        child_send(helper, MESSAGE_STORE_DIRECTORY, &directory, BYTES_NONE, &s->stores.at[i].fd, 1);
+        child_send(child, MESSAGE_STORE_DIRECTORY, &directory, BYTES_NONE, &s->stores.at[i].fd, 1);
     }
 }
 
@@ -185,7 +186,8 @@ bool family_start(struct supervisor *s)
     s->proxy.role = ROLE_PROXY;
     s->helper_count = 0;
     add_helpers(s, ROLE_DISK, s->started->disk_helpers);
-    if (s->stores.count > 0)
+    bool has_store_helpers = s->started->concurrency == CONCURRENCY_AMPED;
+    if (s->stores.count > 0 && has_store_helpers)
         add_helpers(s, ROLE_STORE, s->started->store_helpers);
     add_helpers(s, ROLE_RESOLVER, s->started->resolver_helpers);
     add_helpers(s, ROLE_LOG, 1);
@@ -197,6 +199,8 @@ bool family_start(struct supervisor *s)
         struct message_store_geometry geometry;
         store_files_describe(&s->stores, &geometry);
         child_send(&s->proxy, MESSAGE_STORE_GEOMETRY, &geometry, BYTES_NONE, NULL, 0);
+        if (!has_store_helpers)
+            send_directories(s, &s->proxy);
     }
     for (unsigned i = 0; i < s->helper_count; i++)
         start_helper(s, &s->helpers[i]);

@@ -261,6 +261,12 @@ static void publish_origins(struct proxy_loop *loop)
     publish(&loop->gauges.origin_addresses_down, sum.addresses_down);
 }
 
+static void accept_if_idle(struct proxy_loop *loop)
+{
+    for (unsigned i = 0; i < loop->listener_count; i++)
+        listener_open(loop->listeners[i].listener, loop->worker.connections == 0);
+}
+
 static void turn_end(void *context)
 {
     struct proxy_loop *loop = context;
@@ -277,6 +283,8 @@ static void turn_end(void *context)
             publish_origins(loop);
         }
     }
+    if (worker->serves_one)
+        accept_if_idle(loop);
     disk_client_flush(worker->disk);
     resolver_client_flush(worker->resolver);
     store_client_flush(loop->disk_port.client);
@@ -305,9 +313,11 @@ void proxy_loop_init(struct proxy_loop *loop, const struct proxy_loop_settings *
     worker->counters = counters_new();
     worker->disk = disk_client_new(&hooks, deadline_ms, DISK_QUEUE_MAX);
     worker->resolver = resolver_client_new(&hooks, deadline_ms);
-    disk_port_init(&loop->disk_port, worker->loop, worker->counters, &hooks, deadline_ms);
+    struct disk_inline *made_here = settings->files->count > 0 ? disk_inline_new(worker->loop, settings->slab, settings->files) : NULL;
+    disk_port_init(&loop->disk_port, worker->loop, worker->counters, &hooks, deadline_ms, made_here);
     worker->disk_io = settings->has_store ? &loop->disk_port.io : NULL;
     worker->log = log_client_new();
+    worker->serves_one = settings->control != NULL && settings->config->concurrency == CONCURRENCY_MT;
     worker_init(worker);
     mail_init(&loop->mail, worker->loop, deliver_orders);
     loop_at_turn_end(worker->loop, turn_end, loop);

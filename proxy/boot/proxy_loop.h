@@ -98,7 +98,9 @@ struct proxy_loop_settings {
     struct cache      *cache;
     struct config     *config;
     struct proxy_loop *control; /* NULL: this is it */
-    bool               has_store; /* there is a disk tier */
+    struct slab       *slab;
+    bool               has_store; /* there is a disk tier… */
+    const struct disk_files *files; /* …and, where there are any, the loop itself reads and writes it */
 };
 
 /* Aborts when the kernel gives no loop: the supervisor starts us again. */

@@ -104,6 +104,14 @@ static void keep_socket(struct control_message *received)
     proxy.sockets[proxy.socket_count++] = socket;
 }
 
+static void keep_store_file(const struct control_message *received)
+{
+    if (proxy.files.count == STORE_DIRECTORIES)
+        give_up("more cache directories than there is room for");
+    const struct message_store_directory *directory = received->message.payload;
+    proxy.files.at[proxy.files.count++] = (struct disk_file){*directory, received->fds[0]};
+}
+
 static struct config *read_config(struct control_message *received)
 {
     int fd = received->fds[0];
@@ -428,8 +436,13 @@ static void build(struct config *config)
     proxy.control_loop = &proxy.loops[proxy.worker_count];
     for (unsigned i = 0; i <= proxy.worker_count; i++) {
         bool is_control = i == proxy.worker_count;
-        struct proxy_loop_settings loop_settings = {i, proxy.cache, config, is_control ? NULL : proxy.control_loop,
-                                                    proxy.geometry.count > 0};
+        struct proxy_loop_settings loop_settings = {.number = i,
+                                                    .cache = proxy.cache,
+                                                    .config = config,
+                                                    .control = is_control ? NULL : proxy.control_loop,
+                                                    .slab = proxy.slab,
+                                                    .has_store = proxy.geometry.count > 0,
+                                                    .files = &proxy.files};
         proxy_loop_init(&proxy.loops[i], &loop_settings);
     }
     proxy.control_loop->take_order = take_order;
@@ -454,6 +467,8 @@ static void begin(void)
             _exit(EXIT_SUCCESS);
         if (received.message.type == MESSAGE_LISTENER)
             keep_socket(&received);
+        if (received.message.type == MESSAGE_STORE_DIRECTORY)
+            keep_store_file(&received);
         if (received.message.type == MESSAGE_STORE_GEOMETRY)
             proxy.geometry = *(const struct message_store_geometry *)received.message.payload;
         if (received.message.type != MESSAGE_CHANNEL)

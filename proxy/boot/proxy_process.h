@@ -18,6 +18,7 @@ struct proxy {
     uint32_t           serial;  /* of the configuration that serves; 0: none yet */
     struct wall_seconds started;
     struct message_store_geometry geometry; /* count 0: no disk tier */
+    struct disk_files  files; /* of the disk tier, where the loops themselves read and write it */
     struct store_home  store_home;
     uint32_t           restarts[ROLE_COUNT]; /* of helpers */
 

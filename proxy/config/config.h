@@ -31,6 +31,7 @@ struct config_disk {
 };
 
 enum { DISKS_MAX = 16 };
+enum config_concurrency { CONCURRENCY_AMPED, CONCURRENCY_SPED, CONCURRENCY_MT };
 enum config_disk_engine { DISK_ENGINE_AUTO, DISK_ENGINE_IO_URING, DISK_ENGINE_BLOCKING };
 enum config_disk_admission { DISK_ADMIT_ALWAYS, DISK_ADMIT_SECOND_HIT };
 
@@ -97,6 +98,7 @@ struct config {
     struct bytes name;    /* file name, or "command line" */
 
     unsigned     workers; /* ≥ 1 */
+    enum config_concurrency concurrency;
     const char  *user;    /* NULL: stay */
     struct config_listener *listeners;
     unsigned     listener_count;

@@ -215,6 +215,7 @@ static value_printer *const printers[] = {
     [VALUE_FLAG] = print_flag,
     [VALUE_ACCESS_FORMAT] = print_flag,
     [VALUE_LOG_LEVEL] = print_word,
+    [VALUE_CONCURRENCY] = print_word,
     [VALUE_DISK_ENGINE] = print_word,
     [VALUE_DISK_ADMISSION] = print_word,
     [VALUE_PATH] = print_string,

@@ -361,6 +361,7 @@ static value_reader *const readers[] = {
     [VALUE_FLAG] = read_flag,
     [VALUE_ACCESS_FORMAT] = read_access_format,
     [VALUE_LOG_LEVEL] = read_word,
+    [VALUE_CONCURRENCY] = read_word,
     [VALUE_DISK_ENGINE] = read_word,
     [VALUE_DISK_ADMISSION] = read_word,
     [VALUE_LOG] = read_log,

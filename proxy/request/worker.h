@@ -34,9 +34,10 @@ struct worker {
     unsigned    connections; /* clients of this loop */
     struct h1_clients *clients; /* proxy/client's own; NULL until the first one comes */
     bool        draining;    /* keep-alive ends, listeners are closed */
+    bool        serves_one;  /* client at a time: accepts the next when that has gone; immutable */
 };
 
-/* The pointers to loop, cache, counters and clients are the caller's to fill in; this sets up the rest. */
+/* The pointers to loop, cache, counters and clients, and serves_one, are the caller's to fill in; this sets up the rest. */
 void worker_init(struct worker *worker);
 /* Lets go of the configuration and the spare requests. No request may be alive. */
 void worker_clear(struct worker *worker);

@@ -342,7 +342,7 @@ static const struct {
     {"workers: 0\n" SITE, "t.yaml:1:10: error: workers: 0 is too small; the least is 1\n"
                           "    workers: 0\n"
                           "             ^\n"},
-    {"workers: 99999999999999999999\n" SITE, "t.yaml:1:10: error: workers: 99999999999999999999 is too large; the most is 256\n"
+    {"workers: 99999999999999999999\n" SITE, "t.yaml:1:10: error: workers: 99999999999999999999 is too large; the most is 512\n"
                                              "    workers: 99999999999999999999\n"
                                              "             ^~~~~~~~~~~~~~~~~~~~\n"},
     {"workers: [2]\n" SITE, "t.yaml:1:10: error: workers: expected a number or auto, found a list\n"
