@@ -177,7 +177,7 @@ def load(server, *groups, seconds=0, warm_up=0, seed=1, fields=()):
     return result
 
 
-def fill(server, origin, groups, passes=4):
+def fill(server, origin, groups, passes=12):
     """Has everything stored: a cache that drops what it cannot write in time is asked again. One that never has all shows it in its misses."""
     for _ in range(passes):
         before = origin.asked()
