@@ -230,6 +230,12 @@ void reload_begin(struct supervisor *s)
         answer_askers(s, false, "the server is shutting down\n");
         return;
     }
+    const struct config *running = s->started ? s->started : s->config; /* families.c starts nobody itself */
+    if (running->concurrency == CONCURRENCY_MP) {
+        log_error("config", "with concurrency: mp there is no reload: restart the server");
+        answer_askers(s, false, "with concurrency: mp there is no reload: restart the server\n");
+        return;
+    }
     if (s->proxy.pid > 0 && s->taken != s->serial) {
         s->reload_again = true;
         return;
@@ -283,7 +289,7 @@ void reload_taken(struct supervisor *s, uint32_t serial)
     if (s->is_reloading)
         log_info("config", "the new configuration serves");
     s->is_reloading = false;
-    notify_manager("READY=1\nSTATUS=Serving\nMAINPID=%d\n", (int)getpid());
+    notify_manager("READY=1\nSTATUS=Serving\nMAINPID=%d\n", (int)s->main_pid);
 }
 
 void reload_reopen_logs(struct supervisor *s)

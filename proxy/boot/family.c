@@ -182,7 +182,7 @@ bool family_start(struct supervisor *s)
                   strerror(errno));
         return false;
     }
-    s->loops = s->started->workers + 1;
+    s->loops = config_loops(s->started) + 1;
     s->proxy.role = ROLE_PROXY;
     s->helper_count = 0;
     add_helpers(s, ROLE_DISK, s->started->disk_helpers);

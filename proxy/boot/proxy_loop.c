@@ -317,7 +317,7 @@ void proxy_loop_init(struct proxy_loop *loop, const struct proxy_loop_settings *
     disk_port_init(&loop->disk_port, worker->loop, worker->counters, &hooks, deadline_ms, made_here);
     worker->disk_io = settings->has_store ? &loop->disk_port.io : NULL;
     worker->log = log_client_new();
-    worker->serves_one = settings->control != NULL && settings->config->concurrency == CONCURRENCY_MT;
+    worker->serves_one = settings->control != NULL && settings->config->concurrency >= CONCURRENCY_MT;
     worker_init(worker);
     mail_init(&loop->mail, worker->loop, deliver_orders);
     loop_at_turn_end(worker->loop, turn_end, loop);

@@ -429,7 +429,7 @@ static void build(struct config *config)
     settings.store = &store;
     proxy.started = clock_wall();
     proxy.cache = cache_new(&settings, &hash_key);
-    proxy.worker_count = config->workers;
+    proxy.worker_count = config_loops(config);
     proxy.loops = calloc(proxy.worker_count + 1, sizeof *proxy.loops);
     if (!proxy.cache || !proxy.loops)
         give_up("out of memory");

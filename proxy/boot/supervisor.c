@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "helpers/control.h"
 #include "helpers/store_check.h"
+#include "proxy/boot/families.h"
 #include "proxy/boot/notify.h"
 #include "proxy/boot/pid_file.h"
 #include "proxy/boot/version.h"
@@ -113,12 +114,13 @@ static bool prepare(struct supervisor *s)
         pid_file_remove();
         return false;
     }
-    if (!store_files_open(&s->stores, s->config)) {
+    if (!(s->config->concurrency == CONCURRENCY_MP ? families_prepare(s) : store_files_open(&s->stores, s->config))) {
         pid_file_remove();
         return false;
     }
     refuse_strangers(&inherited, &s->sockets);
     raise_limits(s->config);
+    s->main_pid = getpid();
     s->signals = watch_signals();
     return true;
 }
@@ -299,24 +301,34 @@ static void clean_up(struct supervisor *s)
     pid_file_remove();
 }
 
+static int serve_alone(struct supervisor *s)
+{
+    if (!family_start(s))
+        return EXIT_FAILURE;
+    run(s);
+    return EXIT_SUCCESS;
+}
+
 static int serve(struct supervisor *s)
 {
+    int status = EXIT_SUCCESS;
     open_standard_streams();
     log_init("supervisor", LOG_LEVEL_INFO);
     if (!prepare(s))
         return EXIT_FAILURE;
-    if (!family_start(s)) {
-        clean_up(s);
-        return EXIT_FAILURE;
-    }
-    run(s);
+    if (s->config->concurrency == CONCURRENCY_MP)
+        families_run(s, serve_alone);
+    else
+        status = serve_alone(s);
     clean_up(s);
-    return EXIT_SUCCESS;
+    return status;
 }
 
 int supervisor_main(int argc, char **argv)
 {
     static struct supervisor supervisor;
+    supervisor.argc = argc;
+    supervisor.argv = argv;
     char error[OPTIONS_ERROR_BYTES];
     if (!options_parse(&supervisor.options, argc, argv, error)) {
         fprintf(stderr, "outrigger: %s; outrigger -h lists the options\n", error);

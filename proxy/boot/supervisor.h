@@ -6,6 +6,7 @@
  *
  *   supervisor.c  command line, signals, messages, the end
  *   family.c      the children: start, channels, death, restart
+ *   families.c    several of them, for comparison
  *   reload.c      a new configuration: check, take over, tell
  */
 #ifndef BOOT_SUPERVISOR_H
@@ -52,6 +53,9 @@ enum ending { ENDING_NOT, ENDING_DRAIN, ENDING_STOP };
 struct supervisor {
     struct options options;
     int            signals; /* signalfd */
+    pid_t          main_pid; /* what the service manager knows us by */
+    int            argc;
+    char         **argv; /* for the title */
 
     /* configuration */
     struct config       *config;     /* the last good one */

@@ -31,7 +31,7 @@ struct config_disk {
 };
 
 enum { DISKS_MAX = 16 };
-enum config_concurrency { CONCURRENCY_AMPED, CONCURRENCY_SPED, CONCURRENCY_MT };
+enum config_concurrency { CONCURRENCY_AMPED, CONCURRENCY_SPED, CONCURRENCY_MT, CONCURRENCY_MP };
 enum config_disk_engine { DISK_ENGINE_AUTO, DISK_ENGINE_IO_URING, DISK_ENGINE_BLOCKING };
 enum config_disk_admission { DISK_ADMIT_ALWAYS, DISK_ADMIT_SECOND_HIT };
 
@@ -134,6 +134,12 @@ struct config {
     struct config_site *sites;
     unsigned     site_count;
 };
+
+/* Loops of one proxy that serve clients. */
+static inline unsigned config_loops(const struct config *config)
+{
+    return config->concurrency == CONCURRENCY_MP ? 1 : config->workers;
+}
 
 /* Parses and checks `text`. Errors (all of them) and warnings are written to `errors` as `name:line:column: error: …` with the line, a caret and a hint;
  * NULL when there was an error. `name` is copied. */

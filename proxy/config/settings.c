@@ -50,7 +50,8 @@ const char *value_word(enum value_type type, unsigned n)
     static const char *const words[][5] = {
         [VALUE_LOG_LEVEL] =
             {[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug"},
-        [VALUE_CONCURRENCY] = {[CONCURRENCY_AMPED] = "amped", [CONCURRENCY_SPED] = "sped", [CONCURRENCY_MT] = "mt"},
+        [VALUE_CONCURRENCY] =
+            {[CONCURRENCY_AMPED] = "amped", [CONCURRENCY_SPED] = "sped", [CONCURRENCY_MT] = "mt", [CONCURRENCY_MP] = "mp"},
         [VALUE_DISK_ENGINE] = {[DISK_ENGINE_AUTO] = "auto", [DISK_ENGINE_IO_URING] = "io_uring", [DISK_ENGINE_BLOCKING] = "blocking"},
         [VALUE_DISK_ADMISSION] = {[DISK_ADMIT_ALWAYS] = "always", [DISK_ADMIT_SECOND_HIT] = "second-hit"},
     };
