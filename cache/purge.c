@@ -157,13 +157,14 @@ static bool purge_key(struct cache *cache, const struct cache_key *key, enum pur
         purged = object;
     }
     found |= kind == PURGE_SOFT ? load_is_on_disk(cache, name.hash) : cache_forget(cache, name.hash);
+    bool is_logged = kind == PURGE_SOFT && cache->store != NULL && (found || store_may_have(cache->store, name.hash));
     struct fill *fill = shard_find_fill(shard, &name);
     if (fill != NULL) {
         atomic_store_explicit(&fill->is_purged, true, memory_order_relaxed);
         shard_unlist_fill(fill);
     }
     pthread_mutex_unlock(&shard->lock);
-    if (found && kind == PURGE_SOFT && cache->store != NULL)
+    if (is_logged)
         add_purge(cache, url_name(key->hash), kind, now);
     for (unsigned with_authorization = 0; with_authorization < 2; with_authorization++)
         unstorable_remove(&cache->unstorable, unstorable_name(name.hash, with_authorization));

@@ -44,6 +44,8 @@ bool queue_forget(struct store *store, uint64_t hash, bool is_urgent);
 void queue_purge(struct store *store, const struct store_purge *purge);
 /* With an object, its name is forgotten first. False: it is not admitted; or there is no room, or no disk, for it. It is freed then. */
 bool queue_offer(struct offer *offer);
+/* Whether a record of that name waits, or is under way. */
+bool queue_has(struct store *store, uint64_t hash);
 
 /* ---- the home loop */
 
@@ -61,8 +63,6 @@ bool queue_begin_move(struct offer *offer);
 struct offer *queue_take(struct directory *directory);
 /* Puts what was taken back, at the front; or what is to be moved, once it was read. */
 void queue_return(struct offer *offer);
-/* Whether a record of that name waits, or is under way. */
-bool queue_has(struct store *store, uint64_t hash);
 /* Taken, and not worth writing. What was to be moved leaves the index. */
 void offer_drop(struct offer *offer);
 /* Everything that waits in the directory is dropped, and counted. */

@@ -171,6 +171,16 @@ bool store_forget(struct store *store, uint64_t hash)
     return queue_forget(store, hash, true);
 }
 
+bool store_may_have(struct store *store, uint64_t hash)
+{
+    struct disk_entry entry;
+    bool is_pending = queue_has(store, hash); /* first: it may arrive meanwhile */
+    pthread_mutex_lock(&store->lock);
+    bool may = is_pending || directory_of(store, hash)->is_latent || disk_index_find(store->index, hash, &entry);
+    pthread_mutex_unlock(&store->lock);
+    return may;
+}
+
 void store_log_purge(struct store *store, const struct store_purge *purge)
 {
     queue_purge(store, purge);

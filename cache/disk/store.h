@@ -64,6 +64,8 @@ void store_free(struct store **store);
 void store_offer(struct store *store, struct object *object, uint64_t slice_bytes);
 /* What is stored under the name is out of date. Returns whether something was. Written at once. May be called with a shard's lock held. */
 bool store_forget(struct store *store, uint64_t hash);
+/* Whether something may be stored under the name: found on disk, on its way there, or not looked for yet. May be called with a shard's lock held. */
+bool store_may_have(struct store *store, uint64_t hash);
 /* A purge that the table of purges has taken: `name` as there, 0: everything. Written at once. May be called with a shard's lock held. */
 void store_log_purge(struct store *store, const struct store_purge *purge);
 

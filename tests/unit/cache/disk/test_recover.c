@@ -164,6 +164,30 @@ Test(recover, what_is_forgotten_or_offered_meanwhile_is_not_overwritten_by_what_
     }
 }
 
+static bool is_purged_softly(const struct cache_key *key)
+{
+    uint64_t url = key->hash.high;
+    return purge_find(&rig.cache->purges, &url, 1, 0).is_soft;
+}
+
+Test(recover, a_url_may_be_purged_softly_before_it_is_found)
+{
+    char text[32];
+    struct cache_key key = {.encoded = disk_rig_key(1, text)};
+    key.hash = hash_bytes(&rig.cache->hash_key, key.encoded);
+    fill(0, 3, 1, 1000);
+    disk_rig_restart(&rig);
+    rig.cache->store = rig.store;
+    cr_assert_not(cache_purge(rig.cache, &key, PURGE_SOFT, rig.wall), "as far as is known");
+    rig.cache->store = NULL; /* the rig frees it */
+    cr_assert(is_purged_softly(&key));
+    disk_rig_recover(&rig);
+    disk_rig_settle(&rig);
+    cr_assert(is_purged_softly(&key));
+    again();
+    cr_assert(is_purged_softly(&key));
+}
+
 Test(recover, nothing_is_found_before_all_purges_are_known_and_something_before_the_end)
 {
     struct store_purge purge = {.name = 77, .kind = PURGE_HARD, .sequence = 1};
