@@ -114,6 +114,13 @@ unit: $(UNIT_TESTS)
 e2e: all $(BUILD)/diskfault.so $(CACHE_DRIVER)
 	@$(PYTEST) tests/e2e $(if $(filter thread,$(SANITIZE)),-m threads)
 
+# Kills, flipped bits and cuts by the thousand; e2e has some of each. TORTURE_SEED=N is another course of events.
+TORTURE_KILLS ?= 1000
+TORTURE_FLIPS ?= 100000
+.PHONY: torture
+torture: all
+	@TORTURE_KILLS=$(TORTURE_KILLS) TORTURE_FLIPS=$(TORTURE_FLIPS) $(PYTEST) -s tests/e2e/test_store_crash.py
+
 # The cache against a slow and plain model of RFC 9111; e2e has a short run of it.
 .PHONY: model
 model: $(CACHE_DRIVER)
@@ -238,6 +245,7 @@ help:
 	@echo "make run         install what is needed, build, serve the demo site on 127.0.0.1:8080;  ORIGIN=http://host:port: that site"
 	@echo "make test        install what is needed, build, run every test, under the sanitizers too"
 	@echo "make unit e2e stress    one kind of test, on one build"
+	@echo "make torture     the disk tier killed and damaged again and again, TORTURE_KILLS=1000 TORTURE_FLIPS=100000 TORTURE_SEED=1"
 	@echo "make model       the cache against a model of RFC 9111, CASES=100000 random sequences"
 	@echo "make fuzz        the parsers of hostile bytes under libFuzzer, FUZZ_SECONDS or FUZZ_RUNS each"
 	@echo "make replay      a real server's log through the accelerator, every byte checked, with and without it"
