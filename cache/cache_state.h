@@ -87,15 +87,35 @@ static inline bool cache_forget(struct cache *cache, uint64_t hash)
     return cache->store != NULL && store_forget(cache->store, hash);
 }
 
-/* It was just listed, and may be worth a place on disk, in slices of its site's size where it is larger. Without a lock. */
+/* Where it is larger, it is written in such slices. */
+static inline uint64_t slice_bytes_by(const struct site_rules *rules)
+{
+    return rules->slice_bytes > 0 ? rules->slice_bytes : SLICE_DEFAULT_BYTES;
+}
+
+/* Purged or replaced while it was offered: then that may have come after what was said of it. It cannot have been evicted: the caller uses it. */
+static inline void cache_recall_offer(struct cache *cache, const struct object *object)
+{
+    if (atomic_load_explicit(&object->listing, memory_order_acquire) != OBJECT_LISTED)
+        store_forget(cache->store, object->hash);
+}
+
+/* It was just listed, and may be worth a place on disk. Without a lock. */
 static inline void cache_offer(struct cache *cache, struct object *object, const struct site_rules *rules)
 {
     if (cache->store == NULL)
         return;
-    store_offer(cache->store, object, rules->slice_bytes > 0 ? rules->slice_bytes : SLICE_DEFAULT_BYTES);
-    /* Purged or replaced meanwhile: then this may have come after what was said of that. It cannot have been evicted: the caller uses it. */
-    if (atomic_load_explicit(&object->listing, memory_order_acquire) != OBJECT_LISTED)
-        store_forget(cache->store, object->hash);
+    store_offer(cache->store, object, slice_bytes_by(rules));
+    cache_recall_offer(cache, object);
+}
+
+/* object_touch said so. Without a lock. */
+static inline void cache_offer_again(struct cache *cache, struct object *object, const struct site_rules *rules)
+{
+    if (!atomic_exchange_explicit(&object->is_refused, false, memory_order_relaxed))
+        return;
+    store_offer_again(cache->store, object, slice_bytes_by(rules));
+    cache_recall_offer(cache, object);
 }
 
 /* Memory was given back, or became evictable: writers that wait for some try again. */

@@ -254,16 +254,19 @@ static bool find_slice(const struct reader *head, const struct object_name *name
 {
     struct cache *cache = head->cache;
     struct shard *shard = shard_of(cache, name->hash);
+    bool is_wanted = false;
     pthread_mutex_lock(&shard->lock);
     struct object *object = shard_find(cache, shard, name);
     if (object != NULL) {
         reader->object = object_ref(object);
-        object_touch(object);
+        is_wanted = object_touch(object);
     }
     struct fill *fill = object == NULL ? shard_find_fill(shard, name) : NULL;
     if (fill != NULL)
         ref_take(&fill->refs);
     pthread_mutex_unlock(&shard->lock);
+    if (is_wanted)
+        cache_offer_again(cache, object, head->rules);
     bool joined = fill != NULL && fill_attach(fill, reader, false);
     fill_unref(&fill);
     reader->is_open = reader->is_complete = object != NULL;

@@ -33,11 +33,12 @@ static void clear(struct search *search)
 static void find(struct search *search)
 {
     struct shard *shard = shard_of(search->cache, search->name.hash);
+    bool is_wanted = false;
     pthread_mutex_lock(&shard->lock);
     struct object *object = shard_find(search->cache, shard, &search->name);
     if (object != NULL) {
         search->object = object_ref(object);
-        object_touch(object);
+        is_wanted = object_touch(object);
     }
     if (object == NULL) {
         search->fill = shard_find_fill(shard, &search->name);
@@ -45,6 +46,8 @@ static void find(struct search *search)
             ref_take(&search->fill->refs);
     }
     pthread_mutex_unlock(&shard->lock);
+    if (is_wanted)
+        cache_offer_again(search->cache, object, search->lookup->rules);
 }
 
 static void find_by_key(struct search *search, const struct cache_key *key)

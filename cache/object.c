@@ -127,6 +127,7 @@ void object_adopt(struct object *object, enum object_kind kind, struct extent ex
 {
     atomic_store_explicit(&object->frequency, 0, memory_order_relaxed);
     atomic_store_explicit(&object->listing, OBJECT_UNLISTED, memory_order_relaxed);
+    atomic_store_explicit(&object->is_refused, false, memory_order_relaxed);
     atomic_store_explicit(&object->variants_count, 0, memory_order_relaxed);
     object->kind = (uint8_t)kind;
     object->queue = QUEUE_NONE;

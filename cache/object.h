@@ -48,6 +48,7 @@ struct object {
     };
     _Atomic uint32_t variants_count; /* of a selector or what is sliced: objects that refer to it */
     bool             record_is_lost; /* the extent is never given back (fill_lose_space) */
+    _Atomic bool     is_refused;     /* the disk tier has not taken it: its next hit offers it again */
 };
 
 _Static_assert(sizeof(struct object) <= 80, "the overhead of a cached response (DESIGN §4)");
@@ -147,12 +148,14 @@ bool record_is_sound(const struct record *record, size_t front_bytes);
 bool   object_has_name(const struct cache *cache, const struct object *object, const struct object_name *name);
 /* Bytes of its extents. */
 uint64_t object_footprint(const struct object *object);
-/* One more hit; reads only, once it is at the maximum. */
-static inline void object_touch(struct object *object)
+/* One more hit; reads only, once it is at the maximum. True: it is to be offered again (cache_offer_again). */
+static inline bool object_touch(struct object *object)
 {
     uint8_t frequency = atomic_load_explicit(&object->frequency, memory_order_relaxed);
-    if (frequency < OBJECT_FREQUENCY_MAX)
-        atomic_store_explicit(&object->frequency, (uint8_t)(frequency + 1), memory_order_relaxed);
+    if (frequency == OBJECT_FREQUENCY_MAX)
+        return false;
+    atomic_store_explicit(&object->frequency, (uint8_t)(frequency + 1), memory_order_relaxed);
+    return atomic_load_explicit(&object->is_refused, memory_order_relaxed);
 }
 
 /* Fills in all but source, is_stored, detail and personal. */

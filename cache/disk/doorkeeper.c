@@ -4,15 +4,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+typedef uint32_t doorkeeper_set[DOORKEEPER_WAYS]; /* 0: none */
+
 struct doorkeeper {
-    uint32_t sets[DOORKEEPER_SETS][DOORKEEPER_WAYS]; /* 0: none */
+    uint64_t sets_count;
+    doorkeeper_set sets[];
 };
 
-struct doorkeeper *doorkeeper_new(void)
+struct doorkeeper *doorkeeper_new(uint64_t names)
 {
-    struct doorkeeper *doorkeeper = calloc(1, sizeof *doorkeeper);
+    uint64_t sets = names / DOORKEEPER_WAYS;
+    sets = sets < DOORKEEPER_SETS_MIN ? DOORKEEPER_SETS_MIN : sets;
+    struct doorkeeper *doorkeeper = calloc(1, sizeof *doorkeeper + sets * sizeof *doorkeeper->sets);
     if (doorkeeper == NULL)
         abort();
+    doorkeeper->sets_count = sets;
     return doorkeeper;
 }
 
@@ -24,7 +30,7 @@ void doorkeeper_free(struct doorkeeper **doorkeeper)
 
 bool doorkeeper_ask(struct doorkeeper *doorkeeper, uint64_t hash)
 {
-    uint32_t *set = doorkeeper->sets[hash >> 8 & (DOORKEEPER_SETS - 1)];
+    uint32_t *set = doorkeeper->sets[hash % doorkeeper->sets_count];
     uint32_t print = (uint32_t)(hash >> 32) | 1;
     unsigned way = 0;
     while (way < DOORKEEPER_WAYS - 1 && set[way] != print)

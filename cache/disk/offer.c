@@ -71,6 +71,16 @@ static bool put_selector_first(struct offer *offer)
 
 /* ---- a whole, cut into slices ------------------------------------------------------------------------------------------------------------ */
 
+/* Whichever directory it goes to; its front is shorter than the whole's. */
+static bool slice_fits(const struct offer *whole)
+{
+    const struct store *store = whole->directory->store;
+    bool fits = true;
+    for (unsigned i = 0; i < store->directory_count; i++)
+        fits &= store_record_bytes(offer_front_bytes(whole), whole->slice_bytes) <= record_max_bytes(&store->directories[i]);
+    return fits;
+}
+
 static bool can_be_sliced(const struct offer *offer, struct arena *arena)
 {
     struct response_view view;
@@ -78,7 +88,7 @@ static bool can_be_sliced(const struct offer *offer, struct arena *arena)
     const struct cache *cache = offer->directory->store->cache;
     bool is_large = offer->kind == STORE_RESPONSE && offer->object->selector == NULL && offer->object->body != NULL &&
                     offer->slice_bytes > 0 && object_record(cache, offer->object)->body_bytes > offer->slice_bytes;
-    if (!is_large || offer->slice_bytes % SLAB_PAGE_BYTES != 0) /* pieces start with units of the slab */
+    if (!is_large || offer->slice_bytes % SLAB_PAGE_BYTES != 0 || !slice_fits(offer)) /* pieces start with units of the slab */
         return false;
     object_view(cache, offer->object, true, &view);
     headers_init(&fields, arena);
@@ -187,18 +197,29 @@ static bool replace_by_parts(struct offer **offer)
     return is_split;
 }
 
+static bool is_too_large(const struct offer *offer)
+{
+    uint64_t bytes = store_record_bytes(offer_front_bytes(offer), offer_body_bytes(offer));
+    return bytes > record_max_bytes(offer->directory) || offer_pieces_count(offer) > DISK_BATCH_PIECES;
+}
+
+static enum offer_verdict refuse(const struct offer *offer)
+{
+    count_add(&offer->directory->store->refused, 1);
+    return OFFER_DROP;
+}
+
 enum offer_verdict offer_judge(struct offer **offer_pointer)
 {
     struct offer *offer = *offer_pointer;
-    uint64_t bytes = store_record_bytes(offer_front_bytes(offer), offer_body_bytes(offer));
     if (offer->object == NULL || offer->whole != NULL)
-        return bytes <= record_max_bytes(offer->directory) ? OFFER_TAKE : OFFER_DROP;
+        return is_too_large(offer) ? refuse(offer) : OFFER_TAKE;
     if (!is_worth(offer))
         return OFFER_DROP;
     if (replace_by_parts(offer_pointer))
         return OFFER_SPLIT;
-    if (bytes > record_max_bytes(offer->directory) || offer_pieces_count(offer) > DISK_BATCH_PIECES)
-        return OFFER_DROP;
+    if (is_too_large(offer))
+        return refuse(offer);
     if (put_selector_first(offer)) {
         *offer_pointer = NULL;
         return OFFER_SPLIT;

@@ -2,8 +2,8 @@
 #include "cache/disk/queue.h"
 
 #include "cache/cache_state.h"
+#include "cache/disk/admission.h"
 #include "cache/disk/dead.h"
-#include "cache/disk/doorkeeper.h"
 #include "cache/disk/logged.h"
 
 #include <assert.h>
@@ -16,7 +16,7 @@ void queue_init(struct store *store)
         list_init(&store->pending[i]);
     list_init(&store->log_waits);
     atomic_init(&store->log_position, 1);
-    store->doorkeeper = doorkeeper_new();
+    admission_init(store);
     for (unsigned i = 0; i < store->directory_count; i++) {
         struct directory *directory = &store->directories[i];
         list_init(&directory->offers);
@@ -38,7 +38,7 @@ void queue_free(struct store *store)
         free(store->directories[i].tombstones.hashes);
         free(store->directories[i].purges.at);
     }
-    doorkeeper_free(&store->doorkeeper);
+    admission_free(store);
     pthread_mutex_destroy(&store->lock);
 }
 
@@ -133,6 +133,17 @@ static int make_void(struct store *store, uint64_t hash)
     return found;
 }
 
+static bool is_pending(struct store *store, uint64_t hash)
+{
+    bool found = false;
+    LIST_FOR_EACH(node, head_of(store, hash))
+    {
+        const struct offer *offer = LIST_OWNER(node, struct offer, by_hash);
+        found |= offer->hash == hash && !offer->is_void;
+    }
+    return found;
+}
+
 static bool forget(struct store *store, uint64_t hash)
 {
     struct directory *directory = directory_of(store, hash);
@@ -147,10 +158,16 @@ static bool forget(struct store *store, uint64_t hash)
     return was_there || pending != PENDING_NONE;
 }
 
-static bool is_admitted(struct store *store, const struct offer *offer)
+/* What is there under the offer's name is out of date; or, where the offer comes late, it may be younger. Whether the offer is to be written. */
+static bool is_admitted(struct store *store, const struct offer *offer, bool is_hit, uint64_t name)
 {
-    return store->admission == STORE_ADMIT_ALWAYS || atomic_load_explicit(&offer->object->frequency, memory_order_relaxed) > 0 ||
-           doorkeeper_ask(store->doorkeeper, offer->hash);
+    struct disk_entry entry;
+    if (is_hit)
+        return !disk_index_find(store->index, offer->hash, &entry) && !is_pending(store, offer->hash);
+    if (forget(store, offer->hash) || admission_takes(store, offer, name))
+        return true;
+    atomic_store_explicit(&offer->object->is_refused, true, memory_order_relaxed);
+    return false;
 }
 
 static bool has_room(struct store *store, const struct offer *offer)
@@ -195,13 +212,13 @@ void queue_purge(struct store *store, const struct store_purge *purge)
     store_wake(store);
 }
 
-bool queue_offer(struct offer *offer)
+bool queue_offer(struct offer *offer, bool is_hit)
 {
     struct store *store = offer->directory->store;
+    uint64_t name = admission_name(offer);
     offer->pinned_bytes = object_footprint(offer->object);
     pthread_mutex_lock(&store->lock);
-    bool was_stored = forget(store, offer->hash);
-    bool admitted = was_stored || is_admitted(store, offer);
+    bool admitted = is_admitted(store, offer, is_hit, name);
     bool accepted = admitted && has_room(store, offer);
     if (accepted) {
         list_offer(offer);
@@ -278,13 +295,8 @@ void queue_return(struct offer *offer)
 
 bool queue_has(struct store *store, uint64_t hash)
 {
-    bool found = false;
     pthread_mutex_lock(&store->lock);
-    LIST_FOR_EACH(node, head_of(store, hash))
-    {
-        const struct offer *offer = LIST_OWNER(node, struct offer, by_hash);
-        found |= offer->hash == hash && !offer->is_void;
-    }
+    bool found = is_pending(store, hash);
     pthread_mutex_unlock(&store->lock);
     return found;
 }

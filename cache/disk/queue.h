@@ -42,8 +42,9 @@ void queue_free(struct store *store);
 /* `is_urgent`: as store_forget; else its tombstone is written with what replaces it. */
 bool queue_forget(struct store *store, uint64_t hash, bool is_urgent);
 void queue_purge(struct store *store, const struct store_purge *purge);
-/* With an object, its name is forgotten first. False: it is not admitted; or there is no room, or no disk, for it. It is freed then. */
-bool queue_offer(struct offer *offer);
+/* Its name is forgotten first, unless it `is_hit`: offered again, after it was refused. False: it is not admitted; or there is no room, or no disk, for it.
+ * It is freed then. */
+bool queue_offer(struct offer *offer, bool is_hit);
 /* Whether a record of that name waits, or is under way. */
 bool queue_has(struct store *store, uint64_t hash);
 

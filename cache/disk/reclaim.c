@@ -298,14 +298,19 @@ static uint32_t oldest_used(const struct directory *directory)
     return oldest;
 }
 
+uint32_t reclaim_kept_free(const struct directory *directory)
+{
+    uint32_t keep = directory->settings.segment_count / FREE_SEGMENTS_PART;
+    return keep < 1 ? 1 : keep > FREE_SEGMENTS_MAX ? FREE_SEGMENTS_MAX : keep;
+}
+
 static bool is_needed(const struct directory *directory)
 {
-    uint32_t keep = directory->settings.segment_count / FREE_SEGMENTS_PART, free_count = append_free_segments(directory);
-    keep = keep < 1 ? 1 : keep > FREE_SEGMENTS_MAX ? FREE_SEGMENTS_MAX : keep;
+    uint32_t free_count = append_free_segments(directory);
     free_count += directory->condemned_count;
     if (directory_is_bypassed(directory)) /* nothing to try it with */
         return free_count == 0 && append_open_segment(directory) == SEGMENT_NONE;
-    return free_count < keep;
+    return free_count < reclaim_kept_free(directory);
 }
 
 static bool begin(struct reclaim *reclaim)

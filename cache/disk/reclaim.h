@@ -17,5 +17,7 @@ void reclaim_free(struct directory *directory);
 void reclaim_run(struct directory *directory);
 /* A segment is being emptied. */
 bool reclaim_is_active(const struct directory *directory);
+/* As many segments. */
+uint32_t reclaim_kept_free(const struct directory *directory);
 
 #endif

@@ -1,4 +1,5 @@
 /* The front door of the disk tier: see store.h, and store_state.h for what its modules share. */
+#include "cache/disk/admission.h"
 #include "cache/disk/append.h"
 #include "cache/disk/logged.h"
 #include "cache/disk/queue.h"
@@ -152,18 +153,27 @@ void store_note_read(struct store *store, uint64_t hash, const struct store_wher
 
 /* ---- what comes in ----------------------------------------------------------------------------------------------------------------------- */
 
+static void offer(struct store *store, struct object *object, uint64_t slice_bytes, bool is_hit)
+{
+    uint8_t kind = object->kind == OBJECT_SLICED ? STORE_SLICED : STORE_RESPONSE;
+    struct offer *made = offer_new(directory_of(store, object->hash), kind, object->hash);
+    made->object = object_ref(object);
+    made->serial = kind == STORE_SLICED ? object->serial : 0;
+    made->slice_bytes = slice_bytes;
+    queue_offer(made, is_hit);
+}
+
 void store_offer(struct store *store, struct object *object, uint64_t slice_bytes)
 {
-    if (object->kind == OBJECT_SELECTOR) { /* it is written with the first variant (offer.c) */
+    if (object->kind == OBJECT_SELECTOR) /* it is written with the first variant (offer.c) */
         queue_forget(store, object->hash, false);
-        return;
-    }
-    uint8_t kind = object->kind == OBJECT_SLICED ? STORE_SLICED : STORE_RESPONSE;
-    struct offer *offer = offer_new(directory_of(store, object->hash), kind, object->hash);
-    offer->object = object_ref(object);
-    offer->serial = kind == STORE_SLICED ? object->serial : 0;
-    offer->slice_bytes = slice_bytes;
-    queue_offer(offer);
+    else
+        offer(store, object, slice_bytes, false);
+}
+
+void store_offer_again(struct store *store, struct object *object, uint64_t slice_bytes)
+{
+    offer(store, object, slice_bytes, true);
 }
 
 bool store_forget(struct store *store, uint64_t hash)
@@ -294,6 +304,7 @@ void store_run(struct store *store, struct monotonic_ms now, struct wall_seconds
         drop_if_overflowed(directory);
         append_run(directory);
         reclaim_run(directory);
+        admission_look(directory);
     }
 }
 

@@ -34,7 +34,7 @@ struct store;
 
 enum store_admission {
     STORE_ADMIT_ALWAYS,
-    STORE_ADMIT_SECOND_HIT, /* what was asked for twice within the memory of a doorkeeper */
+    STORE_ADMIT_SECOND_HIT, /* what was asked for twice within the memory of a doorkeeper; everything, until the log is full */
 };
 
 enum { STORE_DIRECTORIES_MAX = 16 };
@@ -62,6 +62,8 @@ void store_free(struct store **store);
 /* `object` was just listed in memory: it may be worth a place on disk. What was stored under its name before is out of date from now on, whether this
  * one gets there or not. A body larger than `slice_bytes` (of its site; 0: never) is written as slices of that size. Not with a lock held. */
 void store_offer(struct store *store, struct object *object, uint64_t slice_bytes);
+/* `object` was refused when it was offered (object->is_refused), and was hit now. Not with a lock held. */
+void store_offer_again(struct store *store, struct object *object, uint64_t slice_bytes);
 /* What is stored under the name is out of date. Returns whether something was. Written at once. May be called with a shard's lock held. */
 bool store_forget(struct store *store, uint64_t hash);
 /* Whether something may be stored under the name: found on disk, on its way there, or not looked for yet. May be called with a shard's lock held. */
@@ -122,7 +124,7 @@ struct store_stats {
     uint64_t records, index_bytes;
     uint64_t hits;              /* records loaded and found good */
     uint64_t misses;            /* absent when read: torn, reclaimed, another name */
-    uint64_t offered, refused;  /* by admission */
+    uint64_t offered, refused;  /* by admission, or as too large */
     uint64_t dropped;           /* queue full, or the directory bypassed */
     uint64_t reclaimed_segments, moved_records;
     uint64_t queue_bytes;

@@ -92,6 +92,7 @@ struct directory {
     /* written by one, read by any */
     _Atomic int      state; /* enum directory_state */
     _Atomic int      error;
+    _Atomic bool     is_full; /* its log was full before: admission.h */
     _Atomic uint64_t records;
     _Atomic uint64_t reads, read_bytes, read_failures;
     _Atomic uint64_t writes, written_bytes, write_failures, admitted_bytes, moved_bytes;

@@ -56,14 +56,6 @@ static bool find_surrogate_control(struct cache_control *out, const struct heade
     return out->is_known;
 }
 
-/* From `date_s`, which may lie before 1970, to `until_s`; 0 when that is over. */
-static uint64_t seconds_between(int64_t date_s, uint64_t until_s)
-{
-    if (date_s < 0)
-        return until_s <= UINT64_MAX / 2 ? until_s + (uint64_t)-date_s : until_s;
-    return until_s > (uint64_t)date_s ? until_s - (uint64_t)date_s : 0;
-}
-
 /* What is no number is ignored, as nginx does; the first of several lines counts. */
 static bool find_accel_expires(struct cache_control *out, const struct headers *response, const struct site_rules *rules, int64_t date_s)
 {
@@ -78,7 +70,7 @@ static bool find_accel_expires(struct cache_control *out, const struct headers *
     else if (!is_time)
         cache_control_set_max_age(out, seconds);
     else
-        cache_control_set_max_age(out, seconds_between(date_s, seconds));
+        cache_control_set_max_age(out, date_s >= 0 && seconds > (uint64_t)date_s ? seconds - (uint64_t)date_s : 0);
     return true;
 }
 

@@ -183,7 +183,7 @@ def test_what_memory_evicts_is_found_on_disk(store, origin):
 
 def test_the_file_never_has_more_bytes_than_configured(store, origin, tmp_path):
     origin.on("*", numbered)
-    outrigger = store(size="16MiB", cache={"memory": "8MiB"})
+    outrigger = store(size="16MiB", cache={"memory": "8MiB"}, config={"disk": {"admit": "always"}})
     numbers = itertools.count()
 
     def fill():

@@ -40,7 +40,7 @@ def store(make_outrigger, origin, tmp_path, faults):
     origin.on("*", numbered)
 
     def make(engine):
-        config = {"disk": {"engine": engine}}
+        config = {"disk": {"engine": engine, "admit": "always"}}
         return with_store(make_outrigger, origin, tmp_path / "store", cache={"memory": "4MiB"}, config=config, environment=faults.environment)
 
     return make

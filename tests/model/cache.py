@@ -77,7 +77,7 @@ class Stored:
         self.must_revalidate = any(self.cc.has(n) for n in ("must-revalidate", "proxy-revalidate")) or self.cc.number("s-maxage") is not None
         self.revalidate_window = self.cc.number("stale-while-revalidate") or 0
         self.error_window = self.cc.number("stale-if-error")
-        self.own_lifetime, self.ended = self.lifetime, None
+        self.ended = None
         self.hidden = {"surrogate-control"} if rules["surrogate_control"] else set()
         self.hidden |= ({"x-accel-expires"} if rules["accel_expires"] else set()) | (TAGS if rules["strip_tags"] else set())
 
@@ -88,8 +88,7 @@ class Stored:
         return self.lifetime - self.age(now)
 
     def end_freshness(self, now):
-        """Of several times the last one counts; it does not make it fresh again."""
-        self.lifetime, self.ended = min(self.own_lifetime, self.age(now)), now
+        self.lifetime, self.ended = min(self.lifetime, self.age(now)), now if self.ended is None else self.ended
 
     def is_worth_it(self):
         """Whether it can ever spare a fetch (docs/CACHING.md, "What is kept")."""

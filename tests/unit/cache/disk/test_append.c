@@ -110,29 +110,6 @@ Test(append, what_is_offered_anew_while_it_is_written_is_found_in_its_new_versio
     cr_assert_eq(disk_rig_version(&rig, 1), 2);
 }
 
-Test(append, the_second_time_admits)
-{
-    disk_rig_halt(&rig);
-    rig.settings.admission = STORE_ADMIT_SECOND_HIT;
-    disk_rig_boot(&rig);
-    disk_rig_recover(&rig);
-    disk_rig_offer(&rig, 1, 1, 1000);
-    struct object *hot = disk_rig_object(&rig, 2, 1, 1000, NULL, RIG_HEAD);
-    object_touch(hot);
-    store_offer(rig.store, hot, 0);
-    object_unref(rig.cache, &hot);
-    disk_rig_settle(&rig);
-    cr_assert_eq(disk_rig_version(&rig, 1), 0);
-    cr_assert_eq(disk_rig_version(&rig, 2), 1, "it was hit meanwhile");
-    cr_assert_eq(disk_rig_stats(&rig).refused, 1);
-    disk_rig_offer(&rig, 1, 2, 1000);
-    disk_rig_settle(&rig);
-    cr_assert_eq(disk_rig_version(&rig, 1), 2);
-    disk_rig_offer(&rig, 1, 3, 1000);
-    disk_rig_settle(&rig);
-    cr_assert_eq(disk_rig_version(&rig, 1), 3, "what is on disk is replaced");
-}
-
 Test(append, a_full_queue_drops_and_counts)
 {
     disk_rig_halt(&rig);

@@ -162,16 +162,3 @@ Test(targeted, which_fields_clients_do_not_see)
     cr_expect_not(field_is_for_us(HEADER_CACHE_CONTROL, &all));
     cr_expect_not(field_is_for_us(HEADER_OTHER, &all));
 }
-
-Test(targeted, a_time_is_counted_from_a_date_before_1970_too)
-{
-    struct arena arena;
-    struct headers response;
-    struct response_control control;
-    arena_init(&arena);
-    headers_init(&response, &arena);
-    headers_add_known(&response, HEADER_X_ACCEL_EXPIRES, BYTES("@60"));
-    response_control_from(&control, &response, &all, -40);
-    cr_expect_eq(control.cc.max_age, 100);
-    arena_free(&arena);
-}
