@@ -211,6 +211,11 @@ bench-architectures: all $(BENCH_PROGRAMS)
 	@packaging/install-packages build
 	@$(PYTHON) tests/bench/architectures.py $(ASIDE) $(if $(REPORT),--report)
 
+# Needs root, to drop the page cache.
+.PHONY: bench-restart
+bench-restart: all $(BENCH_PROGRAMS)
+	@$(PYTHON) tests/bench/million.py $(if $(FIRST),--first)
+
 # DOCUMENT=docs/EVICTION.md puts the tables there.
 $(BUILD)/bench/eviction: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench/eviction*.c)) $(BUILD)/liboutrigger.a
 	@mkdir -p $(@D)
@@ -252,6 +257,7 @@ help:
 	@echo "make bench       hits against nginx and HAProxy on this machine; CASES=hit1k,hit10k,hit100k,hit1m PEERS=outrigger,nginx,haproxy"
 	@echo "make bench-diskbound    hits from memory beside a load that a slow disk bounds, against four peers; needs root"
 	@echo "make bench-architectures    helpers, one loop, threads and processes side by side, as in the Flash paper; needs root"
+	@echo "make bench-restart    a restart with a million records on disk: until it listens, until the first hit, memory of the index; needs root"
 	@echo "make bench-eviction    hit ratios of eviction policies and disk admission;  DOCUMENT=docs/EVICTION.md: put there"
 	@echo "make lint        the other compiler's warnings, floors, style, clang-tidy"
 	@echo "make install     PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR)"

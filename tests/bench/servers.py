@@ -68,23 +68,27 @@ class Process:
     """A pinned program that listens on `port`; ended by its own process id, with all that it started. `enter` is called in the child before."""
 
     def __init__(self, command, port, core, directory, enter=None):
-        self.port, self.directory = port, directory
+        self.port, self.directory, self.command, self.enter = port, directory, pinned(core, command), enter
+        self.start()
+
+    def start(self):
+        """Returns when it listens."""
 
         def prepare():
             die_with_parent()
-            if enter:
-                enter()
+            if self.enter:
+                self.enter()
 
-        with open(directory / "output", "wb") as output:
+        with open(self.directory / "output", "wb") as output:
             self.process = subprocess.Popen(
-                pinned(core, command), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, preexec_fn=prepare, cwd=directory
+                self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, preexec_fn=prepare, cwd=self.directory
             )
         deadline = time.monotonic() + START_SECONDS
-        while not answers(port):
+        while not answers(self.port):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                raise Refused(complaint((directory / "output").read_text(errors="replace")))
-            time.sleep(0.02)
+                raise Refused(complaint((self.directory / "output").read_text(errors="replace")))
+            time.sleep(0.001)
 
     def cpu_seconds(self):
         return sum(cpu_of(pid) for pid in [self.process.pid, *children(self.process.pid)])
