@@ -17,7 +17,7 @@ HOT_CONNECTIONS, COLD_CONNECTIONS = 8, 32
 NGINX = ["nginx", "-c", "{file}"]
 VARNISH = "varnishd -F -j none -n {dir}/work -f {file} -a 127.0.0.1:{port} -s file,{dir}/store,2g -p vsl_space=8m -p thread_pools=1 -p thread_pool_min=100"
 PEERS = {
-    "outrigger": Peer("disk/outrigger.yaml", [str(ROOT / "build" / "outrigger"), "-c", "{file}"]),
+    "outrigger": Peer("disk/outrigger.yaml", [str(ROOT / "build" / "outrigger"), "-c", "{file}"], {"size": "2GiB"}),
     "nginx": Peer("disk/nginx.conf", NGINX, {"aio": ""}),
     "nginx-aio": Peer("disk/nginx.conf", NGINX, {"aio": "aio threads=readers;"}),
     "varnish": Peer("disk/varnish.vcl", VARNISH.split()),

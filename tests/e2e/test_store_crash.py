@@ -29,7 +29,7 @@ class Stage:
 
     def __init__(self, make_outrigger, origin, path, seed, size, memory, engine="io_uring"):
         self.world, self.path, self.size = World(origin, seed), path, size
-        config = {"disk": {"engine": engine}, "workers": 2}
+        config = {"disk": {"engine": engine, "admit": "always"}}
         self.outrigger = with_store(make_outrigger, origin, path, size=size, cache={"memory": memory}, config=config, site=SITE)
         self.kept, self.lost = 0, []
         self.gone = 0  # by damage
