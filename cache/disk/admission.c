@@ -31,7 +31,8 @@ uint64_t admission_name(const struct offer *offer)
     if (object->selector == NULL)
         return offer->hash;
     const struct record *record = object_record(cache, object);
-    struct hash128 key = hash_bytes(&cache->hash_key, record_key(record)), values = hash_bytes(&cache->hash_key, record_vary_values(record));
+    struct hash128 key = hash_bytes(&cache->hash_key, record_key(record)),
+                   values = hash_bytes(&cache->hash_key, record_vary_values(record));
     return key.low ^ values.high;
 }
 
