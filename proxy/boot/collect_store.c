@@ -18,7 +18,7 @@ static const struct {
     {"store_hits_total", "Responses read from disk into memory.", offsetof(struct store_stats, hits), true},
     {"store_misses_total", "Responses that were not on disk where the index had them.", offsetof(struct store_stats, misses), true},
     {"store_offered_total", "Responses that might be written.", offsetof(struct store_stats, offered), true},
-    {"store_refused_total", "Responses not written because of disk.admit.", offsetof(struct store_stats, refused), true},
+    {"store_refused_total", "Responses not written because of disk.admit, or as too large.", offsetof(struct store_stats, refused), true},
     {"store_dropped_total", "Responses not written because the queue was full or the directory in trouble.",
      offsetof(struct store_stats, dropped), true},
     {"store_reclaimed_segments_total", "Segments emptied to be filled anew.", offsetof(struct store_stats, reclaimed_segments), true},

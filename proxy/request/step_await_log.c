@@ -2,7 +2,7 @@
  * that takes too long is not waited for. */
 #include "proxy/request/life.h"
 
-enum { LOG_PATIENCE_MS = 1000 };
+enum { LOG_PATIENCE_MS = 5000 /* a helper that hangs is found out, and its disk bypassed, before that */ };
 
 enum step request_await_log(struct request *request, enum step next)
 {
