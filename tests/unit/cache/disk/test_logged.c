@@ -182,8 +182,9 @@ Test(logged, who_gave_up_is_not_woken)
     cr_assert_eq(wakes, 0);
 }
 
-Test(logged, a_purge_is_waited_for_in_every_directory, .init = NULL)
+Test(logged, a_purge_is_waited_for_in_every_directory)
 {
+    teardown();
     setup_directories(3);
     purge_all();
     struct store_wait wait = {.waker = &waker};
