@@ -626,7 +626,8 @@ int main(int argc, char **argv)
     uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
     hash_key_derive(&hash_key, (const unsigned char[HASH_KEY_BYTES]){(unsigned char)seed});
     struct slab *slab = slab_new(SLAB_BYTES);
-    struct store_settings store = {.directory_count = MEMORY_DIRECTORIES, .queue_max_bytes = 2 * 1024 * 1024};
+    struct store_settings store = {
+        .directory_count = MEMORY_DIRECTORIES, .admission = STORE_ADMIT_SECOND_HIT, .queue_max_bytes = 2 * 1024 * 1024};
     for (unsigned i = 0; i < MEMORY_DIRECTORIES; i++)
         store.directories[i] = (struct store_directory){STORE_SEGMENT_MIN_BYTES, DIRECTORY_SEGMENTS, {(unsigned char)(i + 1)}};
     struct cache_settings settings = {
