@@ -32,7 +32,7 @@ enum {
     FINE_UNITS_MAX = 16, /* up to here every multiple of the unit is a class */
     CLASSES_MAX = 96,
     CHUNK_NONE = 0x7fff,
-    OWNER_SCAN_PAGES = 64, /* pages that slab_page_owners compares: bounds how long it holds the lock */
+    OWNER_SCAN_PAGES = 64, /* pages that slab_page_owners compares at first: bounds how long it holds the lock */
 };
 
 enum page_state { PAGE_FREE, PAGE_WHOLE, PAGE_DIVIDED };
@@ -395,13 +395,13 @@ void slab_set_owner(struct slab *slab, struct extent extent, void *owner)
     pthread_mutex_unlock(&slab->lock);
 }
 
-/* Among the next OWNER_SCAN_PAGES divided pages, the one with the fewest used bytes. */
-static const struct page *emptiest_page(struct slab *slab)
+/* Among the next `compared` divided pages, the one with the fewest used bytes. */
+static const struct page *emptiest_page(struct slab *slab, size_t compared)
 {
     const struct page *best = NULL;
     uint32_t best_bytes = UINT32_MAX;
     size_t seen = 0;
-    for (size_t i = 0; i < slab->page_count && seen < OWNER_SCAN_PAGES && i < OWNER_SCAN_PAGES * 16; i++) {
+    for (size_t i = 0; i < slab->page_count && seen < compared && i < OWNER_SCAN_PAGES * 16; i++) {
         const struct page *page = &slab->pages[slab->hand];
         slab->hand = slab->hand + 1 < slab->page_count ? slab->hand + 1 : 0;
         if (page->state != PAGE_DIVIDED)
@@ -416,11 +416,11 @@ static const struct page *emptiest_page(struct slab *slab)
     return best;
 }
 
-size_t slab_page_owners(struct slab *slab, void **owners, size_t capacity)
+size_t slab_page_owners(struct slab *slab, unsigned attempt, void **owners, size_t capacity)
 {
-    size_t count = 0;
+    size_t count = 0, compared = attempt < 6 ? OWNER_SCAN_PAGES >> attempt : 1;
     pthread_mutex_lock(&slab->lock);
-    const struct page *page = emptiest_page(slab);
+    const struct page *page = emptiest_page(slab, compared);
     for (uint32_t i = 0; page != NULL && i < slab->classes[page->class].chunks && count < capacity; i++) {
         if (!chunk_is_free(page->owners[i]))
             owners[count++] = page->owners[i];

@@ -46,9 +46,10 @@ struct extent slab_alloc(struct slab *slab, size_t bytes, void *owner);
 void          slab_release(struct slab *slab, struct extent extent);
 void          slab_set_owner(struct slab *slab, struct extent extent, void *owner);
 
-/* What stands in the way of a page: owners of the chunks on the page of another class with the fewest used bytes, so that evicting
- * them frees a whole page (otherwise a change of the usual sizes would starve a class). Fills `owners` (at most `capacity`), returns how many. */
-size_t slab_page_owners(struct slab *slab, void **owners, size_t capacity);
+/* What stands in the way of a page: owners of the chunks on the one with the fewest used bytes of the next few pages, so that evicting them frees a whole page
+ * (otherwise a change of the usual sizes would starve a class). `attempt`: how often that has failed; the more, the fewer pages are compared, in
+ * the end one: those that are emptiest may be so because what is left there cannot be evicted. Fills `owners` (at most `capacity`), returns how many. */
+size_t slab_page_owners(struct slab *slab, unsigned attempt, void **owners, size_t capacity);
 
 static inline bool extent_is_none(struct extent extent)
 {

@@ -12,7 +12,7 @@ enum {
     GHOST_BYTES_PER_ENTRY = 4096, /* slab bytes for each place in the ghost: more places than there are objects of the usual sizes */
     STEPS_PER_LOCK = 64,          /* objects looked at before the lock is let go for a moment */
     PATIENCE = 4,                 /* times the room to evict before a page is emptied, hot or not (docs/EVICTION.md) */
-    ROUNDS_MAX = 16,              /* attempts to free a whole page, each on other pages, before memory counts as exhausted */
+    ROUNDS_MAX = 32,              /* attempts to free a whole page, each on other pages, before memory counts as exhausted */
     PAGE_OWNERS_MAX = SLAB_PAGE_BYTES / SLAB_UNIT_BYTES,
 };
 
@@ -230,11 +230,11 @@ static uint64_t evict_this(struct cache *cache, struct object *object)
     return bytes;
 }
 
-static uint64_t evict_page(struct cache *cache)
+static uint64_t evict_page(struct cache *cache, unsigned attempt)
 {
     void *owners[PAGE_OWNERS_MAX];
     uint64_t freed = 0;
-    size_t count = slab_page_owners(cache->slab, owners, PAGE_OWNERS_MAX);
+    size_t count = slab_page_owners(cache->slab, attempt, owners, PAGE_OWNERS_MAX);
     for (size_t i = 0; i < count; i++) {
         struct object *object = owners[i];
         if (!object_try_ref(object))
@@ -270,7 +270,7 @@ struct extent room_alloc(struct cache *cache, size_t bytes, struct object *owner
         if (!extent_is_none(extent))
             break;
         /* Room of other classes, or on other pages, was freed: empty a whole page. */
-        uint64_t freed_on_page = evict_page(cache);
+        uint64_t freed_on_page = evict_page(cache, round);
         extent = slab_alloc(cache->slab, bytes, owner);
         if (freed + freed_on_page == 0)
             break;

@@ -123,7 +123,7 @@ Test(slab, accounting_is_exact)
 
 static size_t owners_of_a_page(void **owners, size_t capacity)
 {
-    return slab_page_owners(slab, owners, capacity);
+    return slab_page_owners(slab, 0, owners, capacity);
 }
 
 Test(slab, page_owners_are_those_of_the_emptiest_page)

@@ -153,6 +153,29 @@ Test(evict, change_of_the_usual_size_starves_nobody)
     cr_assert_eq(rig_stats(&rig).admission_failures, 0);
 }
 
+/* What is in use is alone on some pages, which are nearly empty but cannot be emptied; on the others what policy evicts lies beside what it does not. */
+Test(evict, pages_that_cannot_be_emptied_hide_none_that_can)
+{
+    static const uint64_t lonely[] = {9000, 11000, 13000, 16000};
+    struct ask used[sizeof lonely / sizeof *lonely];
+    unsigned count = 0;
+    for (unsigned i = 0; i < sizeof lonely / sizeof *lonely; i++) {
+        store(&rig, path_of("used", i), "", FRESH, lonely[i]);
+        cr_assert_eq(ask_get(&rig, &used[i], path_of("used", i)), LOOKUP_HIT);
+    }
+    while (rig_stats(&rig).evictions == 0) {
+        store(&rig, path_of("other", count), "", FRESH, 5000);
+        for (unsigned j = 0; count % 2 == 0 && j < OBJECT_FREQUENCY_MAX; j++)
+            cr_assert(is_stored(path_of("other", count)));
+        count++;
+    }
+    store(&rig, "/small", "", FRESH, 700);
+    cr_assert(is_stored("/small"));
+    cr_assert_eq(rig_stats(&rig).admission_failures, 0);
+    for (unsigned i = 0; i < sizeof lonely / sizeof *lonely; i++)
+        reader_close(&used[i].reader);
+}
+
 Test(evict, memory_outside_the_slab_is_limited)
 {
     for (unsigned i = 0; i < 5000; i++)
