@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """The Flash paper's experiments (Pai, Druschel, Zwaenepoel 1999, §6) on this server: the same binary and cache as AMPED (helpers), SPED (blocking disk calls in
-the loop), MT (threads) and MP (processes), on a disk that is held back. Servers run at once, one under load at a time; rounds are interleaved, figures are
+the loop), MT (threads) and MP (processes), on a disk that is held back. One server runs at a time, the others are stopped; rounds are interleaved, figures are
 medians. --report writes docs/ARCHITECTURES.md and its plots."""
 import json
 import re
@@ -14,32 +14,41 @@ from measurement import parse, parser_with_limits, workplace
 from servers import ROOT, Origin, Peer, Refused, Server, fill, group, listed, load
 
 OUTRIGGER = Peer("architectures/outrigger.yaml", [str(ROOT / "build" / "outrigger"), "-c", "{file}"])
-MODES = {
-    "AMPED": "concurrency: amped\nworkers: 1",
-    "SPED": "concurrency: sped\nworkers: 1",
-    "MT": "concurrency: mt",
-    "MP": "concurrency: mp",
-}
-WITHOUT = {
-    "all caches": "concurrency: amped\nworkers: 1",
-    "no index": "concurrency: amped\nworkers: 1\nwithout: index",
-    "no header blocks": "concurrency: amped\nworkers: 1\nwithout: headers",
-    "no pages": "concurrency: amped\nworkers: 1\nwithout: pages",
-}
-MEMORY_MIB = 24  # less than what the log asks for, 38
+
+
+class Mode(NamedTuple):
+    concurrency: str
+    workers: int = 1
+    caches: int = 1  # each to be filled by a connection of its own
+    most: int = 10**6  # connections
+
+    def lines(self):
+        return f"concurrency: {self.concurrency}\nworkers: {self.workers}"
+
+
+def modes(connections):
+    """A thread, or a process, for each connection, as far as memory goes: a process needs 1 MiB of cache."""
+    processes = min(connections, MEMORY_MIB)
+    return {"AMPED": Mode("amped"), "SPED": Mode("sped"), "MT": Mode("mt", connections), "MP": Mode("mp", processes, processes, processes)}
+
+
+MEMORY_MIB = 32  # more than what the log asks for, 19; and a process for each MiB of it
 OBJECT_BYTES = 16384
 OBJECTS_IN_MEMORY = MEMORY_MIB * 2**20 // OBJECT_BYTES
 PATTERN = f"/s/{OBJECT_BYTES}/%u"
 LOG = ROOT / "tests" / "data" / "epa-http.txt"
+LOGGED_MAX_BYTES = 256 * 1024  # what the smallest cache, a process's, may hold
 LOG_LINE = re.compile(r'"GET (/[!-~]*)(?: HTTP/1.0)?" 200 (\d+)$')
-CONNECTIONS = 64
+CONNECTIONS, MOST_CONNECTIONS = 16, 512
+READ_DELAY_MS = 2  # of a disk; how many reads it does in that time is another thing
 
 
 def logged_paths():
-    """The log's successful GETs, each with its size in the path, as the origin wants it. Queries are left out: they were not cached."""
+    """The log's successful GETs, each with its size in the path, as the origin wants it. Queries are left out: they were not cached; so is what is too large
+    for the smallest cache."""
     for line in LOG.read_text(encoding="latin-1").splitlines():
         found = LOG_LINE.search(line)
-        if found and "?" not in found[1]:
+        if found and "?" not in found[1] and int(found[2]) <= LOGGED_MAX_BYTES:
             yield f"/s/{found[2]}{found[1].split('#')[0]}"
 
 
@@ -51,8 +60,9 @@ class Experiment(NamedTuple):
     groups: Callable  # (value, options) -> what load() is to run
     disk: bool  # held back
     found: str  # by the paper
-    servers: dict = MODES
     shape: Callable = plot.lines
+    connections: int = CONNECTIONS  # at most
+    before: Callable = lambda value, options: None  # what is asked for once before, since memory holds it: words for load() but for group and connections
 
 
 def popular(objects, connections):
@@ -61,31 +71,28 @@ def popular(objects, connections):
 
 EXPERIMENTS = [
     Experiment(
-        "file-size", "One cached response", "size", [(f"{kib} KiB", kib * 1024) for kib in (1, 4, 16, 64, 256, 1024)],
+        "file-size", "One cached response", "size", [(f"{kib} KiB", kib * 1024) for kib in (1, 4, 16, 64, 256)],
         lambda size, options: group("load", CONNECTIONS, f"/s/{size}/one"), False,
         "On cached work the architecture makes little difference; SPED is a little ahead of AMPED, which tests residency, and both of MT and MP.",
     ),
     Experiment(
-        "replay", "A day of a real server's log", "", [("EPA-HTTP", None)],
+        "replay", "A day of a real server's log, which fits memory", "", [("EPA-HTTP", None)],
         lambda _, options: listed("load", CONNECTIONS, options.log), True,
         "AMPED is the fastest on both traces; SPED does well on the one that fits memory, and worst on the one that does not.", shape=plot.bars,
+        before=lambda _, options: logged(options),
     ),
     Experiment(
         "data-set", "Data sets below and above memory", "data set, in multiples of the cache's memory",
         [(f"{ratio:g}", int(ratio * OBJECTS_IN_MEMORY)) for ratio in (0.25, 0.5, 0.75, 1.5, 2, 4)],
         lambda objects, options: popular(objects, CONNECTIONS), True,
         "While the data fits, SPED leads and AMPED is next to it; beyond that SPED falls steeply, and AMPED equals or beats MT and MP.",
+        before=lambda objects, options: numbered(objects) if objects <= OBJECTS_IN_MEMORY else None,
     ),
     Experiment(
         "connections", "Long-lived connections", "connections", [(str(n), n) for n in (16, 32, 64, 128, 256, 512)],
         lambda connections, options: popular(2 * OBJECTS_IN_MEMORY, connections), True,
         "AMPED, SPED and MT keep their speed with hundreds of connections, MP loses it to the memory and switching of its processes.",
-    ),
-    Experiment(
-        "caches", "Each cache switched off in turn", "", [("1 KiB", 1024), ("16 KiB", 16384), ("64 KiB", 65536)],
-        lambda size, options: group("load", CONNECTIONS, f"/s/{size}/one"), False,
-        "The pathname cache is worth most, then mapped files; response headers least. Without any of them small files are served about half as fast.",
-        servers=WITHOUT, shape=plot.bars,
+        connections=MOST_CONNECTIONS,
     ),
 ]
 FIGURES = {  # (title, of one measurement)
@@ -101,29 +108,52 @@ def say(*words):
     print(*words, file=sys.stderr, flush=True)
 
 
-class Variant:
-    """A server of one kind, filled with what its experiments ask for."""
+def logged(options):
+    return ["--list", str(options.log), "--order", "once"]
 
-    def __init__(self, name, lines, top, origin, options):
-        self.name, self.origin, self.options, self.server = name, origin, options, None
-        place = re.sub(r"\W", "-", name)
+
+def numbered(objects):
+    return ["--path", PATTERN, "--objects", str(objects), "--order", "once"]
+
+
+class Variant:
+    """A server of one kind, filled with what its experiments ask for; it runs while it is measured."""
+
+    def __init__(self, name, mode, top, origin, options):
+        self.name, self.mode, self.origin, self.options, self.server = name, mode, origin, options, None
+        place = f"{name}-{mode.workers}"
         self.limits = Limits(place, top, options.memory * 10**6)
         try:
-            self.server = Server(top / place, OUTRIGGER, enter=self.limits.enter, origin=origin.port, lines=lines, memory=f"{MEMORY_MIB}MiB")
-            fill(self.server, origin, [group("fill", 8, PATTERN, options.objects, "once")])
-            fill(self.server, origin, [listed("log", 8, options.log, "once")])
+            values = {"lines": mode.lines(), "memory": f"{MEMORY_MIB}MiB", "size": f"{2 + mode.caches // 4}GiB", "delay": f"{READ_DELAY_MS}ms"}
+            self.server = Server(top / place, OUTRIGGER, enter=self.limits.enter, is_first=False, origin=origin.port, **values)
+            fill(self.server, origin, self.by_each_cache(logged(options)))
+            fill(self.server, origin, self.by_each_cache(numbered(options.objects)))
             self.limits.drop_page_cache()
+            self.server.come_first()
+            self.server.pause()
         except BaseException:
             self.stop()
             raise
 
+    def by_each_cache(self, words):
+        connections = "1" if self.mode.caches > 1 else "4"
+        return [["--group", f"cache {n}", "--connections", connections, *words] for n in range(self.mode.caches)]
+
     def measure(self, experiment, value, seed):
-        self.limits.throttle(self.options.reads if experiment.disk else 0)
         groups = experiment.groups(value, self.options)
-        load(self.server, groups, seconds=self.options.warm_up if experiment.disk else 0.5, seed=seed)
-        asked = self.origin.asked()
-        ran = load(self.server, groups, seconds=self.options.seconds, seed=seed + 1000)
-        ran["fetched"] = self.origin.asked() - asked
+        self.server.resume()
+        try:
+            before = experiment.before(value, self.options)
+            if before:
+                load(self.server, *self.by_each_cache(before))
+            self.limits.throttle(self.options.reads if experiment.disk else 0)
+            load(self.server, groups, seconds=self.options.warm_up if experiment.disk else 0.5, seed=seed)
+            asked = self.origin.asked()
+            ran = load(self.server, groups, seconds=self.options.seconds, seed=seed + 1000)
+            ran["fetched"] = self.origin.asked() - asked
+        finally:
+            self.limits.throttle(0)
+            self.server.pause()
         return {name: of(ran) for name, (_, of) in FIGURES.items()}
 
     def stop(self):
@@ -132,15 +162,15 @@ class Variant:
         self.limits.remove()
 
 
-def start_variants(servers, top, origin, options, missing):
-    variants = []
-    for name, lines in servers.items():
+def start_variants(variants, servers, top, origin, options, missing):
+    """In `variants`, one after the other."""
+    for name, mode in servers.items():
         try:
-            variants.append(Variant(name, lines, top, origin, options))
+            variants.append(Variant(name, mode, top, origin, options))
+            say(f"{name} is filled")
         except Refused as refusal:
             missing[name] = str(refusal)
             say(f"{name}: skipped: {refusal}")
-    return variants
 
 
 def run_experiment(experiment, variants, options, missing):
@@ -150,6 +180,8 @@ def run_experiment(experiment, variants, options, missing):
         rounds = {variant.name: [] for variant in variants}
         for number in range(options.rounds):
             for variant in variants:
+                if isinstance(value, int) and experiment.connections > CONNECTIONS and value > variant.mode.most:
+                    continue
                 try:
                     rounds[variant.name].append(variant.measure(experiment, value, number))
                 except Refused as refusal:
@@ -166,12 +198,13 @@ def run(top, options, missing):
     results, origin = {}, Origin(top / "origin")
     chosen = [experiment for experiment in EXPERIMENTS if experiment.name in options.experiments.split(",")]
     try:
-        for servers in (MODES, WITHOUT):
-            of_these = [experiment for experiment in chosen if experiment.servers is servers]
+        for connections in (CONNECTIONS, MOST_CONNECTIONS):
+            of_these = [experiment for experiment in chosen if experiment.connections == connections]
             if not of_these:
                 continue
-            variants = start_variants(servers, top, origin, options, missing)
+            variants = []
             try:
+                start_variants(variants, modes(connections), top, origin, options, missing)
                 for experiment in of_these if variants else []:
                     results[experiment.name] = run_experiment(experiment, variants, options, missing)
             finally:
@@ -211,8 +244,13 @@ INTRODUCTION = """# Architectures side by side
 
 Written by `make bench-architectures REPORT=1`. The experiments of *Flash: An efficient and portable Web server* (Pai, Druschel, Zwaenepoel, USENIX 1999, §6),
 on one binary with one cache: AMPED has helpers that read the disk for the loop, SPED reads it in the loop, MT and MP have a thread or a process for each
-connection that is being served. Each has {memory} MB in all, {cache} MiB of them cache, on one core, and {reads:,} disk reads a second; figures are medians of
-{rounds} rounds. What counts is how the lines of a plot lie to each other.
+connection that is being served. Each has {memory} MB in all, {cache} MiB of them cache, on one core, and a disk that takes {delay} ms for a read and does {reads:,}
+of them a second; figures are medians of {rounds} rounds of {seconds:g} s. What counts is how the lines of a plot lie to each other.
+
+- MP's processes share nothing: each has its part of the {cache} MiB, at least one, so that there are at most {cache} of them, and all of the data on a part of the
+  disk of its own.
+- What is written goes through a thread of its own in SPED, MT and MP as well. Nothing is written while this is measured.
+- The paper's experiment that switches one cache off after the other is not here: key, head and body of a response are one record here, found by one probe.
 
 """
 
@@ -220,7 +258,7 @@ connection that is being served. Each has {memory} MB in all, {cache} MiB of the
 def write_report(results, options):
     directory = ROOT / "docs" / "architectures"
     directory.mkdir(exist_ok=True)
-    introduction = INTRODUCTION.format(memory=options.memory, cache=MEMORY_MIB, reads=options.reads, rounds=options.rounds)
+    introduction = INTRODUCTION.format(memory=options.memory, cache=MEMORY_MIB, reads=options.reads, rounds=options.rounds, seconds=options.seconds, delay=READ_DELAY_MS)
     (ROOT / "docs" / "ARCHITECTURES.md").write_text(introduction + page(results, directory))
 
 

@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 enum {
-    GROUPS_MAX = 8,
+    GROUPS_MAX = 64,
     REQUEST_BYTES_MAX = 8192,
     HEAD_BYTES_MAX = 16384,
     EVENTS_MAX = 256,
