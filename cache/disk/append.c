@@ -61,10 +61,18 @@ char *desk_at(const struct appender *appender, uint32_t offset)
     return slab_at(appender->directory->store->cache->slab, appender->desk) + offset;
 }
 
+struct extent append_page(struct appender *appender)
+{
+    struct extent page = room_alloc(appender->directory->store->cache, SLAB_PAGE_BYTES, NULL);
+    if (extent_is_none(page))
+        queue_drop_all(appender->directory);
+    return page;
+}
+
 static bool has_desk(struct appender *appender)
 {
     if (extent_is_none(appender->desk))
-        appender->desk = room_alloc(appender->directory->store->cache, SLAB_PAGE_BYTES, NULL);
+        appender->desk = append_page(appender);
     return !extent_is_none(appender->desk);
 }
 

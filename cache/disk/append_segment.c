@@ -17,7 +17,7 @@ bool reserve_entries(struct appender *appender, uint32_t more)
 {
     uint32_t pages = (appender->entries_count + more + ENTRIES_PER_PAGE - 1) / ENTRIES_PER_PAGE;
     while (appender->entry_pages_count < pages && appender->entry_pages_count < ENTRY_PAGES_MAX) {
-        struct extent page = room_alloc(appender->directory->store->cache, SLAB_PAGE_BYTES, NULL);
+        struct extent page = append_page(appender);
         if (extent_is_none(page))
             return false;
         appender->entry_pages[appender->entry_pages_count++] = page;

@@ -55,6 +55,9 @@ struct appender {
 /* append.c */
 /* Wakes the home loop if this was what it drains for. */
 void append_note_done(struct directory *directory);
+/* A page of the slab, or none. It may be what waits here that fills the memory, and without the page nothing of that is ever written: then it is dropped, and
+ * there is room the next time. */
+struct extent append_page(struct appender *appender);
 char *desk_at(const struct appender *appender, uint32_t offset);
 /* Puts a record together: its front is on the desk, or there is none. */
 void add_control(struct appender *appender, enum store_kind kind, uint32_t desk_offset, uint32_t front_bytes);

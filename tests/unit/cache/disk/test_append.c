@@ -270,3 +270,21 @@ Test(append, more_tombstones_than_a_write_takes_hold_offers_back)
     disk_rig_recover(&rig);
     cr_assert_eq(disk_rig_version(&rig, 1), 2);
 }
+
+Test(append, what_fills_the_memory_that_writing_needs_is_dropped)
+{
+    struct extent pages[1024];
+    size_t count = 0;
+    disk_rig_offer(&rig, 1, 1, 1000);
+    while (count < 1024 && !extent_is_none(pages[count] = slab_alloc(rig.slab, SLAB_PAGE_BYTES, NULL)))
+        count++;
+    disk_rig_settle(&rig);
+    struct store_stats stats = disk_rig_stats(&rig);
+    cr_assert_eq(stats.dropped, 1);
+    cr_assert_eq(stats.queue_bytes, 0);
+    while (count > 0)
+        slab_release(rig.slab, pages[--count]);
+    disk_rig_offer(&rig, 1, 2, 1000);
+    disk_rig_settle(&rig);
+    cr_assert_eq(disk_rig_version(&rig, 1), 2);
+}
