@@ -1,6 +1,8 @@
 /* See listener.h. */
 #include "proxy/listener.h"
+#include "proxy/client/clients.h"
 #include "proxy/client/h1.h"
+#include "proxy/greeting.h"
 
 #include "base/log.h"
 
@@ -21,8 +23,10 @@ struct listener {
     struct worker *worker;
     int fd;
     enum listener_kind kind;
-    struct watch *watch; /* NULL while paused */
-    int reserve;         /* given up for the client that finds no descriptor left; -1: in use */
+    const char *address;
+    const struct config_listener *settings; /* of the worker's configuration; NULL: it has none there (admin) */
+    struct watch *watch;                    /* NULL while paused */
+    int reserve;                            /* given up for the client that finds no descriptor left; -1: in use */
     struct deadline pause;
 };
 
@@ -78,7 +82,7 @@ static void out_of_descriptors(struct listener *listener)
 
 static bool is_over_limit(const struct listener *listener)
 {
-    return listener->kind == LISTENER_PUBLIC && h1_public_clients() >= listener->worker->config->connections_max;
+    return listener->kind == LISTENER_PUBLIC && clients_public() >= listener->worker->config->connections_max;
 }
 
 /* A socket for both families, as service managers pass them, calls 127.0.0.1 ::ffff:127.0.0.1 (RFC 4291 §2.5.5.2): purge.allow, X-Forwarded-For and the
@@ -92,6 +96,19 @@ static void unmap(union socket_address *peer)
     peer->in = plain;
 }
 
+static void take_client(struct listener *listener, int fd, const union socket_address *peer)
+{
+    struct worker *worker = listener->worker;
+    struct connection *connection = connection_adopt(worker->loop, fd, NULL, NULL);
+    if (!connection)
+        return;
+    clients_count_accepted(worker, listener->kind);
+    if (greeting_is_needed(listener->settings))
+        greeting_start(worker, connection, listener->settings, peer);
+    else
+        h1_accept(worker, connection, listener->kind, peer, BYTES_NONE);
+}
+
 /* False: nothing more to accept now. */
 static bool accept_one(struct listener *listener)
 {
@@ -103,7 +120,7 @@ static bool accept_one(struct listener *listener)
         if (is_over_limit(listener))
             turn_away(listener, fd);
         else
-            h1_accept(listener->worker, fd, listener->kind, &peer);
+            take_client(listener, fd, &peer);
         return true;
     }
     switch (errno) {
@@ -143,13 +160,23 @@ void listener_open(struct listener *listener, bool is_open)
         watch_free(&listener->watch);
 }
 
-struct listener *listener_start(struct worker *worker, int fd, enum listener_kind kind)
+void listener_configure(struct listener *listener)
+{
+    const struct config *config = listener->worker->config;
+    listener->settings = NULL;
+    for (unsigned i = 0; i < config->listener_count && listener->kind == LISTENER_PUBLIC; i++)
+        if (bytes_equal(config->listeners[i].address.text, bytes_from_string(listener->address)))
+            listener->settings = &config->listeners[i];
+}
+
+struct listener *listener_start(struct worker *worker, int fd, enum listener_kind kind, const char *address)
 {
     static const int on = 1;
     struct listener *listener = calloc(1, sizeof(*listener));
     if (!listener)
         return NULL;
-    *listener = (struct listener){.worker = worker, .fd = fd, .kind = kind, .reserve = -1};
+    *listener = (struct listener){.worker = worker, .fd = fd, .kind = kind, .address = address, .reserve = -1};
+    listener_configure(listener);
     listener->watch = loop_watch(worker->loop, fd, on_readable, listener);
     if (!listener->watch) {
         free(listener);

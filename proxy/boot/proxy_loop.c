@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "proxy/client/h1.h"
+#include "proxy/greeting.h"
 #include "proxy/request/routes.h"
 
 #include <errno.h>
@@ -146,12 +147,15 @@ static void configure(struct proxy_loop *loop, struct generation *generation)
     for (unsigned i = loop->listener_count; i-- > 0;)
         if (!names_socket(generation, loop->listeners[i].socket))
             stop_listener(loop, i);
+        else if (loop->listeners[i].listener)
+            listener_configure(loop->listeners[i].listener);
     for (unsigned i = 0; i < generation->socket_count; i++) {
         struct shared_socket *socket = generation->sockets[i];
         if (loop->worker.draining || !is_for(loop, socket) || listens_on(loop, socket))
             continue;
         ref_take(&socket->ref);
-        loop->listeners[loop->listener_count++] = (struct listening_loop){socket, listener_start(&loop->worker, socket->fd, socket->kind)};
+        loop->listeners[loop->listener_count++] =
+            (struct listening_loop){socket, listener_start(&loop->worker, socket->fd, socket->kind, socket->text)};
     }
     if (atomic_fetch_sub(&generation->untaken, 1) == 1) {
         struct order *order = order_new(ORDER_TAKEN);
@@ -165,6 +169,7 @@ static void drain(struct proxy_loop *loop)
     loop->worker.draining = true;
     while (loop->listener_count > 0)
         stop_listener(loop, loop->listener_count - 1);
+    greeting_drain(&loop->worker);
     h1_drain(&loop->worker);
 }
 
@@ -186,6 +191,7 @@ static void carry_out(struct proxy_loop *loop, struct order *order)
         drain(loop);
         break;
     case ORDER_CUT:
+        greeting_cut(&loop->worker);
         h1_cut(&loop->worker);
         break;
     case ORDER_TAKEN:

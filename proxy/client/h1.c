@@ -1,4 +1,5 @@
 /* The life of an HTTP/1 client connection: what comes in, when it goes on, how it ends. See h1_client.h for the design. */
+#include "proxy/client/clients.h"
 #include "proxy/client/h1_client.h"
 
 #include <assert.h>
@@ -46,7 +47,7 @@ static void client_forget(struct h1_client *client)
     h1_detach_exchange(client);
     held_free(client);
     spill_free(&client->out);
-    h1_count_closed(client);
+    clients_count_closed(client->worker, client->listener);
 }
 
 void h1_close(struct h1_client *client)
@@ -256,6 +257,13 @@ static void process_fresh(struct h1_client *client, struct bytes input)
     size_t used = process(client, input, &scan);
     if (used < input.len && client->state < H1_LINGER)
         hold(client, bytes_from(input.at + used, input.len - used), &scan);
+}
+
+void h1_begin(struct h1_client *client, struct bytes already_read)
+{
+    h1_enter(client);
+    process_fresh(client, already_read);
+    h1_leave(client);
 }
 
 /* --- after a response --- */

@@ -6,15 +6,14 @@
 
 #include "proxy/request/request.h"
 
-/* Takes an accepted socket and serves it until it ends. */
-void h1_accept(struct worker *worker, int fd, enum listener_kind kind, const union socket_address *peer);
+/* Takes a connection that was counted (clients.h) and serves it until it ends. `already_read` is what came from it so far; it is borrowed, and may lie in the
+ * loop's read buffer. */
+void h1_accept(struct worker *worker, struct connection *connection, enum listener_kind kind, const union socket_address *peer,
+               struct bytes already_read);
 
 /* Drain: closes this worker's idle connections; the others close after their response. */
 void h1_drain(struct worker *worker);
 /* Fast stop: closes every client connection of this worker, for good. */
 void h1_cut(struct worker *worker);
-
-/* Client connections of all loops that came by public listeners: what limits.connections bounds. Any thread. */
-unsigned h1_public_clients(void);
 
 #endif

@@ -126,6 +126,8 @@ void h1_give_up(struct h1_client *client, enum error why);
 void h1_close(struct h1_client *client);
 /* Goes on with the requests in `held`. */
 void h1_resume(struct h1_client *client);
+/* What came before this module had the connection. */
+void h1_begin(struct h1_client *client, struct bytes already_read);
 void h1_set_deadline(struct h1_client *client, int64_t ms);
 extern const struct connection_events h1_connection_events;
 extern const struct stream_ops        h1_stream_ops;
@@ -134,7 +136,6 @@ extern const struct stream_ops        h1_stream_ops;
 void h1_attach_exchange(struct h1_client *client);
 /* Also where there is none. */
 void h1_detach_exchange(struct h1_client *client);
-void h1_count_closed(struct h1_client *client);
 
 static inline struct h1_client *h1_client_of(struct stream *stream)
 {

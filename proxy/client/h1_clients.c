@@ -1,4 +1,5 @@
 /* The clients of a worker: how they come, how they all go, and what they share. */
+#include "proxy/client/clients.h"
 #include "proxy/client/h1_client.h"
 
 #include <assert.h>
@@ -6,13 +7,6 @@
 
 /* What an idle keep-alive connection may cost in all is 0.4 KB (DESIGN §5): this, struct connection, and what malloc adds to both. */
 _Static_assert(sizeof(struct h1_client) <= 160, "idle clients are many");
-
-static _Atomic unsigned public_clients; /* of all loops */
-
-unsigned h1_public_clients(void)
-{
-    return atomic_load_explicit(&public_clients, memory_order_relaxed);
-}
 
 static void clients_free(struct h1_clients *clients)
 {
@@ -93,36 +87,25 @@ void h1_detach_exchange(struct h1_client *client)
     clients->spare_count++;
 }
 
-void h1_accept(struct worker *worker, int fd, enum listener_kind kind, const union socket_address *peer)
+void h1_accept(struct worker *worker, struct connection *connection, enum listener_kind kind, const union socket_address *peer,
+               struct bytes already_read)
 {
     struct h1_clients *clients = clients_of(worker);
     struct h1_client *client = calloc(1, sizeof(*client));
     assert(client);
-    client->connection = connection_adopt(worker->loop, fd, &h1_connection_events, client);
-    if (!client->connection) {
-        free(client);
-        return;
-    }
+    client->connection = connection;
+    connection_set_owner(connection, &h1_connection_events, client);
     client->stream.ops = &h1_stream_ops;
     client->worker = worker;
     client->state = H1_FRESH;
     client->listener = (uint8_t)kind;
     memcpy(&client->peer, peer, sizeof(client->peer));
     list_push_back(&clients->clients, &client->link);
-    worker->connections++;
-    if (kind == LISTENER_PUBLIC)
-        atomic_fetch_add_explicit(&public_clients, 1, memory_order_relaxed);
-    counter_add(worker->counters, COUNTER_CLIENT_CONNECTIONS, 1);
     h1_set_deadline(client, h1_config(client)->header_timeout_ms);
-    connection_want(client->connection, WANT_READ);
-}
-
-void h1_count_closed(struct h1_client *client)
-{
-    client->worker->connections--;
-    if (client->listener == LISTENER_PUBLIC)
-        atomic_fetch_sub_explicit(&public_clients, 1, memory_order_relaxed);
-    counter_add(client->worker->counters, COUNTER_CLIENT_CONNECTIONS_CLOSED, 1);
+    if (already_read.len > 0)
+        h1_begin(client, already_read);
+    else
+        connection_want(connection, WANT_READ);
 }
 
 void h1_drain(struct worker *worker)

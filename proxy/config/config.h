@@ -22,6 +22,7 @@ struct config_address {
 
 struct config_listener {
     struct config_address address; /* "8080", ":8080", "127.0.0.1:8080", "[::1]:8080" */
+    bool                  http2;   /* cleartext: by prior knowledge */
 };
 
 /* A cache directory. */

@@ -7,6 +7,7 @@ void worker_init(struct worker *worker)
 {
     list_init(&worker->requests);
     list_init(&worker->spare);
+    list_init(&worker->greetings);
 }
 
 void worker_clear(struct worker *worker)

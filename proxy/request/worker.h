@@ -32,6 +32,7 @@ struct worker {
     struct list spare;    /* cleared, to be used again */
     unsigned    spare_count;
     unsigned    connections; /* clients of this loop */
+    struct list greetings; /* clients whose protocol is not known yet: proxy/greeting's own */
     struct h1_clients *clients; /* proxy/client's own; NULL until the first one comes */
     bool        draining;    /* keep-alive ends, listeners are closed */
     bool        serves_one;  /* client at a time: accepts the next when that has gone; immutable */

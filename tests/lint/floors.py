@@ -22,6 +22,7 @@ PARTS = {
     "proxy/request/": (5, "proxy/request"),
     "proxy/client/": (6, "proxy/client"),
     "proxy/listener": (7, "proxy/listener"),
+    "proxy/greeting": (7, "proxy/listener"),
     "proxy/boot": (8, "the composition root"),
     "proxy/reload": (8, "the composition root"),
     "proxy/main": (8, "the composition root"),

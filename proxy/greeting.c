@@ -1,0 +1,180 @@
+/* See greeting.h.
+ *
+ * DESIGN. A greeting is a walk over phases, in this order; those that the listener does not ask for are skipped:
+ *
+ *     PREFACE    cleartext that may be HTTP/2: the first bytes tell (RFC 9113 §3.3, §3.4)
+ *     → hand_over: the connection has its protocol, the greeting is freed
+ *
+ * begin_phase says what a phase needs when it begins; the events of the connection lead to the phase's own function, which calls next_phase when it is
+ * over. What is read only to be looked at waits in `kept` (less than a preface) and is handed on.
+ * The connection's owner is the greeting until hand_over. Whatever goes wrong ends in greeting_close.
+ */
+#include "proxy/greeting.h"
+#include "proxy/client/clients.h"
+#include "proxy/client/h1.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum greeting_phase {
+    GREETING_BEGIN,
+    GREETING_PREFACE,
+    GREETING_OVER,
+};
+
+/* RFC 9113 §3.4 */
+#define PREFACE BYTES("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+enum { PREFACE_BYTES = 24 };
+
+struct greeting {
+    struct list link; /* in worker->greetings */
+    struct worker *worker;
+    struct connection *connection;
+    struct config *config; /* a reference, for… */
+    const struct config_listener *listener;
+    struct deadline deadline;
+    union socket_address peer;
+    enum greeting_phase phase;
+    uint8_t kept_len;
+    char kept[PREFACE_BYTES];
+};
+
+static void greeting_free(struct greeting *greeting)
+{
+    deadline_clear(&greeting->deadline);
+    list_remove(&greeting->link);
+    config_unref(&greeting->config);
+    free(greeting);
+}
+
+static void greeting_close(struct greeting *greeting)
+{
+    connection_close(&greeting->connection);
+    clients_count_closed(greeting->worker, LISTENER_PUBLIC);
+    greeting_free(greeting);
+}
+
+static void hand_over(struct greeting *greeting, struct bytes already_read)
+{
+    struct worker *worker = greeting->worker;
+    struct connection *connection = greeting->connection;
+    union socket_address peer = greeting->peer;
+    greeting_free(greeting);
+    h1_accept(worker, connection, LISTENER_PUBLIC, &peer, already_read);
+}
+
+static bool has_phase(const struct greeting *greeting, enum greeting_phase phase)
+{
+    return phase == GREETING_OVER || (phase == GREETING_PREFACE && greeting->listener->http2);
+}
+
+static void begin_phase(struct greeting *greeting)
+{
+    switch (greeting->phase) {
+    case GREETING_PREFACE:
+        connection_want(greeting->connection, WANT_READ);
+        break;
+    case GREETING_BEGIN:
+    case GREETING_OVER:
+        hand_over(greeting, BYTES_NONE);
+        break;
+    }
+}
+
+static void next_phase(struct greeting *greeting)
+{
+    do
+        greeting->phase++;
+    while (!has_phase(greeting, greeting->phase));
+    begin_phase(greeting);
+}
+
+/* --- the preface --- */
+
+static bool may_be_preface(struct bytes input)
+{
+    struct bytes preface = PREFACE;
+    return memcmp(input.at, preface.at, input.len < preface.len ? input.len : preface.len) == 0;
+}
+
+static void read_preface(struct greeting *greeting)
+{
+    char *buffer = loop_read_buffer(greeting->worker->loop);
+    ssize_t got = connection_read(greeting->connection, buffer + greeting->kept_len, LOOP_READ_BUFFER_BYTES - PREFACE_BYTES);
+    if (got == CONNECTION_AGAIN)
+        return;
+    if (got <= 0) {
+        greeting_close(greeting);
+        return;
+    }
+    counter_add(greeting->worker->counters, COUNTER_CLIENT_BYTES_RECEIVED, (uint64_t)got);
+    memcpy(buffer, greeting->kept, greeting->kept_len);
+    struct bytes input = bytes_from(buffer, greeting->kept_len + (size_t)got);
+    bool is_preface = may_be_preface(input);
+    if (is_preface && input.len < PREFACE_BYTES) {
+        memcpy(greeting->kept, input.at, input.len);
+        greeting->kept_len = (uint8_t)input.len;
+        return;
+    }
+    hand_over(greeting, input);
+}
+
+/* --- events --- */
+
+static void on_readable(void *owner)
+{
+    struct greeting *greeting = owner;
+    assert(greeting->phase == GREETING_PREFACE);
+    read_preface(greeting);
+}
+
+static void on_broken(void *owner)
+{
+    greeting_close(owner);
+}
+
+static const struct connection_events events = {.readable = on_readable, .broken = on_broken};
+
+static void on_deadline(struct deadline *deadline)
+{
+    greeting_close(LIST_OWNER(deadline, struct greeting, deadline));
+}
+
+/* --- from outside --- */
+
+bool greeting_is_needed(const struct config_listener *listener)
+{
+    return listener != NULL && listener->http2;
+}
+
+void greeting_start(struct worker *worker, struct connection *connection, const struct config_listener *listener,
+                    const union socket_address *peer)
+{
+    struct greeting *greeting = calloc(1, sizeof(*greeting));
+    assert(greeting);
+    greeting->worker = worker;
+    greeting->connection = connection;
+    greeting->config = config_ref(worker->config);
+    greeting->listener = listener;
+    greeting->peer = *peer;
+    list_push_back(&worker->greetings, &greeting->link);
+    connection_set_owner(connection, &events, greeting);
+    loop_set_deadline(worker->loop, &greeting->deadline, worker->config->header_timeout_ms, on_deadline);
+    next_phase(greeting);
+}
+
+void greeting_drain(struct worker *worker)
+{
+    LIST_FOR_EACH_SAFE(node, &worker->greetings)
+    {
+        struct greeting *greeting = LIST_OWNER(node, struct greeting, link);
+        if (greeting->kept_len == 0 && !connection_has_input(greeting->connection))
+            greeting_close(greeting);
+    }
+}
+
+void greeting_cut(struct worker *worker)
+{
+    LIST_FOR_EACH_SAFE(node, &worker->greetings)
+    greeting_close(LIST_OWNER(node, struct greeting, link));
+}
