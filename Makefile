@@ -142,7 +142,7 @@ FUZZ_MAX_LEN.vary        := 300
 FUZZ_MAX_LEN.h1_request  := 1600
 FUZZ_MAX_LEN.h1_response := 1600
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
-FUZZ_SOURCES := $(filter base/%.c cache/policy/%.c proxy/client/h1_parse.c proxy/client/h1_target.c proxy/origin/h1_response.c,$(LIB_SOURCES))
+FUZZ_SOURCES := $(filter base/%.c cache/policy/%.c proxy/client/h1_parse.c proxy/client/h1_target.c proxy/client/proxy_header.c proxy/net/socket_address.c proxy/origin/h1_response.c,$(LIB_SOURCES))
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=build-fuzz/%.o) $(LLHTTP_OBJECTS:$(BUILD)/%=build-fuzz/%)
 FUZZ_CC      := clang -std=gnu17 -Wall -Wextra -Werror -O2 -g $(CPPFLAGS) -MMD -MP -fno-sanitize-recover=undefined
 build-fuzz/%.o: %.c

@@ -2,6 +2,7 @@
  *
  * DESIGN. A greeting is a walk over phases, in this order; those that the listener does not ask for are skipped:
  *
+ *     PROXY      the proxy in front says whose connection it is: before TLS, as everything else is the client's own
  *     PREFACE    cleartext that may be HTTP/2: the first bytes tell (RFC 9113 §3.3, §3.4)
  *     → hand_over: the connection has its protocol, the greeting is freed
  *
@@ -12,12 +13,18 @@
 #include "proxy/greeting.h"
 #include "proxy/client/clients.h"
 #include "proxy/client/h1.h"
+#include "proxy/client/proxy_header.h"
+#include "proxy/client/spill.h"
+
+#include "base/log.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum greeting_phase {
     GREETING_BEGIN,
+    GREETING_PROXY,
     GREETING_PREFACE,
     GREETING_OVER,
 };
@@ -35,6 +42,7 @@ struct greeting {
     struct deadline deadline;
     union socket_address peer;
     enum greeting_phase phase;
+    struct spill *header; /* what came of a PROXY header that is not whole yet */
     uint8_t kept_len;
     char kept[PREFACE_BYTES];
 };
@@ -43,6 +51,7 @@ static void greeting_free(struct greeting *greeting)
 {
     deadline_clear(&greeting->deadline);
     list_remove(&greeting->link);
+    spill_free(&greeting->header);
     config_unref(&greeting->config);
     free(greeting);
 }
@@ -65,12 +74,26 @@ static void hand_over(struct greeting *greeting, struct bytes already_read)
 
 static bool has_phase(const struct greeting *greeting, enum greeting_phase phase)
 {
-    return phase == GREETING_OVER || (phase == GREETING_PREFACE && greeting->listener->http2);
+    switch (phase) {
+    case GREETING_PROXY:
+        return greeting->listener->proxy_protocol;
+    case GREETING_PREFACE:
+        return greeting->listener->http2;
+    case GREETING_BEGIN:
+    case GREETING_OVER:
+        break;
+    }
+    return true;
 }
+
+static void begin_proxy(struct greeting *greeting);
 
 static void begin_phase(struct greeting *greeting)
 {
     switch (greeting->phase) {
+    case GREETING_PROXY:
+        begin_proxy(greeting);
+        break;
     case GREETING_PREFACE:
         connection_want(greeting->connection, WANT_READ);
         break;
@@ -87,6 +110,86 @@ static void next_phase(struct greeting *greeting)
         greeting->phase++;
     while (!has_phase(greeting, greeting->phase));
     begin_phase(greeting);
+}
+
+/* --- the PROXY header --- */
+
+/* Whoever connects can cause such lines. */
+static bool may_log(struct worker *worker, unsigned *left_out)
+{
+    enum { LINES_PER_SECOND = 5 };
+    static _Thread_local struct wall_seconds second;
+    static _Thread_local unsigned lines, suppressed;
+    struct wall_seconds now = loop_wall(worker->loop);
+    if (now.s != second.s)
+        lines = 0;
+    second = now;
+    if (lines == LINES_PER_SECOND) {
+        suppressed++;
+        return false;
+    }
+    lines++;
+    *left_out = suppressed;
+    suppressed = 0;
+    return true;
+}
+
+static void refuse_proxy(struct greeting *greeting, const char *why)
+{
+    char peer[64], others[48] = "";
+    unsigned left_out;
+    size_t length = socket_address_format(&greeting->peer, peer, sizeof(peer));
+    if (may_log(greeting->worker, &left_out)) {
+        if (left_out > 0)
+            snprintf(others, sizeof(others), " (and %u others, not logged)", left_out);
+        log_warn("listener", "%.*s: closed %.*s, for its PROXY protocol header: %s%s", BYTES_FMT(greeting->listener->address.text),
+                 (int)length, peer, why, others);
+    }
+    counter_add(greeting->worker->counters, COUNTER_PROXY_HEADERS_REFUSED, 1);
+    greeting_close(greeting);
+}
+
+/* HARDENING, routing: anybody could claim to be anybody. */
+static void begin_proxy(struct greeting *greeting)
+{
+    if (config_networks_have(&greeting->config->trusted_proxies, &greeting->peer.any))
+        connection_want(greeting->connection, WANT_READ);
+    else
+        refuse_proxy(greeting, "it is none of trusted_proxies");
+}
+
+/* Takes exactly the header's bytes off the socket: what is behind them may be TLS, and is for others to read. What is part of a header only is taken
+ * too, so that it does not make the socket readable for ever. */
+static void read_proxy(struct greeting *greeting)
+{
+    _Static_assert((int)LOOP_READ_BUFFER_BYTES >= (int)PROXY_HEADER_MAX_BYTES, "it is looked at in one piece");
+    char *buffer = loop_read_buffer(greeting->worker->loop);
+    struct bytes before = spill_bytes(greeting->header);
+    struct proxy_header header;
+    ssize_t got = connection_peek(greeting->connection, buffer + before.len, PROXY_HEADER_MAX_BYTES - before.len);
+    if (got == CONNECTION_AGAIN)
+        return;
+    if (got <= 0) {
+        greeting_close(greeting);
+        return;
+    }
+    if (before.len > 0)
+        memcpy(buffer, before.at, before.len);
+    enum proxy_header_outcome outcome = proxy_header_parse(bytes_from(buffer, before.len + (size_t)got), &header);
+    if (outcome == PROXY_HEADER_BAD) {
+        refuse_proxy(greeting, header.fault);
+        return;
+    }
+    size_t taken = outcome == PROXY_HEADER_COMPLETE ? header.length - before.len : (size_t)got;
+    connection_read(greeting->connection, buffer + before.len, taken);
+    counter_add(greeting->worker->counters, COUNTER_CLIENT_BYTES_RECEIVED, taken);
+    if (outcome == PROXY_HEADER_PARTIAL) {
+        spill_append(&greeting->header, bytes_from(buffer + before.len, taken));
+        return;
+    }
+    if (header.has_client)
+        greeting->peer = header.client;
+    next_phase(greeting);
 }
 
 /* --- the preface --- */
@@ -124,8 +227,10 @@ static void read_preface(struct greeting *greeting)
 static void on_readable(void *owner)
 {
     struct greeting *greeting = owner;
-    assert(greeting->phase == GREETING_PREFACE);
-    read_preface(greeting);
+    if (greeting->phase == GREETING_PROXY)
+        read_proxy(greeting);
+    else
+        read_preface(greeting);
 }
 
 static void on_broken(void *owner)
@@ -144,7 +249,7 @@ static void on_deadline(struct deadline *deadline)
 
 bool greeting_is_needed(const struct config_listener *listener)
 {
-    return listener != NULL && listener->http2;
+    return listener != NULL && (listener->http2 || listener->proxy_protocol);
 }
 
 void greeting_start(struct worker *worker, struct connection *connection, const struct config_listener *listener,
@@ -168,7 +273,7 @@ void greeting_drain(struct worker *worker)
     LIST_FOR_EACH_SAFE(node, &worker->greetings)
     {
         struct greeting *greeting = LIST_OWNER(node, struct greeting, link);
-        if (greeting->kept_len == 0 && !connection_has_input(greeting->connection))
+        if (greeting->kept_len == 0 && !greeting->header && !connection_has_input(greeting->connection))
             greeting_close(greeting);
     }
 }

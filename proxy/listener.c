@@ -3,6 +3,7 @@
 #include "proxy/client/clients.h"
 #include "proxy/client/h1.h"
 #include "proxy/greeting.h"
+#include "proxy/net/socket_address.h"
 
 #include "base/log.h"
 
@@ -85,17 +86,6 @@ static bool is_over_limit(const struct listener *listener)
     return listener->kind == LISTENER_PUBLIC && clients_public() >= listener->worker->config->connections_max;
 }
 
-/* A socket for both families, as service managers pass them, calls 127.0.0.1 ::ffff:127.0.0.1 (RFC 4291 §2.5.5.2): purge.allow, X-Forwarded-For and the
- * logs mean the former. */
-static void unmap(union socket_address *peer)
-{
-    if (peer->any.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&peer->in6.sin6_addr))
-        return;
-    struct sockaddr_in plain = {.sin_family = AF_INET, .sin_port = peer->in6.sin6_port};
-    memcpy(&plain.sin_addr, &peer->in6.sin6_addr.s6_addr[12], sizeof(plain.sin_addr));
-    peer->in = plain;
-}
-
 static void take_client(struct listener *listener, int fd, const union socket_address *peer)
 {
     struct worker *worker = listener->worker;
@@ -116,7 +106,7 @@ static bool accept_one(struct listener *listener)
     socklen_t length = sizeof(peer);
     int fd = accept4(listener->fd, &peer.any, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-        unmap(&peer);
+        socket_address_unmap(&peer);
         if (is_over_limit(listener))
             turn_away(listener, fd);
         else

@@ -311,6 +311,19 @@ static const struct yaml_node *given(const struct reading *reading, struct bytes
     return reading->given[setting_index(setting_find(SCOPE_ROOT, path))];
 }
 
+static void check_proxy_protocol(struct reading *reading)
+{
+    const struct config *config = reading->config;
+
+    for (unsigned i = 0; i < config->listener_count; i++) {
+        if (!config->listeners[i].proxy_protocol || config->trusted_proxies.count > 0)
+            continue;
+        report_error(&reading->report, reading->listener_places[i], "listen: proxy_protocol without trusted_proxies: nobody could connect");
+        report_hint(&reading->report, "trusted_proxies: [the addresses of the proxies in front of this server]");
+        return;
+    }
+}
+
 static void check_listeners(struct reading *reading)
 {
     struct config *config = reading->config;
@@ -396,6 +409,7 @@ static void read_document(struct reading *reading)
     }
     check_hosts(reading);
     check_listeners(reading);
+    check_proxy_protocol(reading);
     check_cache(reading);
     check_resolver(reading);
     check_logs(reading);

@@ -23,6 +23,7 @@ struct config_address {
 struct config_listener {
     struct config_address address; /* "8080", ":8080", "127.0.0.1:8080", "[::1]:8080" */
     bool                  http2;   /* cleartext: by prior knowledge */
+    bool                  proxy_protocol; /* each connection begins with its header */
 };
 
 /* A cache directory. */
@@ -103,6 +104,7 @@ struct config {
     const char  *user;    /* NULL: stay */
     struct config_listener *listeners;
     unsigned     listener_count;
+    struct config_networks trusted_proxies; /* who may say whose request or connection it is */
     struct config_address admin_listen; /* length 0: off */
     const char  *admin_socket;          /* NULL: off */
 

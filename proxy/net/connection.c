@@ -199,6 +199,11 @@ ssize_t connection_read(struct connection *connection, void *buffer, size_t capa
     return outcome(read(connection->fd, buffer, capacity));
 }
 
+ssize_t connection_peek(struct connection *connection, void *buffer, size_t capacity)
+{
+    return outcome(recv(connection->fd, buffer, capacity, MSG_PEEK | MSG_DONTWAIT));
+}
+
 ssize_t connection_writev(struct connection *connection, const struct iovec *iov, int count)
 {
     /* sendmsg is a writev that can be told not to raise SIGPIPE. */
