@@ -191,6 +191,17 @@ $(BENCH_PROGRAMS):
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) $^ -lm -o $@
 
+# Instructions a hit, by function: the figure that a busy machine does not blur. CASES=hit,pipelined,logged,100k,miss,pass; JSON=FILE.
+$(BUILD)/bench/under_callgrind.so: tests/bench/under_callgrind.c
+	@mkdir -p $(@D)
+	@echo "  CC $@"
+	@$(CC) -std=gnu17 -Wall -Wextra -Werror -O1 -g -D_GNU_SOURCE -fPIC -shared $< -o $@
+
+.PHONY: bench-instructions
+bench-instructions: all $(BENCH_PROGRAMS) $(BUILD)/bench/under_callgrind.so
+	@packaging/install-packages build bench
+	@$(PYTHON) tests/bench/instructions.py $(if $(filter command line environment,$(origin CASES)),--cases $(CASES)) $(if $(JSON),--json $(JSON))
+
 .PHONY: replay bench bench-diskbound bench-architectures bench-eviction
 replay: all
 	@$(PYTHON) tests/replay/replay.py --without
@@ -255,6 +266,7 @@ help:
 	@echo "make fuzz        the parsers of hostile bytes under libFuzzer, FUZZ_SECONDS or FUZZ_RUNS each"
 	@echo "make replay      a real server's log through the accelerator, every byte checked, with and without it"
 	@echo "make bench       hits against nginx and HAProxy on this machine; CASES=hit1k,hit10k,hit100k,hit1m PEERS=outrigger,nginx,haproxy"
+	@echo "make bench-instructions    instructions a request under callgrind, by function;  CASES=hit,pipelined,logged,100k,miss,pass JSON=FILE"
 	@echo "make bench-diskbound    hits from memory beside a load that a slow disk bounds, against four peers; needs root"
 	@echo "make bench-architectures    helpers, one loop, threads and processes side by side, as in the Flash paper; needs root"
 	@echo "make bench-restart    a restart with a million records on disk: until it listens, until the first hit, memory of the index; needs root"

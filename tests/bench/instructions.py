@@ -1,0 +1,210 @@
+#!/usr/bin/python3
+"""Instructions that the proxy executes for a request, in user space, by function: callgrind counts them, so that they are the same on a busy machine.
+
+    tests/bench/instructions.py [--cases hit,…] [--requests 1600] [--top 25] [--json FILE]
+
+Each case is run twice in processes of their own, with few requests and with --requests more of them; what is between the two is these requests'. Beside
+them lies only the loop's tick (LOOP_TICK_MS), a few instructions a request. The kernel's part is not in it: count the system calls."""
+import argparse
+import collections
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+from measurement import workplace
+from servers import HERE, PROGRAMS, ROOT, Origin, children, fill_in, free_port
+
+# Part of the figure: what is tracked over the years is one and the same request.
+FIELDS = [
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Accept-Language: en-GB,en;q=0.5",
+    "Accept-Encoding: gzip, deflate, br",
+    "Cookie: session=0123456789abcdef0123456789abcdef; theme=dark",
+]
+FEW = 200
+PATIENCE_SECONDS = 120
+DEPTH = 16  # requests to a write, pipelined
+
+
+def request(path):
+    return ("GET %s HTTP/1.1\r\nHost: www.example.com\r\n%s\r\n\r\n" % (path, "\r\n".join(FIELDS))).encode()
+
+
+class Client:
+    """One connection; the next request, or batch, goes out when the last response is there."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.input = b""
+
+    def receive(self):
+        got = self.socket.recv(1 << 20)
+        if not got:
+            sys.exit("the proxy has closed the connection")
+        self.input += got
+
+    def response(self):
+        while b"\r\n\r\n" not in self.input:
+            self.receive()
+        head, rest = self.input.split(b"\r\n\r\n", 1)
+        length = int(re.search(rb"(?i)\r\ncontent-length: *(\d+)", head).group(1))
+        while len(rest) < length:
+            self.input = b""
+            self.receive()
+            rest += self.input
+        if not head.startswith(b"HTTP/1.1 200 "):
+            sys.exit(head.decode(errors="replace"))
+        self.input = rest[length:]
+        return head
+
+    def ask(self, paths):
+        self.socket.sendall(b"".join(map(request, paths)))
+        return [self.response() for _ in paths]
+
+
+def one_at_a_time(path):
+    def ask(client, requests):
+        for number in range(requests):
+            client.ask([path.replace("%u", str(number))])
+
+    return ask
+
+
+def pipelined(path):
+    def ask(client, requests):
+        for _ in range(requests // DEPTH):
+            client.ask([path] * DEPTH)
+
+    return ask
+
+
+class Case(collections.namedtuple("Case", "says ask settings expects")):
+    """`expects`: what Cache-Status says of the last one."""
+
+
+CASES = {
+    "hit": Case("1 KB hit, kept alive, one at a time: a turn of the loop each", one_at_a_time("/s/1024/object"), {}, "hit"),
+    "pipelined": Case(f"1 KB hit, {DEPTH} requests to a read", pipelined("/s/1024/object"), {}, "hit"),
+    "logged": Case("1 KB hit with an access log", one_at_a_time("/s/1024/object"), {"access_log": "{dir}/access.log"}, "hit"),
+    "100k": Case("100 KB hit", one_at_a_time("/s/102400/object"), {}, "hit"),
+    "miss": Case("1 KB miss, stored", one_at_a_time("/s/1024/%u"), {}, "stored"),
+    "pass": Case("pass-through, no-store", one_at_a_time("/count"), {}, "fwd"),
+}
+
+
+def configured(directory, case, port, origin):
+    file = directory / "outrigger.yaml"
+    fill_in(HERE / "peers" / "outrigger.yaml", file, {"port": port, "admin": free_port(), "origin": origin.port})
+    text = file.read_text()
+    for key, value in case.settings.items():
+        text = re.sub(r"(?m)^%s:.*$" % key, f"{key}: {value}".replace("{dir}", str(directory)), text)
+    file.write_text(text)
+    return file
+
+
+def answering(port, server):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            return Client(port)
+        except OSError:
+            time.sleep(0.1)
+    sys.exit("the proxy does not start under callgrind")
+
+
+def counted(directory, case, requests, origin):
+    """Instructions by function of a whole life of the proxy that serves so many requests."""
+    directory.mkdir()
+    directory.chmod(0o777)
+    out, port = directory / "callgrind.out", free_port()
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": str(PROGRAMS / "under_callgrind.so"),
+        "OUTRIGGER_BINARY": str(ROOT / "build" / "outrigger"),
+        "CALLGRIND_OUT": str(out),
+    }
+    with open(directory / "output", "wb") as output:
+        command = [str(ROOT / "build" / "outrigger"), "-c", str(configured(directory, case, port, origin))]
+        server = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        client = answering(port, server)
+        warm = client.ask(["/s/1024/object"])
+        case.ask(client, requests)
+        last = client.ask(["/s/102400/object" if case is CASES["100k"] else "/s/1024/object"])[0] if case.expects == "hit" else warm[0]
+        if case.expects == "hit" and b"; hit" not in last:
+            sys.exit("no hit: " + last.decode())
+        client.socket.close()
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait()
+    return read_counts(out)
+
+
+def read_counts(out):
+    """Of callgrind's file: lines of positions and costs belong to the function named last, those after `calls=` to the called one."""
+    counts, names, function, is_call, library = collections.Counter(), {}, None, False, ""
+    for line in out.read_text().splitlines():
+        if line.startswith("ob="):
+            number, _, name = line.partition(" ")
+            names[number] = name or names[number]
+            library = names[number].rsplit("/", 1)[-1]
+        elif line.startswith("fn="):
+            number, _, name = line[3:].partition(" ")
+            names[number] = name or names[number]
+            function = f"{library} {names[number]}" if names[number].startswith("0x") else names[number]
+        elif line.startswith(("cfn=", "cob=")):
+            number, _, name = line[1 if line.startswith("cob=") else 4 :].partition(" ")
+            names[number] = name or names[number]
+        elif line.startswith("calls="):
+            is_call = True
+        elif re.match(r"[+\-*\d]", line) and function:
+            if not is_call:
+                counts[function] += int(line.split()[-1])
+            is_call = False
+    return counts
+
+
+def measure(top, name, options, origin):
+    few, many = (counted(top / f"{name}-{n}", CASES[name], n, origin) for n in (FEW, FEW + options.requests))
+    many.subtract(few)
+    return {function: count / options.requests for function, count in many.items() if count > 0}
+
+
+def show(name, functions, options):
+    total = sum(functions.values())
+    print(f"{name}: {total:.0f} instructions a request   ({CASES[name].says})")
+    for function, count in sorted(functions.items(), key=lambda item: -item[1])[: options.top]:
+        print(f"  {count:8.0f}  {100 * count / total:4.1f} %  {function}")
+    return {"instructions": round(total), "functions": {f: round(c, 1) for f, c in functions.items() if c >= 1}}
+
+
+def main():
+    words = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    words.add_argument("--cases", default=",".join(CASES))
+    words.add_argument("--requests", type=int, default=1600)
+    words.add_argument("--top", type=int, default=25)
+    words.add_argument("--json", type=pathlib.Path)
+    options = words.parse_args()
+    results = {}
+    with workplace("instructions-") as top:
+        origin = Origin(top / "origin")
+        try:
+            for name in options.cases.split(","):
+                results[name] = show(name, measure(top, name, options, origin), options)
+        finally:
+            origin.stop()
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
