@@ -16,6 +16,7 @@ static bool is_ours(enum header_id id)
     case HEADER_X_FORWARDED_FOR:
     case HEADER_X_FORWARDED_HOST:
     case HEADER_X_FORWARDED_PROTO:
+    case HEADER_X_REAL_IP:
         return true;
     default:
         return false;
@@ -44,14 +45,24 @@ static bool is_one_of(struct bytes name, const char *const *names)
     return *names != NULL;
 }
 
+/* In a CGI's environment an underscore and a hyphen are the same. */
+static bool begins_like(struct bytes name, struct bytes known)
+{
+    for (size_t i = 0; i < known.len; i++)
+        if (i == name.len || (name.at[i] == '_' ? '-' : byte_lower(name.at[i])) != byte_lower(known.at[i]))
+            return false;
+    return true;
+}
+
 /* What an origin, or what is in front of it there, would believe us: "Proxy" would become HTTP_PROXY in a CGI's environment; -Port, -Scheme and other
  * relatives of those that are written here end up in links. */
 static bool is_forged(const struct header *field)
 {
-    static const char prefix[] = "X-Forwarded-";
-    size_t length = sizeof prefix - 1;
-    bool is_relative = field->name.len >= length && bytes_equal_nocase(bytes_from(field->name.at, length), bytes_from(prefix, length));
-    return is_relative || (field->id == HEADER_OTHER && bytes_equal_nocase(field->name, BYTES("Proxy")));
+    struct bytes name = field->name;
+    if (field->id != HEADER_OTHER)
+        return false;
+    return begins_like(name, BYTES("X-Forwarded-")) || bytes_equal_nocase(name, BYTES("Proxy")) ||
+           (begins_like(name, BYTES("X-Real-IP")) && name.len == strlen("X-Real-IP"));
 }
 
 /* What turns a request into another one, of which the key knows nothing: a GET with it would be answered, and stored, as something else. */
@@ -76,7 +87,11 @@ static void add_forwarding(struct headers *out, const struct request *request, s
     struct bytes name = worker_pseudonym(request->worker);
     append_list(out, &head->fields, HEADER_VIA, arena_printf(arena, "1.%u %.*s", head->version_minor, BYTES_FMT(name)), arena);
     append_list(out, &head->fields, HEADER_CDN_LOOP, name, arena);
-    headers_add_known(out, HEADER_X_FORWARDED_FOR, arena_copy(arena, bytes_from(address, len)));
+    struct bytes client = arena_copy(arena, bytes_from(address, len));
+    headers_add_known(out, HEADER_X_FORWARDED_FOR, request->forwarding != NULL ? request->forwarding->x_forwarded_for : client);
+    headers_add_known(out, HEADER_X_REAL_IP, client);
+    if (request->forwarding != NULL && request->forwarding->forwarded.at != NULL)
+        headers_add_known(out, HEADER_FORWARDED, request->forwarding->forwarded);
     headers_add_known(out, HEADER_X_FORWARDED_PROTO, head->scheme);
     if (head->authority.at != NULL)
         headers_add_known(out, HEADER_X_FORWARDED_HOST, head->authority);

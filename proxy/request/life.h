@@ -44,13 +44,19 @@ struct local_answer {
     size_t               sent_bytes;
 };
 
+/* What goes on to the origin of what a trusted proxy said, and of the proxy itself. */
+struct forwarding {
+    struct bytes x_forwarded_for, forwarded; /* the latter absent: none came */
+};
+
 struct request {
     struct list         link; /* in the worker's requests or spare */
     struct worker      *worker;
     struct stream      *stream;
     struct arena        arena;
     struct request_head head;
-    union socket_address peer;
+    union socket_address peer; /* the client; a trusted proxy's word for it is taken by step_route */
+    const struct forwarding *forwarding; /* what such a proxy said, in the arena; NULL: the peer is none */
     enum listener_kind  listener;
     struct routes      *routes; /* the generation this request belongs to; a reference */
     const struct site  *site;
@@ -156,6 +162,9 @@ enum step request_await_log(struct request *request, enum step next);
 void fetch_in_background(struct request *request);
 /* step_fetch.c: a slice of the response that the reader has. Takes the fill. */
 struct fetch *fetch_slice(struct request *request, struct fill *fill, const struct fetch_events *events);
+
+/* forwarded.c: when the peer is a trusted proxy, the client, the scheme and the authority become what it says. */
+void request_believe_proxy(struct request *request);
 
 /* forward.c: whether it is a condition or a range. */
 bool header_selects_a_part(enum header_id id);

@@ -25,6 +25,7 @@ enum step step_route(struct request *request)
     struct request_head *head = &request->head;
     if (request->listener != LISTENER_PUBLIC)
         return STEP_ADMIN;
+    request_believe_proxy(request);
     if (head->method == METHOD_CONNECT)
         return respond_error(request, ERROR_METHOD_NOT_ALLOWED);
     request->site = routes_find(request->routes, head->authority);
