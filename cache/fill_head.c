@@ -54,6 +54,8 @@ static size_t fields_length(const struct headers *fields)
 /* Field lines that are kept, and sent to nobody. */
 static bool is_hidden(enum header_id id, const struct site_rules *rules)
 {
+    if (id == HEADER_STRICT_TRANSPORT_SECURITY)
+        return rules->hide_hsts;
     return field_is_for_us(id, rules) || (rules->strip_tags && header_is_tag_field(id));
 }
 

@@ -112,18 +112,27 @@ static void use_logs(struct supervisor *s, const struct log_files *logs)
     log_set_thread_sink(s->logs.fd[LOG_KIND_ERROR] >= 0 ? log_to_file : NULL, s);
 }
 
+static size_t add_root(char *out, const char *root, const char *known, size_t known_len)
+{
+    size_t len = strlen(root) + 1;
+    if (memmem(known, known_len, root, len))
+        return 0;
+    if (out)
+        memcpy(out, root, len);
+    return len;
+}
+
 static size_t add_roots(char *out, const struct config *config, const char *known, size_t known_len)
 {
     size_t len = 0;
     for (unsigned site = 0; site < config->site_count; site++) {
         for (unsigned i = 0; i < config->sites[site].origin_count; i++) {
             const struct config_origin *origin = &config->sites[site].origins[i];
-            if (origin->kind != ORIGIN_KIND_FILES || memmem(known, known_len, origin->root, strlen(origin->root) + 1))
-                continue;
-            if (out)
-                strcpy(out + len, origin->root);
-            len += strlen(origin->root) + 1;
+            if (origin->kind == ORIGIN_KIND_FILES)
+                len += add_root(out ? out + len : NULL, origin->root, known, known_len);
         }
+        if (config->sites[site].acme_directory)
+            len += add_root(out ? out + len : NULL, config->sites[site].acme_directory, known, known_len);
     }
     return len;
 }

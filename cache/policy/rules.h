@@ -27,6 +27,7 @@ struct site_rules {
     bool    store_set_cookie;          /* store a response with Set-Cookie when it says public or s-maxage (HARDENING: cache) */
     bool    early_hints;               /* what a 103 said before a response that is stored is said again to those who get that */
     bool    strip_tags;                /* Surrogate-Key, Cache-Tag and xkey are kept to ourselves */
+    bool    hide_hsts;                 /* the origin's Strict-Transport-Security: this side sends its own */
     int64_t heuristic_max_s;           /* cap of RFC 9111 §4.2.2's 10 % of the Last-Modified age; 0: no heuristic freshness */
     int64_t hit_for_miss_s;            /* how long a key is remembered whose response was not to be stored */
     int64_t grace_s;                   /* stale answers while the origin is in trouble, where the response does not forbid it */

@@ -95,6 +95,40 @@ static void read_disks(struct reading *reading, const struct yaml_node *node)
     read_disk(reading, item);
 }
 
+static void check_hsts(struct reading *reading, const struct yaml_node *node, struct config_site *site)
+{
+    enum { YEAR_S = 365 * 24 * 60 * 60 };
+
+    if (site->hsts_max_age_s < 0) {
+        if (site->hsts_include_subdomains || site->hsts_preload)
+            report_warning(&reading->report, node->place, "hsts: without hsts.max_age nothing is sent");
+        return;
+    }
+    if (site->hsts_preload && (!site->hsts_include_subdomains || site->hsts_max_age_s < YEAR_S))
+        report_warning(
+            &reading->report, node->place,
+            "hsts.preload: the lists of browsers' makers take hosts with hsts.include_subdomains and an hsts.max_age of 365d or more");
+    site->hsts_line =
+        arena_printf(&reading->config->arena, "Strict-Transport-Security: max-age=%lld%s%s\r\n", (long long)site->hsts_max_age_s,
+                     site->hsts_include_subdomains ? "; includeSubDomains" : "", site->hsts_preload ? "; preload" : "");
+}
+
+static void add_challenges(struct reading *reading, struct config_site *site)
+{
+    if (!site->acme_directory)
+        return;
+    struct config_site *challenges = arena_alloc(&reading->config->arena, sizeof(*challenges));
+    struct config_origin *directory = arena_alloc(&reading->config->arena, sizeof(*directory));
+    struct bytes url = arena_printf(&reading->config->arena, "files:%s", site->acme_directory);
+    *directory = (struct config_origin){.kind = ORIGIN_KIND_FILES, .url = url, .root = site->acme_directory};
+    *challenges = *site;
+    challenges->origins = directory;
+    challenges->origin_count = 1;
+    challenges->files_delay_ms = 0;
+    challenges->files_max_age_s = -1;
+    site->challenges = challenges;
+}
+
 /* A site with errors is left out: its host names are claimed all the same. */
 static void read_site(struct reading *reading, const struct yaml_node *node)
 {
@@ -108,6 +142,8 @@ static void read_site(struct reading *reading, const struct yaml_node *node)
     }
     *site = reading->site_defaults;
     read_mapping(reading, SCOPE_SITE, BYTES(""), node, site);
+    check_hsts(reading, node, site);
+    add_challenges(reading, site);
     YAML_FOR_EACH(member, node)
     {
         has_hosts |= bytes_equal(member->key->text, BYTES("hosts"));

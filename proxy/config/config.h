@@ -70,6 +70,12 @@ struct config_site {
     unsigned              host_count;
     struct config_origin *origins;
     unsigned              origin_count;
+    int64_t               hsts_max_age_s; /* < 0: off */
+    bool                  hsts_include_subdomains, hsts_preload;
+    struct bytes          hsts_line;      /* of these: the field line, ready to send; absent: off */
+    unsigned              https_redirect; /* the status: 301 or 308; 0: none */
+    const char           *acme_directory; /* NULL: challenges pass to the origin */
+    const struct config_site *challenges; /* how that directory is served: as this site, but for the origin; NULL without one */
     struct bytes          host_header;  /* override of Host towards the origin; absent: as the client sent it */
     struct config_networks purge_allow;
     int64_t  connect_timeout_ms, first_byte_timeout_ms, between_bytes_timeout_ms, tunnel_idle_timeout_ms;

@@ -84,6 +84,17 @@ static void print_flag(const struct setting *setting, const void *field, FILE *o
         fputs(value ? "true" : "false", out);
 }
 
+static void print_redirect(const struct setting *setting, const void *field, FILE *out)
+{
+    unsigned status = *(const unsigned *)field;
+
+    (void)setting;
+    if (status > 0)
+        fprintf(out, "%u", status);
+    else
+        fputs("false", out);
+}
+
 static void print_word(const struct setting *setting, const void *field, FILE *out)
 {
     fputs(value_word(setting->type, *(const unsigned *)field), out);
@@ -93,11 +104,10 @@ static void print_string(const struct setting *setting, const void *field, FILE 
 {
     const char *text = *(const char *const *)field;
 
-    (void)setting;
     if (text)
         scalar_print(bytes_from_string(text), out);
     else
-        fputs("off", out);
+        fputs(setting->type == VALUE_PASS_OR_DIRECTORY ? "pass" : "off", out);
 }
 
 static void print_address(const struct setting *setting, const void *field, FILE *out)
@@ -213,6 +223,7 @@ static value_printer *const printers[] = {
     [VALUE_SECONDS] = print_duration,
     [VALUE_SECONDS_OR_OFF] = print_duration,
     [VALUE_FLAG] = print_flag,
+    [VALUE_REDIRECT] = print_redirect,
     [VALUE_ACCESS_FORMAT] = print_flag,
     [VALUE_LOG_LEVEL] = print_word,
     [VALUE_CONCURRENCY] = print_word,
@@ -222,6 +233,7 @@ static value_printer *const printers[] = {
     [VALUE_LOG] = print_string,
     [VALUE_LOG_OR_OFF] = print_string,
     [VALUE_SOCKET_OR_OFF] = print_string,
+    [VALUE_PASS_OR_DIRECTORY] = print_string,
     [VALUE_USER] = print_string,
     [VALUE_ADDRESS] = print_address,
     [VALUE_ADDRESS_OR_OFF] = print_address,

@@ -15,6 +15,7 @@
     VALUE_TYPE(SECONDS,        int64_t,                  "a duration such as 10s")   \
     VALUE_TYPE(SECONDS_OR_OFF, int64_t,                  "a duration such as 10s, or off") \
     VALUE_TYPE(FLAG,           bool,                     "true or false")            \
+    VALUE_TYPE(REDIRECT,       unsigned,                 "true, false, 301 or 308")  \
     VALUE_TYPE(ACCESS_FORMAT,  bool,                     "combined or json")         \
     VALUE_TYPE(LOG_LEVEL,      enum log_level,           "error, warn, info or debug") \
     VALUE_TYPE(CONCURRENCY,    enum config_concurrency,  "amped, sped, mt or mp")    \
@@ -24,6 +25,7 @@
     VALUE_TYPE(LOG,            const char *,             "an absolute path or -")    \
     VALUE_TYPE(LOG_OR_OFF,     const char *,             "an absolute path, - or off") \
     VALUE_TYPE(SOCKET_OR_OFF,  const char *,             "an absolute path or off")  \
+    VALUE_TYPE(PASS_OR_DIRECTORY, const char *,          "an absolute path or pass") \
     VALUE_TYPE(USER,           const char *,             "the name of an account")   \
     VALUE_TYPE(ADDRESS,        struct config_address,    "an address such as 127.0.0.1:8080") \
     VALUE_TYPE(ADDRESS_OR_OFF, struct config_address,    "an address such as 127.0.0.1:8080, or off") \
@@ -65,7 +67,7 @@ struct setting {
 extern const struct setting settings[];
 extern const unsigned       settings_count;
 
-enum { SETTINGS_MAX = 128 }; /* for arrays beside `settings`; asserted */
+enum { SETTINGS_MAX = 192 }; /* for arrays beside `settings`; asserted */
 
 const char *value_type_text(enum value_type type);
 /* The n-th word of a type whose values are words, in the order of its enum; NULL after the last. */

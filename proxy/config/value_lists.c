@@ -105,7 +105,7 @@ void value_read_hosts(struct reading *reading, const struct setting *setting, co
     }
 }
 
-static void check_directory(struct reading *reading, const struct setting *setting, const struct yaml_node *node, const char *path)
+void value_check_directory(struct reading *reading, const struct setting *setting, const struct yaml_node *node, const char *path)
 {
     struct stat status;
 
@@ -128,7 +128,7 @@ static void read_origin(struct reading *reading, const struct setting *setting, 
     }
     if (origin.kind == ORIGIN_KIND_FILES) {
         origin.root = text.at + 6; /* arena_copy ends it with a NUL */
-        check_directory(reading, setting, node, origin.root);
+        value_check_directory(reading, setting, node, origin.root);
     }
     site->origins[site->origin_count++] = origin;
 }

@@ -15,6 +15,9 @@ void value_complain(struct reading *reading, const struct setting *setting, cons
 /* Whether the node is a single value; reports when it is not. */
 bool value_expect_scalar(struct reading *reading, const struct setting *setting, const struct yaml_node *node);
 
+/* Warns when it is none, or cannot be looked at. */
+void value_check_directory(struct reading *reading, const struct setting *setting, const struct yaml_node *node, const char *path);
+
 value_reader value_read_seconds;
 value_reader value_read_servers, value_read_hosts, value_read_origins, value_read_networks, value_read_status_ttls;
 value_reader value_read_field_names, value_read_query_names, value_read_cookie_names, value_read_cookie_patterns;

@@ -226,6 +226,20 @@ static void read_flag(struct reading *reading, const struct setting *setting, co
         complain_of_word(reading, setting, node);
 }
 
+static void read_redirect(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
+{
+    if (!value_expect_scalar(reading, setting, node))
+        return;
+    if (bytes_equal(node->text, BYTES("308")) || is_one_of(node->text, "true", "on", "yes"))
+        *(unsigned *)field = 308;
+    else if (bytes_equal(node->text, BYTES("301")))
+        *(unsigned *)field = 301;
+    else if (is_one_of(node->text, "false", "off", "no"))
+        *(unsigned *)field = 0;
+    else
+        complain_of_word(reading, setting, node);
+}
+
 static void read_access_format(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
 {
     if (!value_expect_scalar(reading, setting, node))
@@ -299,6 +313,18 @@ static void read_socket_or_off(struct reading *reading, const struct setting *se
         read_path(reading, setting, node, field);
 }
 
+static void read_pass_or_directory(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
+{
+    if (!value_expect_scalar(reading, setting, node))
+        return;
+    *(const char **)field = NULL;
+    if (bytes_equal(node->text, BYTES("pass")))
+        return;
+    read_path(reading, setting, node, field);
+    if (*(const char **)field)
+        value_check_directory(reading, setting, node, *(const char **)field);
+}
+
 static void read_user(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
 {
     if (!value_expect_scalar(reading, setting, node))
@@ -359,6 +385,7 @@ static value_reader *const readers[] = {
     [VALUE_SECONDS] = value_read_seconds,
     [VALUE_SECONDS_OR_OFF] = read_seconds_or_off,
     [VALUE_FLAG] = read_flag,
+    [VALUE_REDIRECT] = read_redirect,
     [VALUE_ACCESS_FORMAT] = read_access_format,
     [VALUE_LOG_LEVEL] = read_word,
     [VALUE_CONCURRENCY] = read_word,
@@ -368,6 +395,7 @@ static value_reader *const readers[] = {
     [VALUE_LOG_OR_OFF] = read_log_or_off,
     [VALUE_PATH] = read_directory,
     [VALUE_SOCKET_OR_OFF] = read_socket_or_off,
+    [VALUE_PASS_OR_DIRECTORY] = read_pass_or_directory,
     [VALUE_USER] = read_user,
     [VALUE_ADDRESS] = read_address,
     [VALUE_ADDRESS_OR_OFF] = read_address_or_off,

@@ -60,6 +60,7 @@ struct request {
     enum listener_kind  listener;
     struct routes      *routes; /* the generation this request belongs to; a reference */
     const struct site  *site;
+    bool                is_challenge; /* of a certificate authority */
     struct bytes        query; /* of the key, and of what is fetched for it: head.query after the site's rules */
 
     enum step step;
@@ -123,11 +124,19 @@ enum step step_respond(struct request *request);
 enum step step_tunnel(struct request *request);
 enum step step_finish(struct request *request);
 
+/* challenge.c: whether the path is that of a certificate authority's challenge (RFC 8555 §8.3). */
+bool path_is_challenge(struct bytes path);
+/* challenge.c: of a challenge that a directory answers: the target that its file has there; absent: it can have none. */
+struct bytes challenge_target(const struct request *request);
+
 /* step_lookup.c: of the target, by the site's rules; once. */
 void request_build_key(struct request *request);
 
 /* respond.c: prepares an answer made here; the step to take is STEP_RESPOND. */
 enum step respond_error(struct request *request, enum error error);
+enum step respond_redirect(struct request *request, unsigned status, struct bytes location);
+/* respond.c: Strict-Transport-Security, with its CRLF, when it is to be sent; else empty. */
+struct bytes hsts_line(const struct request *request);
 enum step respond_with(struct request *request, unsigned status, const char *content_type, struct bytes body);
 
 /* delivery_body.c: what reader_set_range, reader_peek and reader_consume are for a response that may be sliced. */

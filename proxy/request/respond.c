@@ -8,6 +8,10 @@ static const char *reason_phrase(unsigned status)
     switch (status) {
     case 200:
         return "OK";
+    case 301:
+        return "Moved Permanently";
+    case 308:
+        return "Permanent Redirect";
     case 400:
         return "Bad Request";
     case 403:
@@ -58,6 +62,14 @@ static const char *status_fields(unsigned status)
     }
 }
 
+/* RFC 6797 §7.2: not over a connection that is not secure. */
+struct bytes hsts_line(const struct request *request)
+{
+    bool is_sent =
+        request->site != NULL && request->site->config->hsts_line.at != NULL && bytes_equal(request->head.scheme, BYTES("https"));
+    return is_sent ? request->site->config->hsts_line : BYTES("");
+}
+
 enum step respond_with(struct request *request, unsigned status, const char *content_type, struct bytes body)
 {
     struct local_answer *answer = &request->answer;
@@ -70,7 +82,7 @@ enum step respond_with(struct request *request, unsigned status, const char *con
                              "HTTP/1.1 %u %s\r\nDate: %.*s\r\nContent-Type: %s\r\nCache-Control: no-store\r\n"
                              "X-Content-Type-Options: nosniff\r\n%s",
                              status, reason_phrase(status), HTTP_DATE_LEN, date, content_type, status_fields(status)),
-        .extra = BYTES(""),
+        .extra = hsts_line(request),
         .has_body = request->head.method != METHOD_HEAD,
         .length_known = true,
         .length = body.len,
@@ -104,7 +116,17 @@ enum step respond_error(struct request *request, enum error error)
                         "<body><h1>%u %s</h1><p>%s.</p></body></html>\n",
                         status, reason_phrase(status), status, reason_phrase(status), error_text(error));
     enum step next = respond_with(request, status, "text/html; charset=utf-8", body);
-    request->answer.head.extra = error_cache_status(request, error);
+    struct bytes cache_status = error_cache_status(request, error);
+    request->answer.head.extra = arena_printf(&request->arena, "%.*s%.*s", BYTES_FMT(cache_status), BYTES_FMT(request->answer.head.extra));
+    return next;
+}
+
+/* The body is for those who are not taken there. */
+enum step respond_redirect(struct request *request, unsigned status, struct bytes location)
+{
+    struct bytes body = arena_printf(&request->arena, "%u %s\n", status, reason_phrase(status));
+    enum step next = respond_with(request, status, "text/plain; charset=utf-8", body);
+    request->answer.head.extra = arena_printf(&request->arena, "Location: %.*s\r\n", BYTES_FMT(location));
     return next;
 }
 

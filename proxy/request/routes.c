@@ -54,6 +54,7 @@ static void site_init(struct site *site, struct worker *worker, struct config *c
         .store_set_cookie = from->store_set_cookie,
         .strip_tags = from->strip_tags,
         .early_hints = from->early_hints,
+        .hide_hsts = from->hsts_line.at != NULL,
         .slice_bytes = from->slice_bytes < config->cache_object_max_bytes ? from->slice_bytes : config->cache_object_max_bytes,
         .heuristic_max_s = from->heuristic_max_s,
         .grace_s = from->grace_s,
@@ -72,6 +73,8 @@ static void site_init(struct site *site, struct worker *worker, struct config *c
     };
     /* The admin interface's loop serves no site: origins there would only ask for names in vain. */
     site->origin = worker->admin == NULL ? origin_new(&context, config, from) : NULL;
+    if (worker->admin == NULL && from->challenges != NULL)
+        site->challenges = origin_new(&context, config, from->challenges);
 }
 
 static void site_add_hosts(struct routes *routes, struct site *site)
@@ -130,9 +133,12 @@ void routes_unref(struct routes **pointer)
     *pointer = NULL;
     if (routes == NULL || --routes->references > 0)
         return;
-    for (unsigned s = 0; s < routes->site_count; s++)
+    for (unsigned s = 0; s < routes->site_count; s++) {
         if (routes->sites[s].origin != NULL)
             origin_retire(&routes->sites[s].origin);
+        if (routes->sites[s].challenges != NULL)
+            origin_retire(&routes->sites[s].challenges);
+    }
     free(routes->sites);
     free(routes->exact);
     free(routes->wildcards);

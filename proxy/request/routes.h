@@ -13,6 +13,7 @@ struct site {
     const struct config_site *config;
     struct site_rules         rules;
     struct origin            *origin; /* NULL on the admin interface's loop */
+    struct origin            *challenges; /* the directory that answers those of certificate authorities; NULL: the origin does */
 };
 
 struct routes {

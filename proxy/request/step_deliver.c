@@ -169,8 +169,8 @@ static struct bytes extra_fields(struct request *request, const struct response_
 {
     /* RFC 9110 §15.4.5: a 304 repeats nothing that is not needed. */
     struct bytes personal = request->response.status == 304 ? BYTES("") : view->personal;
-    struct bytes status = cache_status_line(request, view), name = worker_pseudonym(request->worker);
-    char *out = arena_alloc(&request->arena, EXTRA_MAX_BYTES + personal.len + status.len);
+    struct bytes status = cache_status_line(request, view), name = worker_pseudonym(request->worker), hsts = hsts_line(request);
+    char *out = arena_alloc(&request->arena, EXTRA_MAX_BYTES + personal.len + status.len + hsts.len);
     char *at = personal.len > 0 ? mempcpy(out, personal.at, personal.len) : out;
     int64_t age = freshness_current_age(view->meta, loop_wall(request->worker->loop));
     /* RFC 9111 §5.1: Age on everything that was not got from the origin for this very request; and what came old stays old. */
@@ -180,6 +180,7 @@ static struct bytes extra_fields(struct request *request, const struct response_
     at = mempcpy(at, name.at, name.len);
     at = mempcpy(at, "\r\n", 2);
     at = mempcpy(at, status.at, status.len);
+    at = mempcpy(at, hsts.at, hsts.len);
     return bytes_from(out, (size_t)(at - out));
 }
 

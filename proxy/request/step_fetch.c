@@ -68,6 +68,8 @@ static void fetch_ended(void *context, enum error error, struct bytes origin)
 static struct bytes origin_form(const struct request *request, struct arena *arena)
 {
     const struct request_head *head = &request->head;
+    if (request->is_challenge && request->site->challenges != NULL)
+        return challenge_target(request);
     bool is_cacheable = head->method == METHOD_GET || head->method == METHOD_HEAD;
     struct bytes query = is_cacheable ? request->query : head->query;
     if (query.at == NULL)
@@ -100,7 +102,8 @@ static struct fetch *fetch_begin(struct request *request, const struct fetch_eve
     };
     struct fill *fill = request->lookup.fill;
     request->lookup.fill = NULL;
-    return origin_fetch(request->site->origin, &fetch, fill, events);
+    bool is_for_directory = request->is_challenge && request->site->challenges != NULL;
+    return origin_fetch(is_for_directory ? request->site->challenges : request->site->origin, &fetch, fill, events);
 }
 
 void fetch_in_background(struct request *request)

@@ -57,7 +57,8 @@ static void log_cause(const struct request *request)
 {
     const struct request_head *head = &request->head;
     char client[64];
-    if (request->error == ERROR_OK || request->error == ERROR_CLIENT_CLOSED || request->error == ERROR_SITE_UNKNOWN)
+    if (request->error == ERROR_OK || request->error == ERROR_CLIENT_CLOSED || request->error == ERROR_SITE_UNKNOWN ||
+        request->error == ERROR_CHALLENGE_UNKNOWN)
         return;
     size_t client_len = socket_address_format(&request->peer, client, sizeof client);
     log_warn("request", "%s: client %.*s, host \"%.*s\", \"%.*s %.*s\", answered %u", error_text(request->error), (int)client_len, client,

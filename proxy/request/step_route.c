@@ -20,6 +20,38 @@ static bool passed_here_before(const struct request *request)
     return false;
 }
 
+/* To the same URL on the default port: where that of http:// is says nothing of where that of https:// is. */
+static enum step redirect_to_https(struct request *request)
+{
+    const struct request_head *head = &request->head;
+    struct bytes host = head->authority, path = bytes_equal(head->path, BYTES("*")) ? BYTES("/") : head->path;
+    const char *colon = host.at != NULL ? memrchr(host.at, ':', host.len) : NULL;
+    if (host.at == NULL)
+        return respond_error(request, ERROR_BAD_HOST);
+    if (colon != NULL && memchr(colon, ']', (size_t)(host.at + host.len - colon)) == NULL)
+        host.len = (size_t)(colon - host.at);
+    return respond_redirect(request, request->site->config->https_redirect,
+                            arena_printf(&request->arena, "https://%.*s%.*s%s%.*s", BYTES_FMT(host), BYTES_FMT(path),
+                                         head->query.at != NULL ? "?" : "", BYTES_FMT(head->query)));
+}
+
+static enum step route_challenge(struct request *request)
+{
+    struct request_head *head = &request->head;
+    request->is_challenge = true;
+    request->lookup_private = true;
+    request->detail = DETAIL_ACME_CHALLENGE;
+    request->query = head->query;
+    if (request->site->challenges == NULL)
+        return STEP_LOOKUP;
+    if (head->method != METHOD_GET && head->method != METHOD_HEAD)
+        return respond_error(request, ERROR_METHOD_NOT_ALLOWED);
+    if (challenge_target(request).at == NULL)
+        return respond_error(request, ERROR_CHALLENGE_UNKNOWN);
+    head->wants_upgrade = false;
+    return STEP_LOOKUP;
+}
+
 enum step step_route(struct request *request)
 {
     struct request_head *head = &request->head;
@@ -33,13 +65,19 @@ enum step step_route(struct request *request)
         return respond_error(request, ERROR_SITE_UNKNOWN);
     if (passed_here_before(request))
         return respond_error(request, ERROR_LOOP_DETECTED);
+    bool is_redirected = request->site->config->https_redirect != 0 && !bytes_equal(head->scheme, BYTES("https"));
     request->query = query_apply_rules(head->query, &request->site->rules.query, &request->arena);
-    if (head->method == METHOD_PURGE)
+    if (head->method == METHOD_PURGE) {
+        if (is_redirected)
+            head->scheme = BYTES("https"); /* by which everything is stored */
         return STEP_PURGE;
+    }
     if ((head->method == METHOD_GET || head->method == METHOD_HEAD) && head->upload != NULL) {
         /* HARDENING, cache: the body of a GET is not part of the key, so it must not reach the origin; its bytes end with the connection. */
         head->upload = NULL;
         head->keep_alive = false;
     }
-    return STEP_LOOKUP;
+    if (path_is_challenge(head->path))
+        return route_challenge(request);
+    return is_redirected ? redirect_to_https(request) : STEP_LOOKUP;
 }
