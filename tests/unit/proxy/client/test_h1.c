@@ -39,7 +39,7 @@ Test(h1, a_get_is_parsed_and_answered_and_the_connection_kept)
     cr_expect_eq(counted(COUNTER_CLIENT_CONNECTIONS), 1);
     cr_expect_eq(counted(COUNTER_CLIENT_CONNECTIONS_CLOSED), 0);
     cr_expect_eq(counted(COUNTER_CLIENT_BYTES_SENT), before + wire.got_len);
-    cr_expect_eq(h1_public_clients(), 1);
+    cr_expect_eq(clients_public(), 1);
 }
 
 Test(h1, a_request_that_comes_byte_by_byte_is_the_same)
@@ -158,7 +158,7 @@ Test(h1, a_client_that_wants_to_close_is_closed_after_its_response)
     cr_expect(wire_got("Connection: close\r\n\r\nhello"));
     cr_expect(!wire.was_reset);
     cr_expect_eq(counted(COUNTER_CLIENT_CONNECTIONS_CLOSED), 1);
-    cr_expect_eq(h1_public_clients(), 0);
+    cr_expect_eq(clients_public(), 0);
 }
 
 Test(h1, an_http_1_0_client_is_closed_unless_it_asks_otherwise)

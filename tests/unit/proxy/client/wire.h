@@ -3,6 +3,7 @@
 #define TESTS_WIRE_H
 
 #include "fake_request.h"
+#include "proxy/client/clients.h"
 #include "proxy/client/h1.h"
 
 #include <criterion/criterion.h>
@@ -98,7 +99,10 @@ static inline void wire_connect(void)
     if (!wire.got)
         wire.got = calloc(1, wire.got_capacity = 131072);
     wire.got[0] = '\0';
-    h1_accept(&worker, ends[1], LISTENER_PUBLIC, &peer);
+    struct connection *connection = connection_adopt(worker.loop, ends[1], NULL, NULL);
+    cr_assert(connection);
+    clients_count_accepted(&worker, LISTENER_PUBLIC);
+    h1_accept(&worker, connection, LISTENER_PUBLIC, &peer, BYTES_NONE);
 }
 
 static inline void wire_close(void)
