@@ -2,7 +2,7 @@
 #include "base/bytes.h"
 
 /* RFC 9110 §5.6.2: "!" / "#" / "$" / "%" / "&" / "'" / "*" / "+" / "-" / "." / "^" / "_" / "`" / "|" / "~" / DIGIT / ALPHA */
-static const bool tchar[256] = {
+const bool bytes_tchar[256] = {
     ['!'] = true, ['#'] = true, ['$'] = true, ['%'] = true,         ['&'] = true,         ['\''] = true,
     ['*'] = true, ['+'] = true, ['-'] = true, ['.'] = true,         ['^'] = true,         ['_'] = true,
     ['`'] = true, ['|'] = true, ['~'] = true, ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
@@ -46,6 +46,20 @@ bool bytes_equal_nocase(struct bytes a, struct bytes b)
     return equal_eight(a.at + a.len - 8, b.at + b.len - 8); /* may overlap the one before */
 }
 
+char *bytes_put_lower(char *at, struct bytes text)
+{
+    size_t i = 0;
+    for (; i + 8 <= text.len; i += 8) {
+        uint64_t eight;
+        memcpy(&eight, text.at + i, 8);
+        eight = lower_eight(eight);
+        memcpy(at + i, &eight, 8);
+    }
+    for (; i < text.len; i++)
+        at[i] = byte_lower(text.at[i]);
+    return at + text.len;
+}
+
 bool bytes_starts_with(struct bytes text, struct bytes prefix)
 {
     return text.len >= prefix.len && (prefix.len == 0 || memcmp(text.at, prefix.at, prefix.len) == 0);
@@ -54,28 +68,6 @@ bool bytes_starts_with(struct bytes text, struct bytes prefix)
 bool bytes_ends_with(struct bytes text, struct bytes suffix)
 {
     return text.len >= suffix.len && (suffix.len == 0 || memcmp(text.at + text.len - suffix.len, suffix.at, suffix.len) == 0);
-}
-
-size_t bytes_find(struct bytes text, char c)
-{
-    const char *found = text.len ? memchr(text.at, c, text.len) : NULL;
-    return found ? (size_t)(found - text.at) : text.len;
-}
-
-static inline bool is_white_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-struct bytes bytes_trim(struct bytes text)
-{
-    while (text.len && is_white_space(text.at[0])) {
-        text.at++;
-        text.len--;
-    }
-    while (text.len && is_white_space(text.at[text.len - 1]))
-        text.len--;
-    return text;
 }
 
 bool bytes_parse_u64(struct bytes text, uint64_t *value)
@@ -110,15 +102,30 @@ bool bytes_parse_hex64(struct bytes text, uint64_t *value)
     return true;
 }
 
-bool byte_is_tchar(unsigned char c)
+char *bytes_put_decimal(char *at, uint64_t value)
 {
-    return tchar[c];
+    char digits[DECIMAL_BYTES_MAX], *first = digits + sizeof(digits);
+    do {
+        *--first = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    return bytes_put(at, bytes_from(first, (size_t)(digits + sizeof(digits) - first)));
+}
+
+char *bytes_put_hex(char *at, uint64_t value)
+{
+    char digits[HEX_BYTES_MAX], *first = digits + sizeof(digits);
+    do {
+        *--first = "0123456789abcdef"[value & 15];
+        value >>= 4;
+    } while (value > 0);
+    return bytes_put(at, bytes_from(first, (size_t)(digits + sizeof(digits) - first)));
 }
 
 bool bytes_is_token(struct bytes text)
 {
     for (size_t i = 0; i < text.len; i++) {
-        if (!tchar[(unsigned char)text.at[i]])
+        if (!bytes_tchar[(unsigned char)text.at[i]])
             return false;
     }
     return text.len > 0;

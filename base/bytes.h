@@ -42,19 +42,53 @@ bool bytes_starts_with(struct bytes text, struct bytes prefix);
 bool bytes_ends_with(struct bytes text, struct bytes suffix);
 
 /* Index of the first `c`, or text.len when there is none. */
-size_t bytes_find(struct bytes text, char c);
+static inline size_t bytes_find(struct bytes text, char c)
+{
+    const char *found = text.len ? (const char *)memchr(text.at, c, text.len) : NULL;
+    return found ? (size_t)(found - text.at) : text.len;
+}
+
+static inline bool byte_is_white_space(char c)
+{
+    return c == ' ' || c == '\t';
+}
 
 /* Without the optional white space (SP, HTAB; RFC 9110 §5.6.3) at either end. */
-struct bytes bytes_trim(struct bytes text);
+static inline struct bytes bytes_trim(struct bytes text)
+{
+    while (text.len && byte_is_white_space(text.at[0])) {
+        text.at++;
+        text.len--;
+    }
+    while (text.len && byte_is_white_space(text.at[text.len - 1]))
+        text.len--;
+    return text;
+}
 
 /* Digits only: no sign, no white space, at least one digit. False on anything else and on overflow. */
 bool bytes_parse_u64(struct bytes text, uint64_t *value);
 /* 1–16 hexadecimal digits and nothing else. */
 bool bytes_parse_hex64(struct bytes text, uint64_t *value);
 
+/* Write a number, without sign or NUL, and return what is behind it: heads are made of these, and printf is a thousand instructions. */
+enum { DECIMAL_BYTES_MAX = 20, HEX_BYTES_MAX = 16 };
+char *bytes_put_decimal(char *at, uint64_t value);
+char *bytes_put_hex(char *at, uint64_t value);
+/* Copies, and returns what is behind it. */
+static inline char *bytes_put(char *at, struct bytes text)
+{
+    if (text.len > 0)
+        memcpy(at, text.at, text.len);
+    return at + text.len;
+}
+
 /* RFC 9110 §5.6.2 `token`: at least one tchar and nothing else. */
 bool bytes_is_token(struct bytes text);
-bool byte_is_tchar(unsigned char c);
+extern const bool bytes_tchar[256];
+static inline bool byte_is_tchar(unsigned char c)
+{
+    return bytes_tchar[c];
+}
 
 /* Takes the next member of a comma-separated list (RFC 9110 §5.6.1) from the front of *rest: a comma inside a quoted
  * string does not separate, empty members are skipped, optional white space is trimmed. False when nothing is left. */
@@ -62,6 +96,9 @@ bool bytes_next_list_member(struct bytes *rest, struct bytes *member);
 
 /* Whether a comma-separated list holds `token`, compared without case. */
 bool bytes_list_has(struct bytes list, struct bytes token);
+
+/* Copies in lower case (ASCII), and returns what is behind it. */
+char *bytes_put_lower(char *at, struct bytes text);
 
 static inline char byte_lower(char c)
 {

@@ -62,8 +62,13 @@ bool headers_list_has(const struct headers *headers, enum header_id id, struct b
  * Connection lines count (usually the same section). */
 bool header_is_hop_by_hop(const struct header *field, const struct headers *connection);
 
-/* RFC 9110 §5.5: no CR, LF, NUL or other control byte than HTAB. */
-bool header_value_is_valid(struct bytes value);
+/* How far `text` could be a field's value: up to the first CR, LF, NUL or other control byte than HTAB (RFC 9110 §5.5), or all of it. */
+size_t header_value_length(struct bytes text);
+
+static inline bool header_value_is_valid(struct bytes value)
+{
+    return header_value_length(value) == value.len;
+}
 
 /* Parses "Name: value\r\n" lines (a stored header block, without the empty line) back into fields. False when malformed. */
 bool headers_parse_block(struct headers *headers, struct bytes block);

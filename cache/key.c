@@ -14,13 +14,6 @@ static char *put_length(char *at, uint64_t length)
     return at;
 }
 
-static char *put_bytes(char *at, struct bytes text)
-{
-    if (text.len > 0)
-        memcpy(at, text.at, text.len);
-    return at + text.len;
-}
-
 static bool take_length(struct bytes *rest, uint64_t *length)
 {
     *length = 0;
@@ -70,13 +63,12 @@ struct cache_key cache_key_build(const struct hash_key *hash_key, struct arena *
     struct bytes name, port;
     split_host(scheme, host, &name, &port);
     char *start = arena_alloc(arena, scheme.len + name.len + port.len + path.len + query.len + 4 * LENGTH_BYTES_MAX);
-    char *at = put_bytes(put_length(start, scheme.len), scheme);
+    char *at = bytes_put(put_length(start, scheme.len), scheme);
     at = put_length(at, name.len + port.len);
-    for (size_t i = 0; i < name.len; i++)
-        *at++ = byte_lower(name.at[i]);
-    at = put_bytes(at, port);
-    at = put_bytes(put_length(at, path.len), path);
-    at = put_bytes(put_length(at, query.at == NULL ? 0 : (uint64_t)query.len + 1), query);
+    at = bytes_put_lower(at, name);
+    at = bytes_put(at, port);
+    at = bytes_put(put_length(at, path.len), path);
+    at = bytes_put(put_length(at, query.at == NULL ? 0 : (uint64_t)query.len + 1), query);
     struct cache_key key = {.encoded = bytes_from(start, (size_t)(at - start))};
     key.hash = hash_bytes(hash_key, key.encoded);
     return key;

@@ -168,7 +168,8 @@ static size_t begin_request(struct h1_client *client, const struct h1_scan *scan
     struct h1_framing framing;
     struct request_head *head = begin_exchange(client);
     struct h1_exchange *exchange = client->exchange;
-    enum error error = h1_parse_head(scan, input, h1_config(client), &exchange->upload.parser, head, &framing);
+    enum error error =
+        h1_parse_head(scan, input, h1_config(client), &client->worker->clients->fresh_parser, &exchange->upload.parser, head, &framing);
     size_t used = scan->line;
     exchange->version_minor = head->version_minor;
     exchange->keep_alive = head->keep_alive;

@@ -66,7 +66,6 @@ void h1_attach_exchange(struct h1_client *client)
     exchange->has_upload = false;
     exchange->body = H1_BODY_NONE;
     exchange->left = 0;
-    exchange->upload.parser = clients->fresh_parser;
     client->exchange = exchange;
 }
 

@@ -72,22 +72,31 @@ static enum h1_scan_outcome scan_bad(enum error what, enum error *error)
     return H1_SCAN_BAD;
 }
 
+/* RFC 9112 §2.2: a line ends in CRLF, and neither of them stands anywhere else. Where the first one stands; of field lines, the first byte that is forbidden in
+ * a value (RFC 9110 §5.5), be it that one or another. */
+static size_t line_end(const struct h1_scan *scan, struct bytes rest)
+{
+    if (scan->has_request_line)
+        return header_value_length(rest);
+    struct bytes line = bytes_from(rest.at, bytes_find(rest, '\n'));
+    return bytes_find(line, '\r');
+}
+
 enum h1_scan_outcome h1_scan_head(struct h1_scan *scan, struct bytes input, const struct config *config, enum error *error)
 {
     for (;;) {
         enum error malformed = scan->has_request_line ? ERROR_BAD_FIELD : ERROR_BAD_REQUEST_LINE;
         struct bytes rest = bytes_from(input.at + scan->line, input.len - scan->line);
-        size_t newline = bytes_find(rest, '\n');
+        size_t end = line_end(scan, rest), newline = end + 1 < rest.len ? end + 1 : rest.len;
         bool is_whole = newline < rest.len;
         if (begins_like_no_method(scan, input))
             return scan_bad(malformed, error);
         if ((*error = check_size(scan, scan->line + newline + is_whole, config)) != ERROR_OK)
             return H1_SCAN_BAD;
+        if ((end < rest.len && rest.at[end] != '\r') || (is_whole && rest.at[newline] != '\n'))
+            return scan_bad(malformed, error);
         if (!is_whole)
             return H1_SCAN_PARTIAL;
-        /* RFC 9112 §2.2: a line ends in CRLF; its first CR has to be that one. */
-        if (newline == 0 || bytes_find(bytes_from(rest.at, newline), '\r') != newline - 1)
-            return scan_bad(malformed, error);
         if (newline == 1) {
             scan->line += 2;
             if (scan->has_request_line)
@@ -113,34 +122,6 @@ void h1_note_request_line(const struct h1_scan *scan, struct bytes input, struct
     head->version_minor = scan->version_minor;
 }
 
-/* What llhttp's callbacks collect. */
-struct collector {
-    struct headers *fields;
-    struct bytes name, value;
-    unsigned count_max;
-    enum error error;
-};
-
-/* The bytes are in one piece, so a second call for the same name or value (llhttp stops to compare the values it knows) goes on where the first ended. */
-static struct bytes extended(struct bytes piece, const char *at, size_t length)
-{
-    return piece.at ? bytes_from(piece.at, piece.len + length) : bytes_from(at, length);
-}
-
-static int on_name(llhttp_t *parser, const char *at, size_t length)
-{
-    struct collector *collector = parser->data;
-    collector->name = extended(collector->name, at, length);
-    return 0;
-}
-
-static int on_value(llhttp_t *parser, const char *at, size_t length)
-{
-    struct collector *collector = parser->data;
-    collector->value = extended(collector->value, at, length);
-    return 0;
-}
-
 /* `Transfer_Encoding`: some origins read an underscore as a hyphen, and would see a framing field that we did not (HARDENING: framing). */
 static bool looks_like(struct bytes name, struct bytes framing_field)
 {
@@ -154,19 +135,36 @@ static bool looks_like(struct bytes name, struct bytes framing_field)
     return true;
 }
 
-static int on_field(llhttp_t *parser)
+static enum error add_field(struct bytes name, struct bytes value, unsigned count_max, struct headers *fields)
 {
-    struct collector *collector = parser->data;
-    enum header_id id = header_identify(collector->name);
-    if (collector->fields->count == collector->count_max)
-        collector->error = ERROR_HEADER_TOO_MANY;
-    else if (id == HEADER_OTHER &&
-             (looks_like(collector->name, BYTES("transfer-encoding")) || looks_like(collector->name, BYTES("content-length"))))
-        collector->error = ERROR_BAD_FRAMING;
-    else
-        headers_add(collector->fields, id, collector->name, collector->value);
-    collector->name = collector->value = BYTES_NONE;
-    return collector->error == ERROR_OK ? 0 : HPE_USER;
+    enum header_id id = header_identify(name);
+    if (fields->count == count_max)
+        return ERROR_HEADER_TOO_MANY;
+    if (id == HEADER_OTHER && (looks_like(name, BYTES("transfer-encoding")) || looks_like(name, BYTES("content-length"))))
+        return ERROR_BAD_FRAMING;
+    headers_add(fields, id, name, value);
+    return ERROR_OK;
+}
+
+/* RFC 9112 §5. The scan has found that each line ends in its first CR, and holds no other byte that is forbidden in a value. */
+static enum error read_fields(struct bytes lines, unsigned count_max, struct headers *fields)
+{
+    const char *at = lines.at, *end = lines.at + lines.len - 2;
+    while (at < end) {
+        const char *name = at;
+        while (byte_is_tchar((unsigned char)*at))
+            at++;
+        if (at == name || *at != ':')
+            return ERROR_BAD_FIELD;
+        const char *value = at + 1;
+        struct bytes name_bytes = bytes_from(name, (size_t)(at - name));
+        at = value + bytes_find(bytes_from(value, (size_t)(end - value)), '\r');
+        enum error error = add_field(name_bytes, bytes_from(value, (size_t)(at - value)), count_max, fields);
+        if (error != ERROR_OK)
+            return error;
+        at += 2;
+    }
+    return ERROR_OK;
 }
 
 static int on_head(llhttp_t *parser)
@@ -175,12 +173,7 @@ static int on_head(llhttp_t *parser)
     return HPE_PAUSED;   /* the body, if any, comes with its own callbacks */
 }
 
-static const llhttp_settings_t head_settings = {
-    .on_header_field = on_name,
-    .on_header_value = on_value,
-    .on_header_value_complete = on_field,
-    .on_headers_complete = on_head,
-};
+static const llhttp_settings_t head_settings = {.on_headers_complete = on_head};
 
 void h1_parser_init(llhttp_t *fresh)
 {
@@ -211,14 +204,16 @@ static enum error error_of(enum llhttp_errno failure)
     }
 }
 
-static enum error parse_fields(llhttp_t *parser, struct bytes lines, unsigned count_max, struct headers *fields)
+/* llhttp, which decodes bodies, reads the fields that frame one, and has to agree. */
+static enum error begin_framing(llhttp_t *parser, struct bytes lines)
 {
-    struct collector collector = {.fields = fields, .count_max = count_max};
-    parser->data = &collector;
     enum llhttp_errno outcome = llhttp_execute(parser, lines.at, lines.len);
-    if (outcome == HPE_PAUSED && llhttp_get_error_pos(parser) == lines.at + lines.len)
-        return ERROR_OK;
-    return collector.error != ERROR_OK ? collector.error : error_of(outcome);
+    return outcome == HPE_PAUSED && llhttp_get_error_pos(parser) == lines.at + lines.len ? ERROR_OK : error_of(outcome);
+}
+
+static bool is_framed(const struct headers *fields)
+{
+    return headers_find(fields, HEADER_TRANSFER_ENCODING) || headers_find(fields, HEADER_CONTENT_LENGTH);
 }
 
 /* RFC 9112 §6.3, without its lenient choices. */
@@ -283,8 +278,8 @@ static void read_connection_options(struct request_head *head, const struct h1_f
                           !headers_list_has(fields, HEADER_UPGRADE, BYTES("h2c"));
 }
 
-enum error h1_parse_head(const struct h1_scan *scan, struct bytes input, const struct config *config, llhttp_t *parser,
-                         struct request_head *head, struct h1_framing *framing)
+enum error h1_parse_head(const struct h1_scan *scan, struct bytes input, const struct config *config, const llhttp_t *fresh,
+                         llhttp_t *parser, struct request_head *head, struct h1_framing *framing)
 {
     enum error error;
     *framing = (struct h1_framing){0};
@@ -296,8 +291,13 @@ enum error h1_parse_head(const struct h1_scan *scan, struct bytes input, const s
         return error;
     size_t fields_at = scan->target_at + scan->target_len + sizeof(" HTTP/1.1\r\n") - 1;
     struct bytes lines = bytes_from(input.at + fields_at, scan->line - fields_at);
-    if ((error = parse_fields(parser, lines, config->header_count_max, &head->fields)) != ERROR_OK)
+    if ((error = read_fields(lines, config->header_count_max, &head->fields)) != ERROR_OK)
         return error;
+    if (is_framed(&head->fields)) {
+        *parser = *fresh;
+        if ((error = begin_framing(parser, lines)) != ERROR_OK)
+            return error;
+    }
     if ((error = read_authority(head)) != ERROR_OK)
         return error;
     if ((error = read_framing(head, config, framing)) != ERROR_OK)

@@ -2,7 +2,8 @@
  *
  * DESIGN. A head is first scanned for its end, line by line, and the scan goes on where it stopped when more bytes come. The scan refuses what llhttp is
  * lenient about (bare CR or LF, folded lines, white space before a field) and reads the request line itself, since llhttp knows only the methods of a list.
- * The field lines of a whole head then go to llhttp in one piece, behind a request line of ours: a copy of a parser that has read it already.
+ * The field lines of a whole head are then cut, checked and classified in one pass. Only where they frame a body do they go to llhttp as well, in one
+ * piece, behind a request line of ours: a copy of a parser that has read it already, and goes on with the body. Both have to accept them.
  * Slices point into the bytes parsed. What the bytes say does not depend on how they were cut into reads.
  */
 #ifndef CLIENT_H1_PARSE_H
@@ -35,13 +36,13 @@ struct h1_framing {
     uint64_t length; /* unless chunked */
 };
 
-/* A parser that has read a request line; copied for each head. */
+/* A parser that has read a request line; copied for each head that frames a body. */
 void h1_parser_init(llhttp_t *fresh);
 
-/* Parses a head that h1_scan_head found complete. Fills `head` (as far as it came, on an error) except `upload`, and `framing`. `parser` is a copy of a fresh
- * one; with a body, it is ready for h1_parser_begin_body. */
-enum error h1_parse_head(const struct h1_scan *scan, struct bytes input, const struct config *config, llhttp_t *parser, struct request_head *head,
-                         struct h1_framing *framing);
+/* Parses a head that h1_scan_head found complete. Fills `head` (as far as it came, on an error) except `upload`, and `framing`. With a body, `parser`
+ * becomes a copy of the fresh one that is ready for h1_parser_begin_body. */
+enum error h1_parse_head(const struct h1_scan *scan, struct bytes input, const struct config *config, const llhttp_t *fresh, llhttp_t *parser,
+                         struct request_head *head, struct h1_framing *framing);
 
 /* The body's bytes go to `parser` from now on, with the caller's callbacks and data. */
 void h1_parser_begin_body(llhttp_t *parser, const llhttp_settings_t *settings, void *data);

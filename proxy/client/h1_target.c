@@ -3,11 +3,10 @@
 
 enum { HOST_MAX_BYTES = 255 }; /* RFC 1035 §2.3.4 */
 
-static bool is_alphanumeric(char c)
-{
-    char lower = byte_lower(c);
-    return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9');
-}
+/* RFC 3986 §2.3: the unreserved characters, which a name is made of here. */
+static const bool unreserved[256] = {
+    ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['0' ... '9'] = true, ['-'] = true, ['.'] = true, ['_'] = true, ['~'] = true,
+};
 
 static struct bytes bytes_after(struct bytes text, size_t count)
 {
@@ -93,7 +92,7 @@ bool h1_authority_is_valid(struct bytes authority)
     if (authority.len && authority.at[0] == '[') {
         i = ip_literal_length(authority);
     } else {
-        while (i < authority.len && (is_alphanumeric(authority.at[i]) || bytes_find(BYTES("-._~"), authority.at[i]) < 4))
+        while (i < authority.len && unreserved[(unsigned char)authority.at[i]])
             i++;
     }
     if (i == 0 || i > HOST_MAX_BYTES)

@@ -65,10 +65,9 @@ static void plan_framing(struct plan *plan, struct bytes text)
     plan->framing_len += text.len;
 }
 
-static void plan_number(struct plan *plan, const char *format, uint64_t number)
+static void plan_number(struct plan *plan, uint64_t number, char *(*put)(char *, uint64_t))
 {
-    int length = snprintf(plan->framing + plan->framing_len, sizeof(plan->framing) - plan->framing_len, format, (unsigned long)number);
-    plan->framing_len += (size_t)length;
+    plan->framing_len = (size_t)(put(plan->framing + plan->framing_len, number) - plan->framing);
 }
 
 /* RFC 9112 §6.3, §9.6 */
@@ -90,13 +89,20 @@ static void begin_response(struct h1_client *client, const struct response_head 
         client->closes = true;
 }
 
+static void plan_length(struct plan *plan, uint64_t length)
+{
+    plan_framing(plan, BYTES("Content-Length: "));
+    plan_number(plan, length, bytes_put_decimal);
+    plan_framing(plan, BYTES("\r\n"));
+}
+
 static void plan_head(struct plan *plan, struct h1_client *client, const struct response_head *head)
 {
     begin_response(client, head);
     plan_before(plan, head->head);
     plan_before(plan, head->extra);
     if (head->length_known)
-        plan_number(plan, "Content-Length: %lu\r\n", head->length);
+        plan_length(plan, head->length);
     else if (client->exchange->body == H1_BODY_CHUNKED)
         plan_framing(plan, BYTES("Transfer-Encoding: chunked\r\n"));
     if (client->closes)
@@ -138,7 +144,8 @@ static void make_plan(struct plan *plan, struct h1_client *client, const struct 
     if (head)
         plan_head(plan, client, head);
     if (exchange->body == H1_BODY_CHUNKED && exchange->left == 0 && offered > 0) {
-        plan_number(plan, "%lx\r\n", offered); /* RFC 9112 §7.1 */
+        plan_number(plan, offered, bytes_put_hex); /* RFC 9112 §7.1 */
+        plan_framing(plan, BYTES("\r\n"));
         exchange->left = offered;
     }
     plan_before(plan, bytes_from(plan->framing, plan->framing_len));

@@ -33,13 +33,26 @@ struct connection {
     uint8_t refused; /* enum error: connect failed at once, and is reported with the first event */
 };
 
+/* What inet_ntop does with printf: each line of the access log has one. */
+static struct bytes format_ipv4(const struct in_addr *ip, char text[INET_ADDRSTRLEN])
+{
+    const unsigned char *octets = (const unsigned char *)&ip->s_addr;
+    char *at = bytes_put_decimal(text, octets[0]);
+    for (unsigned i = 1; i < 4; i++) {
+        *at++ = '.';
+        at = bytes_put_decimal(at, octets[i]);
+    }
+    return bytes_from(text, (size_t)(at - text));
+}
+
 size_t socket_address_format(const union socket_address *address, char *out, size_t size)
 {
-    const void *ip = address->any.sa_family == AF_INET6 ? (const void *)&address->in6.sin6_addr : (const void *)&address->in.sin_addr;
     char text[INET6_ADDRSTRLEN];
     struct bytes name = BYTES("unix:");
-    if (address->any.sa_family == AF_INET || address->any.sa_family == AF_INET6)
-        name = bytes_from_string(inet_ntop(address->any.sa_family, ip, text, sizeof(text)));
+    if (address->any.sa_family == AF_INET)
+        name = format_ipv4(&address->in.sin_addr, text);
+    else if (address->any.sa_family == AF_INET6)
+        name = bytes_from_string(inet_ntop(AF_INET6, &address->in6.sin6_addr, text, sizeof(text)));
     size_t length = name.len < size ? name.len : size;
     memcpy(out, name.at, length);
     return length;

@@ -202,18 +202,6 @@ static char *put(char *out, const char *text, size_t length)
 
 #define PUT(out, literal) put((out), (literal), sizeof(literal) - 1)
 
-static char *put_number(char *out, uint64_t value)
-{
-    char digits[20];
-    char *at = digits + sizeof(digits);
-
-    do {
-        *--at = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    return put(out, at, (size_t)(digits + sizeof(digits) - at));
-}
-
 static char *put_padded(char *out, unsigned value, unsigned digits)
 {
     for (unsigned i = digits; i > 0; i--) {
@@ -225,7 +213,7 @@ static char *put_padded(char *out, unsigned value, unsigned digits)
 
 static char *put_seconds(char *out, uint64_t us)
 {
-    out = put_number(out, us / 1000000);
+    out = bytes_put_decimal(out, us / 1000000);
     *out++ = '.';
     return put_padded(out, (unsigned)(us % 1000000), 6);
 }
@@ -290,8 +278,8 @@ static char *put_or_dash(char *out, struct bytes text, escaper *escape, size_t l
 
 static char *put_version(char *out, const struct access_entry *entry)
 {
-    out = put_number(PUT(out, "HTTP/"), entry->http_major);
-    return put_number(PUT(out, "."), entry->http_minor);
+    out = bytes_put_decimal(PUT(out, "HTTP/"), entry->http_major);
+    return bytes_put_decimal(PUT(out, "."), entry->http_minor);
 }
 
 static unsigned shown_status(const struct access_entry *entry)
@@ -312,8 +300,8 @@ static char *put_combined(char *out, const struct access_entry *entry, const str
         out = put_or_dash(PUT(out, " "), fields[FIELD_TARGET], escape_combined, limits[FIELD_TARGET]);
         out = put_version(PUT(out, " "), entry);
     }
-    out = put_number(PUT(out, "\" "), shown_status(entry));
-    out = put_number(PUT(out, " "), entry->body_bytes);
+    out = bytes_put_decimal(PUT(out, "\" "), shown_status(entry));
+    out = bytes_put_decimal(PUT(out, " "), entry->body_bytes);
     out = put_or_dash(PUT(out, " \""), fields[FIELD_REFERER], escape_combined, limits[FIELD_REFERER]);
     out = put_or_dash(PUT(out, "\" \""), fields[FIELD_AGENT], escape_combined, limits[FIELD_AGENT]);
     out = put_own(PUT(out, "\" "), bytes_from_string(cache_result_word(entry->result)), escape_bare);
@@ -337,8 +325,8 @@ static char *put_json(char *out, const struct access_entry *entry, const struct 
     out = put_json_string(PUT(out, ",\"method\":"), fields[FIELD_METHOD], limits[FIELD_METHOD]);
     out = put_json_string(PUT(out, ",\"target\":"), fields[FIELD_TARGET], limits[FIELD_TARGET]);
     out = put_version(PUT(out, ",\"protocol\":\""), entry);
-    out = put_number(PUT(out, "\",\"status\":"), shown_status(entry));
-    out = put_number(PUT(out, ",\"bytes\":"), entry->body_bytes);
+    out = bytes_put_decimal(PUT(out, "\",\"status\":"), shown_status(entry));
+    out = bytes_put_decimal(PUT(out, ",\"bytes\":"), entry->body_bytes);
     out = put_json_string(PUT(out, ",\"referer\":"), fields[FIELD_REFERER], limits[FIELD_REFERER]);
     out = put_json_string(PUT(out, ",\"user_agent\":"), fields[FIELD_AGENT], limits[FIELD_AGENT]);
     out = put_json_string(PUT(out, ",\"host\":"), fields[FIELD_HOST], limits[FIELD_HOST]);

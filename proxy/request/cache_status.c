@@ -41,14 +41,18 @@ struct bytes cache_status_line(const struct request *request, const struct respo
     if (request->lookup.fwd == FWD_PARTIAL) {
         at = append(at, "; fwd=partial");
     } else if (!was_forwarded(request, view)) {
-        at += sprintf(at, "; hit; ttl=%ld", (long)request->lookup.ttl_s);
+        int64_t ttl_s = request->lookup.ttl_s;
+        at = append(at, ttl_s < 0 ? "; hit; ttl=-" : "; hit; ttl=");
+        at = bytes_put_decimal(at, ttl_s < 0 ? -(uint64_t)ttl_s : (uint64_t)ttl_s);
     } else if (view->source == SOURCE_STALE_ON_ERROR || view->source == SOURCE_STALE_ON_DELAY) {
         /* RFC 9211 §2.1: hit and fwd exclude each other; the request went forward, and the answer was the stale one. */
         at = append(at, "; fwd=stale");
     } else {
         const char *fwd = fwd_word(request->lookup.fwd);
         at = append(append(at, "; fwd="), fwd != NULL ? fwd : "miss");
-        at += sprintf(at, "; fwd-status=%u", view->source == SOURCE_REVALIDATED ? 304 : view->is_sliced ? 206 : view->status);
+        at = bytes_put_decimal(append(at, "; fwd-status="), view->source == SOURCE_REVALIDATED ? 304
+                                                            : view->is_sliced                  ? 206
+                                                                                               : view->status);
         if (view->is_stored)
             at = append(at, "; stored");
         if (request->lookup.collapsed)

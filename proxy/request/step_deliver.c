@@ -171,16 +171,17 @@ static struct bytes extra_fields(struct request *request, const struct response_
     struct bytes personal = request->response.status == 304 ? BYTES("") : view->personal;
     struct bytes status = cache_status_line(request, view), name = worker_pseudonym(request->worker), hsts = hsts_line(request);
     char *out = arena_alloc(&request->arena, EXTRA_MAX_BYTES + personal.len + status.len + hsts.len);
-    char *at = personal.len > 0 ? mempcpy(out, personal.at, personal.len) : out;
+    char *at = bytes_put(out, personal);
     int64_t age = freshness_current_age(view->meta, loop_wall(request->worker->loop));
     /* RFC 9111 §5.1: Age on everything that was not got from the origin for this very request; and what came old stays old. */
-    if (view->source != SOURCE_FETCHED || age > 0)
-        at += sprintf(at, "Age: %ld\r\n", (long)(age < 0 ? 0 : age));
-    at = mempcpy(at, "Via: 1.1 ", 9);
-    at = mempcpy(at, name.at, name.len);
-    at = mempcpy(at, "\r\n", 2);
-    at = mempcpy(at, status.at, status.len);
-    at = mempcpy(at, hsts.at, hsts.len);
+    if (view->source != SOURCE_FETCHED || age > 0) {
+        at = bytes_put_decimal(bytes_put(at, BYTES("Age: ")), age < 0 ? 0 : (uint64_t)age);
+        at = bytes_put(at, BYTES("\r\n"));
+    }
+    at = bytes_put(at, BYTES("Via: 1.1 "));
+    at = bytes_put(at, name);
+    at = bytes_put(at, BYTES("\r\n"));
+    at = bytes_put(bytes_put(at, status), hsts);
     return bytes_from(out, (size_t)(at - out));
 }
 

@@ -35,10 +35,10 @@ static void parse(struct parsed *parsed, struct bytes input, size_t step)
         parsed->error = ERROR_COUNT;
     if (outcome != H1_SCAN_COMPLETE)
         return;
-    llhttp_t parser;
-    h1_parser_init(&parser);
+    llhttp_t fresh, parser;
+    h1_parser_init(&fresh);
     parsed->used = scan.line;
-    parsed->error = h1_parse_head(&scan, bytes_from(parsed->memory, given), &config, &parser, &parsed->head, &parsed->framing);
+    parsed->error = h1_parse_head(&scan, bytes_from(parsed->memory, given), &config, &fresh, &parser, &parsed->head, &parsed->framing);
 }
 
 static void parsed_free(struct parsed *parsed)

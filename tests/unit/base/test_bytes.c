@@ -205,3 +205,29 @@ Test(bytes, list_has_whole_members_without_case)
     cr_expect_not(bytes_list_has(BYTES(""), BYTES("close")));
     cr_expect_not(bytes_list_has(BYTES("a,,b"), BYTES("")));
 }
+
+Test(bytes, numbers_are_put_as_printf_prints_them)
+{
+    static const uint64_t numbers[] = {0, 1, 9, 10, 99, 100, 12345, 4294967295, 4294967296, UINT64_MAX - 1, UINT64_MAX};
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+        char expected[32], got[32];
+        snprintf(expected, sizeof(expected), "%lu", (unsigned long)numbers[i]);
+        *bytes_put_decimal(got, numbers[i]) = '\0';
+        cr_expect_str_eq(got, expected);
+        snprintf(expected, sizeof(expected), "%lx", (unsigned long)numbers[i]);
+        *bytes_put_hex(got, numbers[i]) = '\0';
+        cr_expect_str_eq(got, expected);
+    }
+}
+
+Test(bytes, lower_case_is_put_at_every_length_and_of_every_byte)
+{
+    char all[256], lower[256];
+    for (unsigned i = 0; i < sizeof(all); i++)
+        all[i] = (char)i;
+    for (size_t len = 0; len <= sizeof(all); len++) {
+        cr_assert_eq(bytes_put_lower(lower, bytes_from(all, len)), lower + len);
+        for (size_t i = 0; i < len; i++)
+            cr_assert_eq(lower[i], byte_lower(all[i]));
+    }
+}

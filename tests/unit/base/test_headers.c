@@ -259,3 +259,19 @@ Test(headers, parse_block_refuses_what_is_malformed)
     headers_init(&fields, &arena);
     cr_expect_not(headers_parse_block(&fields, bytes_from("A: \0\r\n", 6)));
 }
+
+Test(headers, a_value_ends_at_its_first_forbidden_byte_wherever_it_stands)
+{
+    char text[48];
+    for (size_t len = 0; len <= sizeof(text); len++) {
+        for (unsigned c = 0; c < 256; c++) {
+            bool is_forbidden = (c < 0x20 && c != '\t') || c == 0x7f;
+            for (size_t at = 0; at < len; at++) {
+                memset(text, 'v', sizeof(text));
+                text[at / 2] = '\t'; /* goes by */
+                text[at] = (char)c;
+                cr_assert_eq(header_value_length(bytes_from(text, len)), is_forbidden ? at : len, "byte %u at %zu of %zu", c, at, len);
+            }
+        }
+    }
+}

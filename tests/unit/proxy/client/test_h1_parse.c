@@ -40,9 +40,11 @@ static void parse(struct parsed *parsed, const char *at, size_t len, size_t step
             return;
         }
         if (outcome == H1_SCAN_COMPLETE) {
-            h1_parser_init(&parsed->parser);
+            llhttp_t fresh;
+            h1_parser_init(&fresh);
             parsed->used = scan.line;
-            parsed->error = h1_parse_head(&scan, bytes_from(*memory, given), &config, &parsed->parser, &parsed->head, &parsed->framing);
+            parsed->error =
+                h1_parse_head(&scan, bytes_from(*memory, given), &config, &fresh, &parsed->parser, &parsed->head, &parsed->framing);
         }
     }
 }
