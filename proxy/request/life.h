@@ -53,10 +53,8 @@ struct request {
     struct list         link; /* in the worker's requests or spare */
     struct worker      *worker;
     struct stream      *stream;
-    struct arena        arena;
     struct request_head head;
-    union socket_address peer; /* the client; a trusted proxy's word for it is taken by step_route */
-    const struct forwarding *forwarding; /* what such a proxy said, in the arena; NULL: the peer is none */
+    const struct forwarding *forwarding; /* what a trusted proxy said, in the arena; NULL: the peer is none */
     enum listener_kind  listener;
     struct routes      *routes; /* the generation this request belongs to; a reference */
     const struct site  *site;
@@ -70,7 +68,6 @@ struct request {
     bool      is_free;          /* waits for its mail */
 
     struct lookup        lookup;
-    struct reader        reader;
     bool                 reader_is_open;
     struct deadline      patience;       /* while it waits for a head, where a stale response may answer instead */
     bool                 is_impatient;
@@ -79,13 +76,11 @@ struct request {
     struct mail          mail;           /* the reader's waker */
     struct fetch        *fetch;
     struct tunnel       *tunnel;
-    struct admin_request admin;
     bool                 admin_started, admin_answered;
     struct store_wait    log_wait;
     enum step            after_log;
     bool                 is_log_late;
 
-    struct response_head response; /* of step_deliver; head not yet sent: response_pending */
     bool                 response_begun; /* what of it is to be sent is known */
     bool                 response_pending, response_prepared, last_sent;
     uint64_t             body_left;  /* of a known length */
@@ -94,7 +89,6 @@ struct request {
     bool                 no_slices, started_over; /* see body_failed */
     bool                 has_hints; /* a 103 was sent */
     struct parts        *parts; /* of a multipart answer, in the arena; else NULL */
-    struct local_answer  answer;
 
     /* for the log and the counters */
     unsigned            status;     /* 0: nothing was sent */
@@ -105,6 +99,14 @@ struct request {
     uint64_t            started_us; /* monotonic */
     struct bytes        origin;     /* address that answered, in the arena */
     bool                broken;     /* ended before its end */
+
+    /* Not zeroed for each request, which half of its memory would be: whatever of these is read was set before, as what stands above says. */
+    struct arena         arena;
+    union socket_address peer; /* the client; a trusted proxy's word for it is taken by step_route */
+    struct reader        reader;   /* see reader_is_open */
+    struct response_head response; /* of step_deliver, once response_begun; head not yet sent: response_pending */
+    struct local_answer  answer;   /* of step_respond */
+    struct admin_request admin;    /* once admin_started */
 };
 
 /* Runs the walk from the present step; or, when it is under way further up the stack, makes it go round once more. */

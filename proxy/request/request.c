@@ -36,18 +36,15 @@ struct request *request_new(struct worker *worker, struct stream *stream, enum l
 {
     struct list *spare = list_pop_front(&worker->spare);
     struct request *request;
-    struct arena arena;
     if (spare != NULL) {
         request = LIST_OWNER(spare, struct request, link);
-        arena = request->arena;
         worker->spare_count--;
     } else {
         request = malloc(sizeof *request);
         assert(request != NULL);
-        arena_init(&arena);
+        arena_init(&request->arena);
     }
-    memset(request, 0, sizeof *request);
-    request->arena = arena;
+    memset(request, 0, offsetof(struct request, arena));
     request->worker = worker;
     request->stream = stream;
     request->listener = listener;

@@ -165,7 +165,7 @@ static struct bytes host_canonical(struct bytes host, char buffer[HOST_MAX_BYTES
     return bytes_from(buffer, len);
 }
 
-const struct site *routes_find(const struct routes *routes, struct bytes host)
+static const struct site *find_site(const struct routes *routes, struct bytes host)
 {
     char buffer[HOST_MAX_BYTES];
     struct bytes name = host_canonical(host, buffer);
@@ -176,4 +176,18 @@ const struct site *routes_find(const struct routes *routes, struct bytes host)
         if (name.len > routes->wildcards[w].host.len && bytes_ends_with(name, routes->wildcards[w].host))
             return routes->wildcards[w].site;
     return routes->any;
+}
+
+/* One site's requests come one after the other: the name asked for last, as it was spelled, needs no search. */
+const struct site *routes_find(struct routes *routes, struct bytes host)
+{
+    if (routes->last.site != NULL && bytes_equal(bytes_from(routes->last.host, routes->last.host_len), host))
+        return routes->last.site;
+    const struct site *site = find_site(routes, host);
+    if (host.len <= sizeof routes->last.host) {
+        bytes_put(routes->last.host, host);
+        routes->last.host_len = (unsigned)host.len;
+        routes->last.site = site;
+    }
+    return site;
 }

@@ -26,6 +26,11 @@ struct routes {
     struct route  *wildcards; /* longest suffix first */
     unsigned       wildcard_count;
     struct site   *any;
+    struct {
+        const struct site *site; /* NULL: none yet */
+        unsigned           host_len;
+        char               host[64];
+    } last; /* found; as it was spelled */
 };
 
 struct routes *routes_new(struct worker *worker, struct config *config);
@@ -35,6 +40,6 @@ struct routes *routes_ref(struct routes *routes);
 void           routes_unref(struct routes **routes);
 
 /* `host` as in Host: any case, port allowed. Exact name, then the longest wildcard ("*.example.org" stands for any number of labels), then "*"; else NULL. */
-const struct site *routes_find(const struct routes *routes, struct bytes host);
+const struct site *routes_find(struct routes *routes, struct bytes host);
 
 #endif
