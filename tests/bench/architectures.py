@@ -4,6 +4,7 @@ the loop), MT (threads) and MP (processes), on a disk that is held back. One ser
 medians. --report writes docs/ARCHITECTURES.md and its plots."""
 import json
 import re
+import shutil
 import statistics
 import sys
 from typing import Callable, NamedTuple
@@ -121,11 +122,11 @@ class Variant:
 
     def __init__(self, name, mode, top, origin, options):
         self.name, self.mode, self.origin, self.options, self.server = name, mode, origin, options, None
-        place = f"{name}-{mode.workers}"
-        self.limits = Limits(place, top, options.memory * 10**6)
+        self.place = top / f"{name}-{mode.workers}"
+        self.limits = Limits(self.place.name, top, options.memory * 10**6)
         try:
             values = {"lines": mode.lines(), "memory": f"{MEMORY_MIB}MiB", "size": f"{2 + mode.caches // 4}GiB", "delay": f"{READ_DELAY_MS}ms"}
-            self.server = Server(top / place, OUTRIGGER, enter=self.limits.enter, is_first=False, origin=origin.port, **values)
+            self.server = Server(self.place, OUTRIGGER, enter=self.limits.enter, is_first=False, origin=origin.port, **values)
             fill(self.server, origin, self.by_each_cache(logged(options)))
             fill(self.server, origin, self.by_each_cache(numbered(options.objects)))
             self.limits.drop_page_cache()
@@ -160,6 +161,7 @@ class Variant:
         if self.server:
             self.server.stop()
         self.limits.remove()
+        shutil.rmtree(self.place, ignore_errors=True)  # the next experiment's servers may go by the same name
 
 
 def start_variants(variants, servers, top, origin, options, missing):
