@@ -184,12 +184,13 @@ lint:
 
 # The load and the origin of the measurements: programs of their own, which know nothing of the server.
 BENCH_PROGRAMS := $(BUILD)/bench/load $(BUILD)/bench/origin
-$(BUILD)/bench/load: $(addprefix $(BUILD)/tests/bench/,load.o choice.o histogram.o)
+$(BUILD)/bench/load: $(addprefix $(BUILD)/tests/bench/,load.o load_link.o load_http1.o load_http2.o choice.o histogram.o)
+$(BUILD)/bench/load: BENCH_LIBS := -lssl -lcrypto -lnghttp2
 $(BUILD)/bench/origin: $(BUILD)/tests/bench/origin.o
 $(BENCH_PROGRAMS):
 	@mkdir -p $(@D)
 	@echo "  LD $@"
-	@$(CC) $(LDFLAGS) $^ -lm -o $@
+	@$(CC) $(LDFLAGS) $^ -lm $(BENCH_LIBS) -o $@
 
 # Instructions a hit, by function: the figure that a busy machine does not blur. CASES=hit,pipelined,logged,100k,miss,pass; JSON=FILE.
 $(BUILD)/bench/under_callgrind.so: tests/bench/under_callgrind.c

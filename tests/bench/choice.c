@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { DIGITS_MAX = 20 }; /* of an object's number */
+
 /* splitmix64 */
 static uint64_t random_next(uint64_t *state)
 {
@@ -129,10 +131,23 @@ const char *choice_begin(struct choice *c, uint64_t seed)
 {
     c->random = seed;
     c->objects = c->objects ? c->objects : 1;
-    if (strlen(c->pattern) > PATH_BYTES_MAX - 20) {
+    if (strlen(c->pattern) > PATH_BYTES_MAX - DIGITS_MAX) {
         return "the path is too long";
     }
     return c->order == ORDER_ZIPF ? prepare_zipf(c) : NULL;
+}
+
+size_t choice_longest_path(const struct choice *c)
+{
+    if (!c->paths) {
+        return strlen(c->pattern) + DIGITS_MAX;
+    }
+    size_t longest = 0;
+    for (uint64_t i = 0; i < c->objects; i++) {
+        size_t bytes = strlen(c->paths[i]);
+        longest = bytes > longest ? bytes : longest;
+    }
+    return longest;
 }
 
 /* False: each has been asked for once. */
@@ -171,7 +186,7 @@ char *choice_next_path(struct choice *c, char *to)
     if (!number) {
         return mempcpy(to, path, strlen(path));
     }
-    char digits[20], *first = digits + sizeof digits;
+    char digits[DIGITS_MAX], *first = digits + sizeof digits;
     do {
         *--first = (char)('0' + object % 10);
         object /= 10;

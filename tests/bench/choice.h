@@ -3,6 +3,7 @@
 #define TESTS_BENCH_CHOICE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { PATH_BYTES_MAX = 2048 };
@@ -33,6 +34,9 @@ const char *choice_read_list(struct choice *c, const char *file);
 
 /* Once all is set, before the first draw. NULL, or what is wrong. */
 const char *choice_begin(struct choice *c, uint64_t seed);
+
+/* Of all that it may write, without NUL. */
+size_t choice_longest_path(const struct choice *c);
 
 /* Writes the next path (at most PATH_BYTES_MAX bytes, no NUL) and returns its end; NULL: everything has been asked for once. */
 char *choice_next_path(struct choice *c, char *to);

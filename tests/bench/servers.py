@@ -5,16 +5,16 @@ import ctypes
 import json
 import os
 import pathlib
+import resource
 import signal
 import socket
 import subprocess
 import time
-from typing import Dict, List, NamedTuple
+from typing import Dict, List, NamedTuple, Optional
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
 PROGRAMS = ROOT / "build" / "bench"
-TICKS = os.sysconf("SC_CLK_TCK")
 SERVER_CORE, CLIENT_CORE = "0", "1"
 START_SECONDS = 30
 
@@ -25,6 +25,12 @@ libc = ctypes.CDLL(None)
 
 def die_with_parent():
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def allow_descriptors():
+    """For thousands of connections, as many as this account may have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 priority = []  # what a command is begun with
@@ -77,6 +83,7 @@ class Process:
 
         def prepare():
             die_with_parent()
+            allow_descriptors()
             if self.enter:
                 self.enter()
 
@@ -90,9 +97,6 @@ class Process:
                 self.stop()
                 raise Refused(complaint((self.directory / "output").read_text(errors="replace")))
             time.sleep(0.001)
-
-    def cpu_seconds(self):
-        return sum(cpu_of(pid) for pid in self.family())
 
     def family(self):
         return [self.process.pid, *children(self.process.pid)]
@@ -139,9 +143,9 @@ def fill_in(template, to, values):
 
 
 class Peer(NamedTuple):
-    """A server to measure: its file (or directory of files) below tests/bench/peers, its command, and what else both have in {braces}."""
+    """A server to measure: its file (or directory of files) below tests/bench/peers, None if it needs none, its command, and what else both have in {braces}."""
 
-    template: str
+    template: Optional[str]
     command: List[str]
     values: Dict[str, str] = {}
 
@@ -152,10 +156,11 @@ class Server(Process):
     def __init__(self, directory, peer, core=SERVER_CORE, enter=None, is_first=True, **values):
         directory.mkdir()
         directory.chmod(0o777)  # some change to an account of their own
-        template = HERE / "peers" / peer.template
-        port, file = free_port(), directory / template.name
-        values = {"dir": directory, "file": file, "port": port, "admin": free_port(), **peer.values, **values}
-        fill_in(template, file, values)
+        port, file = free_port(), directory / pathlib.Path(peer.template or "none").name
+        self.tls_port = free_port()
+        values = {"dir": directory, "file": file, "port": port, "tls_port": self.tls_port, "admin": free_port(), **peer.values, **values}
+        if peer.template:
+            fill_in(HERE / "peers" / peer.template, file, values)
         super().__init__([replaced(word, values) for word in peer.command], port, core, directory, enter, is_first)
 
 
@@ -182,17 +187,20 @@ def listed(name, connections, file, order="sequential"):
     return ["--group", name, "--connections", str(connections), "--list", str(file), "--order", order]
 
 
-def load(server, *groups, seconds=0, warm_up=0, seed=1, fields=()):
-    """Runs groups side by side; 0 seconds: until each has asked for everything. Returns what load.c prints, and the server's CPU seconds."""
-    command = pinned(CLIENT_CORE, [str(PROGRAMS / "load"), "--check", "--seed", str(seed)])
+def load_command(server, *groups, seconds=0, warm_up=0, seed=1, fields=(), check=True):
+    command = [str(PROGRAMS / "load"), "--seed", str(seed), "--seconds", str(seconds), "--warm-up", str(warm_up), *(["--check"] if check else [])]
+    command += [word for pid in server.family() for word in ("--watch", str(pid))]
     command += [word for field in fields for word in ("--header", field)]
-    command += ["--seconds", str(seconds), "--warm-up", str(warm_up), *(word for words in groups for word in words), f"127.0.0.1:{server.port}"]
-    before = server.cpu_seconds()
-    ran = subprocess.run(command, capture_output=True, text=True)
+    tls = any("--tls" in words for words in groups)
+    return pinned(CLIENT_CORE, [*command, *(word for words in groups for word in words), f"127.0.0.1:{server.tls_port if tls else server.port}"])
+
+
+def load(server, *groups, **how):
+    """Runs groups side by side; 0 seconds: until each has asked for everything. Returns what load.c prints: the server's CPU seconds are in it."""
+    ran = subprocess.run(load_command(server, *groups, **how), capture_output=True, text=True, preexec_fn=allow_descriptors)
     if ran.returncode != 0:
         raise Refused(complaint(ran.stderr))
     result = json.loads(ran.stdout)
-    result["cpu_seconds"] = server.cpu_seconds() - before
     for name, of in result["groups"].items():
         bad = {word: of[word] for word in ("not_200", "wrong", "broken") if of[word]}
         if bad or not of["requests"]:
@@ -200,13 +208,13 @@ def load(server, *groups, seconds=0, warm_up=0, seed=1, fields=()):
     return result
 
 
-def fill(server, origin, groups, passes=12):
+def fill(server, origin, groups, passes=12, **how):
     """Has everything stored: a cache that drops what it cannot write in time, or refuses what it has no memory for, is asked again. One that never has all shows
     it in its misses."""
     for left in reversed(range(passes)):
         before = origin.asked()
         try:
-            wanted = sum(of["requests"] for of in load(server, *groups)["groups"].values())
+            wanted = sum(of["requests"] for of in load(server, *groups, **how)["groups"].values())
         except Refused:
             if left == 0:
                 raise
@@ -229,11 +237,3 @@ def children(pid):
         for child in pids:
             found += [int(child), *children(int(child))]
     return found
-
-
-def cpu_of(pid):
-    try:
-        fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
-    except OSError:
-        return 0
-    return (int(fields[11]) + int(fields[12])) / TICKS
