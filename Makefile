@@ -175,22 +175,29 @@ lint:
 	@$(MAKE) $(QUIETLY) $(JOBS) CC=clang BUILD=build-clang all
 	$(PYTHON) tests/lint/floors.py
 	@$(PYTHON) tests/lint/files.py $(LINT_FILES)
-	$(PYTHON) -m pytest -q -p no:cacheprovider tests/lint
+	$(PYTHON) -m pytest -q -p no:cacheprovider tests/lint tests/bench
 	@clang-format --dry-run -Werror $(filter %.c,$(LINT_FILES))
 	@echo $(LINT_C) | xargs -n 2 -P $$(nproc) sh -c 'clang-tidy --quiet "$$@" -- -std=gnu17 $(CPPFLAGS)' tidy 2>$(BUILD)/tidy.err || \
 	    { grep -v 'warnings* generated' $(BUILD)/tidy.err; false; }
 
 # ---- measurements ------------------------------------------------------------------------------------------------------------------------
 
-# The load and the origin of the measurements: programs of their own, which know nothing of the server.
-BENCH_PROGRAMS := $(BUILD)/bench/load $(BUILD)/bench/origin
+# The load, the origin and the limit of the measurements: programs of their own, which know nothing of the server.
+BENCH_PROGRAMS := $(BUILD)/bench/load $(BUILD)/bench/origin $(BUILD)/bench/floor
 $(BUILD)/bench/load: $(addprefix $(BUILD)/tests/bench/,load.o load_link.o load_http1.o load_http2.o choice.o histogram.o)
 $(BUILD)/bench/load: BENCH_LIBS := -lssl -lcrypto -lnghttp2
 $(BUILD)/bench/origin: $(BUILD)/tests/bench/origin.o
+$(BUILD)/bench/floor: $(BUILD)/tests/bench/floor.o
+$(BUILD)/bench/floor: BENCH_LIBS := -lssl -lcrypto
 $(BENCH_PROGRAMS):
 	@mkdir -p $(@D)
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) $^ -lm $(BENCH_LIBS) -o $@
+
+# What packages bring is installed before anything of it is compiled.
+MEASURE = packaging/install-packages build bench && $(MAKE) $(QUIETLY) $(JOBS) all $(BENCH_PROGRAMS) $(BUILD)/bench/under_callgrind.so && \
+    $(PYTHON) tests/bench
+ASIDE := $(if $(QUICK),--quick) $(if $(FIRST),--first)
 
 # Instructions a hit, by function: the figure that a busy machine does not blur. CASES=hit,pipelined,logged,100k,miss,pass; JSON=FILE.
 $(BUILD)/bench/under_callgrind.so: tests/bench/under_callgrind.c
@@ -199,34 +206,33 @@ $(BUILD)/bench/under_callgrind.so: tests/bench/under_callgrind.c
 	@$(CC) -std=gnu17 -Wall -Wextra -Werror -O1 -g -D_GNU_SOURCE -fPIC -shared $< -o $@
 
 .PHONY: bench-instructions
-bench-instructions: all $(BENCH_PROGRAMS) $(BUILD)/bench/under_callgrind.so
-	@packaging/install-packages build bench
-	@$(PYTHON) tests/bench/instructions.py $(if $(filter command line environment,$(origin CASES)),--cases $(CASES)) $(if $(JSON),--json $(JSON))
+bench-instructions:
+	@$(MEASURE)/instructions.py $(if $(filter command line environment,$(origin CASES)),--cases $(CASES)) $(if $(JSON),--json $(JSON))
 
 .PHONY: replay bench bench-diskbound bench-architectures bench-eviction
 replay: all
 	@$(PYTHON) tests/replay/replay.py --without
 
-CASES ?= hit1k,hit100k
-PEERS ?= outrigger,nginx,haproxy
-bench: all $(BENCH_PROGRAMS)
-	@packaging/install-packages build bench
-	@$(PYTHON) tests/bench/bench.py --cases $(CASES) --peers $(PEERS) $(if $(FIRST),--first)
+# CASES and PEERS: some of them, with commas. QUICK=1 tries everything with little; FIRST=1, as root, where the machine is not idle.
+BENCH = $(if $(CASES),--cases $(CASES)) $(if $(PEERS),--peers $(PEERS)) $(ASIDE)
+.PHONY: bench-report
+bench:
+	@$(MEASURE)/bench.py $(BENCH)
 
-# Both need root, for control groups. QUICK=1 tries them with little; FIRST=1 where the machine is not idle; REPORT=1 writes docs/ARCHITECTURES.md.
-ASIDE := $(if $(QUICK),--quick) $(if $(FIRST),--first)
-bench-diskbound: all $(BENCH_PROGRAMS)
-	@packaging/install-packages build bench
-	@$(PYTHON) tests/bench/diskbound.py $(ASIDE)
+bench-report:
+	@$(MEASURE)/bench.py $(BENCH) --report
 
-bench-architectures: all $(BENCH_PROGRAMS)
-	@packaging/install-packages build
-	@$(PYTHON) tests/bench/architectures.py $(ASIDE) $(if $(REPORT),--report)
+# Both need root, for control groups. REPORT=1 writes docs/ARCHITECTURES.md.
+bench-diskbound:
+	@$(MEASURE)/diskbound.py $(ASIDE)
+
+bench-architectures:
+	@$(MEASURE)/architectures.py $(ASIDE) $(if $(REPORT),--report)
 
 # Needs root, to drop the page cache.
 .PHONY: bench-restart
-bench-restart: all $(BENCH_PROGRAMS)
-	@$(PYTHON) tests/bench/million.py $(if $(FIRST),--first)
+bench-restart:
+	@$(MEASURE)/million.py $(if $(FIRST),--first)
 
 # DOCUMENT=docs/EVICTION.md puts the tables there.
 $(BUILD)/bench/eviction: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench/eviction*.c)) $(BUILD)/liboutrigger.a
@@ -266,7 +272,8 @@ help:
 	@echo "make model       the cache against a model of RFC 9111, CASES=100000 random sequences"
 	@echo "make fuzz        the parsers of hostile bytes under libFuzzer, FUZZ_SECONDS or FUZZ_RUNS each"
 	@echo "make replay      a real server's log through the accelerator, every byte checked, with and without it"
-	@echo "make bench       hits against nginx and HAProxy on this machine; CASES=hit1k,hit10k,hit100k,hit1m PEERS=outrigger,nginx,haproxy"
+	@echo "make bench       speed beside six peers on this machine; CASES=hit1k,zipf PEERS=nginx,h2o: some; QUICK=1: a little; FIRST=1: where it is not idle"
+	@echo "make bench-report    the same, to docs/BENCHMARKS.md"
 	@echo "make bench-instructions    instructions a request under callgrind, by function;  CASES=hit,pipelined,logged,100k,miss,pass JSON=FILE"
 	@echo "make bench-diskbound    hits from memory beside a load that a slow disk bounds, against four peers; needs root"
 	@echo "make bench-architectures    helpers, one loop, threads and processes side by side, as in the Flash paper; needs root"
