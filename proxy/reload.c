@@ -1,6 +1,7 @@
 #include "proxy/reload.h"
 
 #include "base/log.h"
+#include "proxy/boot/config_files.h"
 #include "proxy/boot/notify.h"
 #include "proxy/boot/version.h"
 
@@ -13,7 +14,7 @@
 
 /* ---- reading ---------------------------------------------------------------------------------------------------------------------------- */
 
-struct config *reload_read(const struct options *options, FILE *errors, struct bytes *text)
+static struct config *read_text(const struct options *options, FILE *errors, struct bytes *text)
 {
     *text = BYTES_NONE;
     if (options->file)
@@ -33,6 +34,14 @@ struct config *reload_read(const struct options *options, FILE *errors, struct b
     arena_free(&arena);
     free(demo);
     return config_parse(BYTES("command line"), *text, errors);
+}
+
+struct config *reload_read(const struct options *options, FILE *errors, struct bytes *text)
+{
+    struct config *config = read_text(options, errors, text);
+    if (config && !config_files_read(config, *text, errors))
+        config_unref(&config);
+    return config;
 }
 
 /* Line by line, for a line of the log is a line. */
@@ -207,7 +216,8 @@ void reload_send_config(struct supervisor *s)
         child_kill(&s->proxy);
     } else {
         struct message_config config = {.serial = s->serial, .listeners = s->sockets.count};
-        child_send(&s->proxy, MESSAGE_CONFIG, &config, s->config->name, &fd, 1);
+        const int fds[] = {fd, s->config->files_fd};
+        child_send(&s->proxy, MESSAGE_CONFIG, &config, s->config->name, fds, 2);
     }
     if (fd >= 0)
         close(fd);

@@ -4,6 +4,7 @@
  * workers → serve control messages, admin requests and the loops' orders → drained, or stopped: connections are cut, and what waits for a disk is
  * written. Nothing else needs to be done then: what was logged is in shared memory, where the log helper finds it. */
 #include "proxy/admin/why.h"
+#include "proxy/boot/config_files.h"
 #include "proxy/boot/proxy_process.h"
 
 #include "base/log.h"
@@ -131,6 +132,8 @@ static struct config *read_config(struct control_message *received)
     if (size)
         munmap(text, size);
     close(fd);
+    if (!config_files_take(config, received->fds[1]))
+        give_up("the memory file of the configuration's files does not fit it");
     return config;
 }
 

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -95,6 +96,15 @@ static void read_disks(struct reading *reading, const struct yaml_node *node)
     read_disk(reading, item);
 }
 
+static void check_origin_tls(struct reading *reading, const struct yaml_node *node, const struct config_site *site)
+{
+    const struct config_origin_tls *tls = &site->origin_tls;
+
+    if (!tls->certificate != !tls->key)
+        report_error(&reading->report, node->place, "origin_tls: there is a %s without its %s", tls->key ? "key" : "certificate",
+                     tls->key ? "certificate" : "key");
+}
+
 static void check_hsts(struct reading *reading, const struct yaml_node *node, struct config_site *site)
 {
     enum { YEAR_S = 365 * 24 * 60 * 60 };
@@ -142,6 +152,7 @@ static void read_site(struct reading *reading, const struct yaml_node *node)
     }
     *site = reading->site_defaults;
     read_mapping(reading, SCOPE_SITE, BYTES(""), node, site);
+    check_origin_tls(reading, node, site);
     check_hsts(reading, node, site);
     add_challenges(reading, site);
     YAML_FOR_EACH(member, node)
@@ -460,6 +471,7 @@ static struct config *config_new(struct bytes name)
     ref_init(&config->ref);
     arena_init(&config->arena);
     config->name = arena_copy(&config->arena, name);
+    config->files_fd = -1;
     return config;
 }
 
@@ -526,6 +538,14 @@ struct config *config_load(const char *path, FILE *errors, struct bytes *text)
     return config;
 }
 
+const struct config_file *config_file(const struct config *config, const char *path)
+{
+    for (unsigned i = 0; i < config->file_count; i++)
+        if (strcmp(config->files[i].path, path) == 0)
+            return &config->files[i];
+    return NULL;
+}
+
 struct config *config_ref(struct config *config)
 {
     ref_take(&config->ref);
@@ -539,6 +559,10 @@ void config_unref(struct config **config)
     *config = NULL;
     if (!dropped || !ref_drop(&dropped->ref))
         return;
+    if (dropped->files_memory)
+        munmap(dropped->files_memory, dropped->files_bytes);
+    if (dropped->files_fd >= 0)
+        close(dropped->files_fd);
     arena_free(&dropped->arena);
     free(dropped);
 }

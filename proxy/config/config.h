@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/ref.h"
 #include "base/status_ttl.h"
+#include "proxy/config/report.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -59,10 +60,19 @@ enum origin_kind { ORIGIN_KIND_HTTP, ORIGIN_KIND_FILES };
 
 struct config_origin {
     enum origin_kind kind;
+    bool             is_https; /* of ORIGIN_KIND_HTTP */
     struct bytes     url;      /* as written */
     struct bytes     host;     /* name or literal, without brackets */
     uint16_t         port;
     const char      *root;     /* files: absolute path */
+};
+
+/* How the https:// origins of a site are talked to. */
+struct config_origin_tls {
+    bool         verify;
+    const char  *ca;               /* NULL: the system's authorities */
+    struct bytes name;             /* expected in the certificate; absent: the origin's own */
+    const char  *certificate, *key; /* what we show; NULL: nothing */
 };
 
 struct config_site {
@@ -77,6 +87,7 @@ struct config_site {
     const char           *acme_directory; /* NULL: challenges pass to the origin */
     const struct config_site *challenges; /* how that directory is served: as this site, but for the origin; NULL without one */
     struct bytes          host_header;  /* override of Host towards the origin; absent: as the client sent it */
+    struct config_origin_tls origin_tls;
     struct config_networks purge_allow;
     int64_t  connect_timeout_ms, first_byte_timeout_ms, between_bytes_timeout_ms, tunnel_idle_timeout_ms;
     unsigned pool_connections;         /* idle ones kept per origin address and loop */
@@ -100,9 +111,21 @@ struct config_site {
     unsigned error_count;
 };
 
+/* A file that a setting names and whose content belongs to the configuration: a certificate or a key, which not everybody may read. */
+struct config_file {
+    const char  *path;
+    struct place place;   /* in the text: where it is named first */
+    struct bytes content; /* see boot/config_files.h */
+};
+
 struct config {
     struct ref   ref;
     struct arena arena;
+    struct config_file *files; /* each path once */
+    unsigned     file_count;
+    void        *files_memory; /* mapped: their contents; NULL: not there yet, or none */
+    size_t       files_bytes;
+    int          files_fd;     /* the same as a memory file; −1: none, or closed */
     struct bytes name;    /* file name, or "command line" */
 
     unsigned     workers; /* ≥ 1 */
@@ -158,6 +181,9 @@ struct config *config_load(const char *path, FILE *errors, struct bytes *text);
 /* YAML for `--origin URL… --listen ADDRESS…` without a file, and for neither: the demo site. In `arena`. */
 struct bytes config_synthesise(struct arena *arena, const char *const *origins, unsigned origin_count, const char *const *listens,
                                unsigned listen_count, const char *demo_root);
+
+/* By what a setting says; never NULL for that. */
+const struct config_file *config_file(const struct config *config, const char *path);
 
 struct config *config_ref(struct config *config);
 void           config_unref(struct config **config);

@@ -127,6 +127,17 @@ static void print_text(const struct setting *setting, const void *field, FILE *o
     scalar_print(*(const struct bytes *)field, out);
 }
 
+static void print_server_name(const struct setting *setting, const void *field, FILE *out)
+{
+    struct bytes name = *(const struct bytes *)field;
+
+    (void)setting;
+    if (bytes_find(name, ':') < name.len)
+        fprintf(out, "\"[%.*s]\"", BYTES_FMT(name));
+    else
+        scalar_print(name, out);
+}
+
 static void print_servers(const struct setting *setting, const void *field, FILE *out)
 {
     struct bytes servers = *(const struct bytes *)field, server;
@@ -230,6 +241,7 @@ static value_printer *const printers[] = {
     [VALUE_DISK_ENGINE] = print_word,
     [VALUE_DISK_ADMISSION] = print_word,
     [VALUE_PATH] = print_string,
+    [VALUE_FILE] = print_string,
     [VALUE_LOG] = print_string,
     [VALUE_LOG_OR_OFF] = print_string,
     [VALUE_SOCKET_OR_OFF] = print_string,
@@ -238,6 +250,7 @@ static value_printer *const printers[] = {
     [VALUE_ADDRESS] = print_address,
     [VALUE_ADDRESS_OR_OFF] = print_address,
     [VALUE_HOST_HEADER] = print_text,
+    [VALUE_SERVER_NAME] = print_server_name,
     [VALUE_SERVERS] = print_servers,
     [VALUE_HOSTS] = print_hosts,
     [VALUE_ORIGINS] = print_origins,
@@ -253,11 +266,12 @@ _Static_assert(sizeof(printers) / sizeof(printers[0]) == VALUE_LISTENERS, "a pri
 /* A setting without a default that was not given has nothing to print. */
 static bool is_absent(const struct setting *setting, const void *field)
 {
-    if (setting->type == VALUE_USER)
+    if (setting->type == VALUE_USER || setting->type == VALUE_FILE)
         return !*(const char *const *)field;
     if (setting->type == VALUE_QUERY_NAMES)
         return !((const struct config_names *)field)->at;
-    return (setting->type == VALUE_HOST_HEADER || setting->type == VALUE_SERVERS) && !((const struct bytes *)field)->at;
+    return (setting->type == VALUE_HOST_HEADER || setting->type == VALUE_SERVER_NAME || setting->type == VALUE_SERVERS) &&
+           !((const struct bytes *)field)->at;
 }
 
 static void print_listeners(const struct config *config, FILE *out);

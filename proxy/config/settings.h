@@ -22,6 +22,8 @@
     VALUE_TYPE(DISK_ENGINE,    enum config_disk_engine,  "auto, io_uring or blocking") \
     VALUE_TYPE(DISK_ADMISSION, enum config_disk_admission, "always or second-hit")   \
     VALUE_TYPE(PATH,           const char *,             "an absolute path")         \
+    /* read with the configuration, into config->files */                            \
+    VALUE_TYPE(FILE,           const char *,             "the absolute path of a file") \
     VALUE_TYPE(LOG,            const char *,             "an absolute path or -")    \
     VALUE_TYPE(LOG_OR_OFF,     const char *,             "an absolute path, - or off") \
     VALUE_TYPE(SOCKET_OR_OFF,  const char *,             "an absolute path or off")  \
@@ -30,6 +32,7 @@
     VALUE_TYPE(ADDRESS,        struct config_address,    "an address such as 127.0.0.1:8080") \
     VALUE_TYPE(ADDRESS_OR_OFF, struct config_address,    "an address such as 127.0.0.1:8080, or off") \
     VALUE_TYPE(HOST_HEADER,    struct bytes,             "a host name")              \
+    VALUE_TYPE(SERVER_NAME,    struct bytes,             "a host name or an address") \
     VALUE_TYPE(SERVERS,        struct bytes,             "an address or a list of addresses") \
     VALUE_TYPE(HOSTS,          struct bytes *,           "a host name or a list of them") \
     VALUE_TYPE(ORIGINS,        struct config_origin *,   "a URL or a list of URLs")  \

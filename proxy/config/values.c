@@ -282,6 +282,36 @@ static void read_directory(struct reading *reading, const struct setting *settin
         read_path(reading, setting, node, field);
 }
 
+static void note_file(struct reading *reading, const char *path, struct place place)
+{
+    struct config *config = reading->config;
+
+    if (config_file(config, path))
+        return;
+    if (config->file_count == reading->file_capacity) {
+        unsigned capacity = reading->file_capacity ? reading->file_capacity * 2 : 16;
+        struct config_file *files = arena_alloc(&config->arena, capacity * sizeof(*files));
+        if (config->file_count > 0)
+            memcpy(files, config->files, config->file_count * sizeof(*files));
+        config->files = files;
+        reading->file_capacity = capacity;
+    }
+    config->files[config->file_count++] = (struct config_file){.path = path, .place = place};
+}
+
+static void read_file(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
+{
+    const char *path = NULL;
+
+    if (!value_expect_scalar(reading, setting, node))
+        return;
+    read_path(reading, setting, node, &path);
+    if (!path)
+        return;
+    note_file(reading, path, node->place);
+    *(const char **)field = path;
+}
+
 static void read_log(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
 {
     if (!value_expect_scalar(reading, setting, node))
@@ -349,6 +379,21 @@ static void read_host_header(struct reading *reading, const struct setting *sett
         *(struct bytes *)field = arena_copy(&reading->config->arena, node->text);
 }
 
+static void read_server_name(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
+{
+    struct config_origin origin;
+
+    if (!value_expect_scalar(reading, setting, node))
+        return;
+    /* A name or literal as it stands in an origin's URL, but for its port. */
+    bool is_one = bytes_find(node->text, '/') == node->text.len &&
+                  !origin_parse(arena_printf(&reading->scratch, "https://%.*s", BYTES_FMT(node->text)), &origin);
+    if (is_one && origin.port == 443)
+        *(struct bytes *)field = arena_copy(&reading->config->arena, origin.host);
+    else
+        complain_of_word(reading, setting, node);
+}
+
 /* ---- addresses ---- */
 
 static void read_address(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
@@ -394,12 +439,14 @@ static value_reader *const readers[] = {
     [VALUE_LOG] = read_log,
     [VALUE_LOG_OR_OFF] = read_log_or_off,
     [VALUE_PATH] = read_directory,
+    [VALUE_FILE] = read_file,
     [VALUE_SOCKET_OR_OFF] = read_socket_or_off,
     [VALUE_PASS_OR_DIRECTORY] = read_pass_or_directory,
     [VALUE_USER] = read_user,
     [VALUE_ADDRESS] = read_address,
     [VALUE_ADDRESS_OR_OFF] = read_address_or_off,
     [VALUE_HOST_HEADER] = read_host_header,
+    [VALUE_SERVER_NAME] = read_server_name,
     [VALUE_SERVERS] = value_read_servers,
     [VALUE_HOSTS] = value_read_hosts,
     [VALUE_ORIGINS] = value_read_origins,

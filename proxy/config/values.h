@@ -19,6 +19,7 @@ struct reading {
     struct config *config;
     const struct yaml_node *given[SETTINGS_MAX]; /* the value written for a setting of scope ROOT; NULL: defaulted */
     struct place *listener_places;               /* beside config->listeners */
+    unsigned file_capacity;                      /* of config->files */
     struct host_claim *claims;
     unsigned claim_count, claim_capacity;
     struct config_site site_defaults;

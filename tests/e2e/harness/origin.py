@@ -38,17 +38,19 @@ class CloseConnection(Exception):
 class Origin:
     """`handlers` maps a path (or "*") to a function of a Request. `requests` is everything that arrived, in order."""
 
-    def __init__(self, port=0, address="127.0.0.1"):
+    def __init__(self, port=0, address="127.0.0.1", tls=None):
+        """`tls`: an ssl.SSLContext to serve with."""
         self.listener = socket.create_server((address, port or free_port()), backlog=2048, family=socket.AF_INET6 if ":" in address else socket.AF_INET)
         self.port = self.listener.getsockname()[1]
         self.handlers, self.requests, self.connections, self.lock = {}, [], 0, threading.Lock()
         self.open = set()
         self.read_bodies = True
+        self.tls, self.handshakes_failed = tls, []
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def on(self, path, handler):
         """`handler` may be a function of the Request, or a body to answer with."""
@@ -83,11 +85,26 @@ class Origin:
         connection.socket, connection.buffer = client, b""
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(Truncated, OSError, CloseConnection):
+            if self.tls:
+                connection.socket = self._shake_hands(client)
             while True:
                 self._serve_one(connection, number)
         with self.lock:
+            self.open.discard(connection.socket)
+        connection.socket.close()
+
+    def _shake_hands(self, client):
+        try:
+            wrapped = self.tls.wrap_socket(client, server_side=True)
+        except OSError as error:
+            with self.lock:
+                self.handshakes_failed.append(error)
+                self.open.discard(client)
+            raise
+        with self.lock:
             self.open.discard(client)
-        client.close()
+            self.open.add(wrapped)
+        return wrapped
 
     def _serve_one(self, connection, number):
         lines = connection.read_until(b"\r\n\r\n").decode("latin-1").split("\r\n")
