@@ -15,7 +15,7 @@
 
 #include "proxy/client/h1.h"
 #include "proxy/client/h1_parse.h"
-#include "proxy/client/spill.h"
+#include "base/spill.h"
 
 enum h1_state {
     H1_FRESH,   /* accepted, nothing came yet */

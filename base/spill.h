@@ -1,6 +1,6 @@
 /* Bytes that must wait: heads that came in part, response bytes that the kernel did not take. Most connections never have one. */
-#ifndef CLIENT_SPILL_H
-#define CLIENT_SPILL_H
+#ifndef BASE_SPILL_H
+#define BASE_SPILL_H
 
 #include "base/bytes.h"
 

@@ -1,5 +1,5 @@
 /* See spill.h. */
-#include "proxy/client/spill.h"
+#include "base/spill.h"
 
 #include <assert.h>
 #include <stdlib.h>
