@@ -14,7 +14,7 @@
 #include "proxy/client/clients.h"
 #include "proxy/client/h1.h"
 #include "proxy/client/proxy_header.h"
-#include "proxy/client/spill.h"
+#include "base/spill.h"
 
 #include "base/log.h"
 

@@ -4,9 +4,13 @@
  * adds), so a want that was dropped is told only when it happens all the same: a client that waits for its response usually sends nothing, and then a
  * whole exchange costs none. When bytes or a FIN do come unwanted, only errors are polled for from then on (as "priority" data: errors and hang-ups are
  * reported whatever was asked), so that a reset is still noticed; and nothing at all when urgent data make that spin.
+ *
+ * With TLS (tls_stream.h) there are two more reasons to do something: the handshake, and encrypted bytes that the kernel did not take, are this module's
+ * affair and not the owner's; and what OpenSSL or we hold makes a connection readable without the kernel, by way of the loop's queue (tls_loop.h).
  */
 #include "proxy/net/connection.h"
 #include "proxy/net/loop_uv.h"
+#include "proxy/net/tls_stream.h"
 
 #include "base/bytes.h"
 
@@ -27,11 +31,15 @@ struct connection {
     uv_poll_t poll;
     const struct connection_events *events;
     void *owner;
-    int fd; /* -1 once closed */
+    struct tls_stream *tls; /* NULL: plain */
+    int fd;                 /* -1 once closed */
     uint8_t wants, told;
     bool connecting;
     uint8_t refused; /* enum error: connect failed at once, and is reported with the first event */
 };
+
+/* A connection that was closed with encrypted bytes left is kept that long for them. */
+enum { PARTING_MS = 10 * 1000 };
 
 /* What inet_ntop does with printf: each line of the access log has one. */
 static struct bytes format_ipv4(const struct in_addr *ip, char text[INET_ADDRSTRLEN])
@@ -80,6 +88,27 @@ static bool is_closed(const struct connection *connection)
     return connection->fd < 0;
 }
 
+static bool is_shaking_hands(const struct connection *connection)
+{
+    return connection->tls && connection->tls->handshake;
+}
+
+/* What the kernel should be told, all reasons together. */
+static unsigned needs_of(const struct connection *connection)
+{
+    const struct tls_stream *tls = connection->tls;
+    if (!tls)
+        return connection->wants;
+    return (tls->handshake ? WANT_READ : connection->wants) | (tls->out && !tls->holds ? WANT_WRITE : 0);
+}
+
+static void tell_needs(struct connection *connection)
+{
+    unsigned needs = needs_of(connection);
+    if (needs & ~(unsigned)connection->told)
+        tell(connection, needs);
+}
+
 static bool is_broken(const struct connection *connection)
 {
     struct pollfd state = {.fd = connection->fd};
@@ -104,8 +133,8 @@ static void on_connected(struct connection *connection)
 /* Something came that nobody wants now. `is_news`: the owner was told nothing of this event. */
 static void settle_unwanted(struct connection *connection, bool is_news)
 {
-    if (connection->wants) {
-        tell(connection, connection->wants);
+    if (needs_of(connection)) {
+        tell(connection, needs_of(connection));
     } else if (is_broken(connection)) {
         tell(connection, 0);
         if (is_news && connection->events->broken)
@@ -113,6 +142,95 @@ static void settle_unwanted(struct connection *connection, bool is_news)
     } else {
         tell(connection, connection->told == TOLD_ERRORS ? 0 : TOLD_ERRORS);
     }
+}
+
+/* ---- TLS: events ------------------------------------------------------------------------------------------------------------------------ */
+
+static void tls_shake(struct connection *connection)
+{
+    enum error error;
+    if (!tls_loop_has_time(connection->tls->loop)) {
+        tls_loop_enqueue(connection->tls->loop, connection->tls);
+        return;
+    }
+    enum tls_progress progress = tls_stream_shake(connection->tls, &error);
+    if (progress == TLS_GOES_ON) {
+        tell_needs(connection);
+        return;
+    }
+    struct tls_stream *tls = connection->tls;
+    if (progress == TLS_OVER) {
+        connection->wants = WANT_NOTHING;
+        tls_loop_enqueue(tls->loop, tls); /* for what came behind the handshake, and what it still has to send */
+    } else if (error == ERROR_TLS_PLAIN_HTTP) {
+        connection->tls = NULL;
+    }
+    connection->events->connected(connection->owner, error);
+    if (error == ERROR_TLS_PLAIN_HTTP)
+        tls_stream_free(&tls);
+}
+
+/* Something may be readable without the kernel saying so. */
+static void tls_watch_input(struct connection *connection)
+{
+    if ((connection->wants & WANT_READ) && tls_stream_has_input(connection->tls))
+        tls_loop_enqueue(connection->tls->loop, connection->tls);
+}
+
+static void tls_readable(struct connection *connection)
+{
+    connection->events->readable(connection->owner);
+    if (!is_closed(connection) && connection->tls)
+        tls_watch_input(connection);
+}
+
+void connection_tls_turn(struct connection *connection)
+{
+    if (is_shaking_hands(connection)) {
+        tls_shake(connection);
+        return;
+    }
+    if ((connection->wants & WANT_READ) && tls_stream_has_input(connection->tls))
+        tls_readable(connection);
+    if (is_closed(connection) || !connection->tls || !connection->tls->holds)
+        return;
+    tls_stream_flush(connection->tls);
+    tell_needs(connection);
+}
+
+/* The kernel has room again: first for what we hold. False: it has none left for the owner. */
+static bool tls_flush(struct connection *connection, bool failed)
+{
+    struct tls_stream *tls = connection->tls;
+    return !tls->out || (tls_stream_flush(tls) && !tls->out) || tls->broken || failed;
+}
+
+static void on_tls_event(struct connection *connection, bool failed, int events)
+{
+    if (is_shaking_hands(connection)) {
+        bool is_queued = list_is_linked(&connection->tls->link);
+        if ((events & UV_WRITABLE) && connection->tls->out)
+            tls_stream_flush(connection->tls);
+        if (failed || !(events & UV_WRITABLE) || (events & UV_READABLE)) {
+            if (!is_queued && !list_is_empty(&connection->tls->loop->queue))
+                tls_loop_enqueue(connection->tls->loop, connection->tls);
+            else if (!is_queued)
+                tls_shake(connection);
+        }
+        if (!is_closed(connection) && connection->told != needs_of(connection) && is_shaking_hands(connection))
+            tell(connection, needs_of(connection));
+        return;
+    }
+    unsigned needs = needs_of(connection);
+    unsigned ready = failed ? WANT_READ | WANT_WRITE : (events & UV_READABLE ? WANT_READ : 0) | (events & UV_WRITABLE ? WANT_WRITE : 0);
+    bool unwanted = failed || (ready & ~needs) || (events & UV_PRIORITIZED), is_news = !(ready & needs);
+    bool has_room = (ready & WANT_WRITE) && tls_flush(connection, failed);
+    if (ready & connection->wants & WANT_READ)
+        tls_readable(connection);
+    if (!is_closed(connection) && has_room && (connection->wants & WANT_WRITE))
+        connection->events->writable(connection->owner);
+    if (!is_closed(connection) && (unwanted || (ready & ~needs_of(connection))))
+        settle_unwanted(connection, is_news);
 }
 
 static void on_event(uv_poll_t *poll, int status, int events)
@@ -123,6 +241,10 @@ static void on_event(uv_poll_t *poll, int status, int events)
         connection->told = 0; /* libuv has stopped it */
     if (connection->connecting) {
         on_connected(connection);
+        return;
+    }
+    if (connection->tls) {
+        on_tls_event(connection, failed, events);
         return;
     }
     unsigned ready = failed ? WANT_READ | WANT_WRITE : (events & UV_READABLE ? WANT_READ : 0) | (events & UV_WRITABLE ? WANT_WRITE : 0);
@@ -140,6 +262,7 @@ static void connection_freed(uv_handle_t *handle)
     struct connection *connection = LIST_OWNER(handle, struct connection, poll);
     if (!is_closed(connection))
         close(connection->fd); /* loop_free found it open */
+    tls_stream_free(&connection->tls);
     free(connection);
 }
 
@@ -154,6 +277,7 @@ struct connection *connection_adopt(struct loop *loop, int fd, const struct conn
     poll_set_freed_by(&connection->poll, connection_freed);
     connection->events = events;
     connection->owner = owner;
+    connection->tls = NULL;
     connection->fd = fd;
     connection->wants = connection->told = WANT_NOTHING;
     connection->connecting = false;
@@ -191,6 +315,12 @@ void connection_set_owner(struct connection *connection, const struct connection
 void connection_want(struct connection *connection, unsigned wants)
 {
     connection->wants = (uint8_t)wants;
+    if (connection->tls) {
+        tell_needs(connection);
+        if (!is_shaking_hands(connection))
+            tls_watch_input(connection);
+        return;
+    }
     if (!connection->connecting && (wants & ~(unsigned)connection->told))
         tell(connection, wants);
 }
@@ -209,6 +339,8 @@ static ssize_t outcome(ssize_t result)
 
 ssize_t connection_read(struct connection *connection, void *buffer, size_t capacity)
 {
+    if (connection->tls)
+        return tls_stream_read(connection->tls, buffer, capacity);
     return outcome(read(connection->fd, buffer, capacity));
 }
 
@@ -217,8 +349,19 @@ ssize_t connection_peek(struct connection *connection, void *buffer, size_t capa
     return outcome(recv(connection->fd, buffer, capacity, MSG_PEEK | MSG_DONTWAIT));
 }
 
+/* What is kept is ours to send. */
+static ssize_t tls_writev(struct connection *connection, const struct iovec *iov, int count)
+{
+    ssize_t written = tls_stream_writev(connection->tls, iov, count);
+    if (connection->tls->out)
+        tell_needs(connection);
+    return written == 0 ? CONNECTION_AGAIN : written;
+}
+
 ssize_t connection_writev(struct connection *connection, const struct iovec *iov, int count)
 {
+    if (connection->tls)
+        return tls_writev(connection, iov, count);
     /* sendmsg is a writev that can be told not to raise SIGPIPE. */
     struct msghdr message = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
     return outcome(sendmsg(connection->fd, &message, MSG_NOSIGNAL));
@@ -226,31 +369,118 @@ ssize_t connection_writev(struct connection *connection, const struct iovec *iov
 
 ssize_t connection_write(struct connection *connection, const void *bytes, size_t length, bool more)
 {
+    const struct iovec iov = {(void *)bytes, length};
+    if (connection->tls)
+        return tls_writev(connection, &iov, 1);
     return outcome(send(connection->fd, bytes, length, MSG_NOSIGNAL | (more ? MSG_MORE : 0)));
 }
 
 void connection_shutdown(struct connection *connection)
 {
-    shutdown(connection->fd, SHUT_WR);
+    struct tls_stream *tls = connection->tls;
+    if (!tls) {
+        shutdown(connection->fd, SHUT_WR);
+        return;
+    }
+    tls_stream_say_end(tls);
+    if (!tls->out) {
+        shutdown(connection->fd, SHUT_WR);
+        return;
+    }
+    tls->fins = true;
+    tell_needs(connection);
+}
+
+static void close_now(struct connection *connection)
+{
+    tls_stream_free(&connection->tls);
+    uv_close((uv_handle_t *)&connection->poll, connection_freed); /* takes the descriptor out of the poll set at once */
+    close(connection->fd);
+    connection->fd = -1;
+}
+
+/* ---- TLS: parting ----------------------------------------------------------------------------------------------------------------------- */
+
+static void part(void *owner)
+{
+    struct connection *connection = owner;
+    if (connection->tls->broken || !connection->tls->out)
+        close_now(connection);
+}
+
+static void part_late(struct deadline *deadline)
+{
+    close_now(LIST_OWNER(deadline, struct tls_stream, parting)->connection);
+}
+
+static const struct connection_events parting_events = {.writable = part, .broken = part};
+
+/* Whether the connection stays for a while, owned by nobody, to send what it keeps. */
+static bool begin_parting(struct connection *connection)
+{
+    struct tls_stream *tls = connection->tls;
+    if (tls->broken || tls->handshake || connection->connecting)
+        return false;
+    if (!tls->ended)
+        tls_stream_say_end(tls);
+    if (!tls->out || tls->broken || !tls_stream_flush(tls) || !tls->out)
+        return false;
+    connection_set_owner(connection, &parting_events, connection);
+    connection_want(connection, WANT_WRITE);
+    loop_set_deadline(connection_loop(connection), &tls->parting, PARTING_MS, part_late);
+    return true;
 }
 
 void connection_close(struct connection **connection_ptr)
 {
     struct connection *connection = *connection_ptr;
     *connection_ptr = NULL;
-    if (!connection)
-        return;
-    uv_close((uv_handle_t *)&connection->poll, connection_freed); /* takes the descriptor out of the poll set at once */
-    close(connection->fd);
-    connection->fd = -1;
+    if (connection && !(connection->tls && begin_parting(connection)))
+        close_now(connection);
 }
 
-void connection_reset(struct connection **connection)
+void connection_reset(struct connection **connection_ptr)
 {
     static const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-    if (*connection)
-        setsockopt((*connection)->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-    connection_close(connection);
+    struct connection *connection = *connection_ptr;
+    *connection_ptr = NULL;
+    if (!connection)
+        return;
+    setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    close_now(connection);
+}
+
+/* ---- TLS: from outside ------------------------------------------------------------------------------------------------------------------ */
+
+bool connection_start_tls(struct connection *connection, struct tls_server *server, bool http2, struct bytes already_read)
+{
+    connection->tls = tls_stream_accept(connection, server, http2, already_read);
+    if (!connection->tls)
+        return false;
+    tell_needs(connection);
+    if (already_read.len > 0)
+        tls_loop_enqueue(connection->tls->loop, connection->tls);
+    return true;
+}
+
+bool connection_start_tls_client(struct connection *connection, struct tls_client *client, struct bytes server_name)
+{
+    connection->tls = tls_stream_connect(connection, client, server_name);
+    if (!connection->tls)
+        return false;
+    tell_needs(connection);
+    tls_loop_enqueue(connection->tls->loop, connection->tls); /* who connects speaks first */
+    return true;
+}
+
+const struct tls_facts *connection_tls(const struct connection *connection)
+{
+    return connection->tls ? connection->tls->facts : NULL;
+}
+
+const char *connection_tls_failure(const struct connection *connection)
+{
+    return is_shaking_hands(connection) ? connection->tls->handshake->failure : "";
 }
 
 int connection_fd(const struct connection *connection)
@@ -273,6 +503,11 @@ void connection_peer(const struct connection *connection, union socket_address *
 bool connection_has_input(const struct connection *connection)
 {
     char byte;
+    struct tls_stream *tls = connection->tls;
+    if (tls && tls->ssl && !tls->handshake)
+        return tls_ssl_has_input(tls);
+    if (tls && (tls_stream_has_input(tls) || tls->in))
+        return true;
     ssize_t got = recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
 }
@@ -280,5 +515,6 @@ bool connection_has_input(const struct connection *connection)
 size_t connection_queued_bytes(const struct connection *connection)
 {
     int bytes = 0;
-    return ioctl(connection->fd, SIOCOUTQ, &bytes) == 0 ? (size_t)bytes : 0;
+    size_t kept = connection->tls ? spill_bytes(connection->tls->out).len : 0;
+    return (ioctl(connection->fd, SIOCOUTQ, &bytes) == 0 ? (size_t)bytes : 0) + kept;
 }

@@ -1,5 +1,5 @@
-/* A stream connection on a loop: TCP or Unix, later TLS. Readiness-based: the owner is told that it can read or write and does so itself,
- * into and from memory of its choosing. No call here allocates after connection_accept/connection_connect, or keeps the caller's memory.
+/* A stream connection on a loop: TCP or Unix, plain or with TLS. Readiness-based: the owner is told that it can read or write and does so itself,
+ * into and from memory of its choosing. No call here keeps the caller's memory, and none on a plain connection allocates once it is made.
  *
  * Phases: (connecting →) open → closing → freed by the loop. After connection_close no callback comes.
  */
@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "proxy/net/loop.h"
+#include "proxy/net/tls.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -30,7 +31,7 @@ struct connection_events {
     /* Level-triggered while wanted. The owner may close the connection from inside. */
     void (*readable)(void *owner);
     void (*writable)(void *owner);
-    /* Connecting only: ERROR_OK, or why not (ORIGIN_REFUSED, ORIGIN_UNREACHABLE). */
+    /* Connecting and TLS handshakes only: ERROR_OK, or why not (ORIGIN_REFUSED, ORIGIN_UNREACHABLE, TLS_…, ORIGIN_TLS_…). */
     void (*connected)(void *owner, enum error error);
     /* May be NULL. While nothing is wanted: the peer reset the connection. A FIN alone is not told: a half-closed client still gets its response. */
     void (*broken)(void *owner);
@@ -41,6 +42,21 @@ struct connection *connection_adopt(struct loop *loop, int fd, const struct conn
 /* Begins to connect; `connected` follows, never from inside. NULL: no descriptor left. No timeout of its own. */
 struct connection *connection_connect(struct loop *loop, const union socket_address *to, socklen_t length,
                                       const struct connection_events *events, void *owner);
+
+/* An open connection goes on with TLS, as the server: the handshake runs by itself, a few in each turn of the loop, and `connected` follows, never from
+ * inside. Until then nothing may be read or written; how long it may take is the owner's affair. `http2`: "h2" is offered besides "http/1.1".
+ * `already_read`: what was received of it; copied. Afterwards reading and writing are as before: what was decrypted, or came with what was, counts as
+ * readable; what was encrypted and is not taken by the kernel is kept, and is then sent even if the connection is closed (within a bound), but not if it
+ * is reset. False: no memory. When `connected` brings TLS_PLAIN_HTTP, nothing was sent, and the connection is a plain one again. */
+bool connection_start_tls(struct connection *connection, struct tls_server *server, bool http2, struct bytes already_read);
+/* Likewise as a client of the server of that name, which is asked for (SNI) and, as the settings of `client` say, verified. An end of the stream without
+ * close_notify reads as CONNECTION_ERROR. */
+bool connection_start_tls_client(struct connection *connection, struct tls_client *client, struct bytes server_name);
+/* NULL: plain, or the handshake is not over. Valid as long as the connection. */
+const struct tls_facts *connection_tls(const struct connection *connection);
+/* In `connected` only: OpenSSL's words for what failed; "": none. */
+const char *connection_tls_failure(const struct connection *connection);
+
 void connection_set_owner(struct connection *connection, const struct connection_events *events, void *owner);
 
 enum { WANT_NOTHING = 0, WANT_READ = 1, WANT_WRITE = 2 };
@@ -61,7 +77,7 @@ ssize_t connection_writev(struct connection *connection, const struct iovec *iov
 /* `more`: more follows at once (MSG_MORE). */
 ssize_t connection_write(struct connection *connection, const void *bytes, size_t length, bool more);
 
-/* No more from us (TCP FIN); reading goes on. */
+/* No more from us (close_notify, TCP FIN); reading goes on. */
 void connection_shutdown(struct connection *connection);
 /* Nulls. Whatever the kernel still holds of what was written is sent. */
 void connection_close(struct connection **connection);
@@ -73,7 +89,7 @@ struct loop *connection_loop(const struct connection *connection);
 void connection_peer(const struct connection *connection, union socket_address *address);
 /* Whether the kernel has unread bytes, an end of file or an error for us: a kept origin connection in that state must not be reused. */
 bool connection_has_input(const struct connection *connection);
-/* Bytes written that the peer's kernel has not taken yet. */
+/* Bytes written that the peer's kernel has not taken yet; with TLS as they are sent. */
 size_t connection_queued_bytes(const struct connection *connection);
 
 #endif

@@ -6,6 +6,7 @@
  */
 #include "proxy/net/loop_uv.h"
 #include "proxy/net/mailbox.h"
+#include "proxy/net/tls_loop.h"
 #include "proxy/net/wheel.h"
 
 #include "base/http_date.h"
@@ -32,6 +33,7 @@ struct loop {
     struct turn_end_hook hooks[TURN_END_HOOKS_MAX];
     unsigned hook_count;
     char *read_buffer;
+    struct tls_loop *tls; /* NULL: no TLS yet */
     struct wheel wheel;
 
     /* Any thread's */
@@ -44,6 +46,11 @@ struct loop {
 uv_loop_t *loop_uv(struct loop *loop)
 {
     return &loop->uv;
+}
+
+struct tls_loop **loop_tls(struct loop *loop)
+{
+    return &loop->tls;
 }
 
 struct mailbox *loop_mailbox(struct loop *loop)
@@ -114,6 +121,7 @@ struct loop *loop_new(unsigned number)
     loop->date_of = (struct wall_seconds){-1};
     loop->hook_count = 0;
     loop->read_buffer = read_buffer;
+    loop->tls = NULL;
     atomic_init(&loop->mailbox.newest, NULL);
     atomic_init(&loop->stopping, false);
     atomic_init(&loop->thread, 0);
@@ -155,6 +163,7 @@ void loop_free(struct loop **loop_ptr)
     int busy = uv_loop_close(&loop->uv);
     assert(busy == 0);
     (void)busy;
+    tls_loop_free(&loop->tls);
     free(loop->read_buffer);
     free(loop);
 }

@@ -7,6 +7,9 @@
 #include <uv.h>
 
 uv_loop_t *loop_uv(struct loop *loop);
+/* Where the loop keeps what its TLS streams share; NULL in it until there is one (tls_loop.h). */
+struct tls_loop;
+struct tls_loop **loop_tls(struct loop *loop);
 
 /* `data` of each uv_poll_t is the uv_close_cb that frees its owner: loop_free closes with it what is left. */
 static inline uv_close_cb poll_freed_by(const uv_handle_t *handle)
