@@ -13,6 +13,7 @@
 #include "proxy/greeting.h"
 #include "proxy/client/clients.h"
 #include "proxy/client/h1.h"
+#include "proxy/client/h2.h"
 #include "proxy/client/proxy_header.h"
 #include "base/spill.h"
 
@@ -63,13 +64,16 @@ static void greeting_close(struct greeting *greeting)
     greeting_free(greeting);
 }
 
-static void hand_over(struct greeting *greeting, struct bytes already_read)
+static void hand_over(struct greeting *greeting, bool is_http2, struct bytes already_read)
 {
     struct worker *worker = greeting->worker;
     struct connection *connection = greeting->connection;
     union socket_address peer = greeting->peer;
     greeting_free(greeting);
-    h1_accept(worker, connection, LISTENER_PUBLIC, &peer, already_read);
+    if (is_http2)
+        h2_accept(worker, connection, LISTENER_PUBLIC, &peer, already_read);
+    else
+        h1_accept(worker, connection, LISTENER_PUBLIC, &peer, already_read);
 }
 
 static bool has_phase(const struct greeting *greeting, enum greeting_phase phase)
@@ -99,7 +103,7 @@ static void begin_phase(struct greeting *greeting)
         break;
     case GREETING_BEGIN:
     case GREETING_OVER:
-        hand_over(greeting, BYTES_NONE);
+        hand_over(greeting, false, BYTES_NONE);
         break;
     }
 }
@@ -219,7 +223,7 @@ static void read_preface(struct greeting *greeting)
         greeting->kept_len = (uint8_t)input.len;
         return;
     }
-    hand_over(greeting, input);
+    hand_over(greeting, is_preface, input);
 }
 
 /* --- events --- */

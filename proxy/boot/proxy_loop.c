@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "proxy/client/h1.h"
+#include "proxy/client/h2.h"
 #include "proxy/greeting.h"
 #include "proxy/request/routes.h"
 
@@ -171,6 +172,7 @@ static void drain(struct proxy_loop *loop)
         stop_listener(loop, loop->listener_count - 1);
     greeting_drain(&loop->worker);
     h1_drain(&loop->worker);
+    h2_drain(&loop->worker);
 }
 
 /* ---- orders ----------------------------------------------------------------------------------------------------------------------------- */
@@ -193,6 +195,7 @@ static void carry_out(struct proxy_loop *loop, struct order *order)
     case ORDER_CUT:
         greeting_cut(&loop->worker);
         h1_cut(&loop->worker);
+        h2_cut(&loop->worker);
         break;
     case ORDER_TAKEN:
     case ORDER_HUNG:

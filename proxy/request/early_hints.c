@@ -16,7 +16,7 @@ void replay_early_hints(struct request *request, const struct response_view *vie
     const struct request_head *head = &request->head;
     struct headers hints;
     if (!request->site->rules.early_hints || view->early_hints.len == 0 || request->has_hints || view->status != 200 ||
-        head->method != METHOD_GET || head->version_minor == 0 || !wants_page(&head->fields))
+        head->method != METHOD_GET || head_is_of_http10(head) || !wants_page(&head->fields))
         return;
     headers_init(&hints, &request->arena);
     headers_parse_block(&hints, view->early_hints);

@@ -85,7 +85,8 @@ static void add_forwarding(struct headers *out, const struct request *request, s
     char address[64];
     size_t len = socket_address_format(&request->peer, address, sizeof address);
     struct bytes name = worker_pseudonym(request->worker);
-    append_list(out, &head->fields, HEADER_VIA, arena_printf(arena, "1.%u %.*s", head->version_minor, BYTES_FMT(name)), arena);
+    append_list(out, &head->fields, HEADER_VIA,
+                arena_printf(arena, "%u.%u %.*s", head->version_major, head->version_minor, BYTES_FMT(name)), arena);
     append_list(out, &head->fields, HEADER_CDN_LOOP, name, arena);
     struct bytes client = arena_copy(arena, bytes_from(address, len));
     headers_add_known(out, HEADER_X_FORWARDED_FOR, request->forwarding != NULL ? request->forwarding->x_forwarded_for : client);

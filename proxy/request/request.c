@@ -52,6 +52,7 @@ struct request *request_new(struct worker *worker, struct stream *stream, enum l
     request->routes = routes_ref(worker->routes);
     request->started_us = monotonic_us();
     mail_init(&request->mail, worker->loop, request_mail_delivered);
+    request->head.version_major = 1;
     headers_init(&request->head.fields, &request->arena);
     list_push_back(&worker->requests, &request->link);
     return request;
@@ -148,7 +149,7 @@ static void rebase(struct bytes *slice, const char *from, size_t len, const char
 void request_keep(struct request *request)
 {
     struct request_head *head = &request->head;
-    if (request->is_kept || head->method_name.at == NULL)
+    if (request->is_kept || head->is_in_arena || head->method_name.at == NULL)
         return;
     request->is_kept = true;
     /* The codec's buffer holds the head in one piece, from the method to the end of the last field. */

@@ -29,12 +29,19 @@ struct request_head {
     struct bytes   scheme;      /* "http" or "https": of the connection */
     struct bytes   authority;   /* Host, or that of the absolute-form target; validated by request */
     struct bytes   path, query; /* of the target; query absent when there is no "?" */
-    unsigned       version_minor; /* HTTP/1.x */
+    unsigned       version_major, version_minor;
     struct headers fields;      /* in the request's arena */
     struct upload *upload;      /* NULL: no body */
     bool           keep_alive;  /* the client's wish */
     bool           wants_upgrade;
+    bool           is_in_arena; /* the slices lie in the request's arena already */
 };
+
+/* RFC 9110 §15.2: who speaks HTTP/1.0 is sent no interim response. */
+static inline bool head_is_of_http10(const struct request_head *head)
+{
+    return head->version_major == 1 && head->version_minor == 0;
+}
 
 /* From the worker's spare ones: no allocation in steady state. */
 struct request      *request_new(struct worker *worker, struct stream *stream, enum listener_kind listener, const union socket_address *peer);

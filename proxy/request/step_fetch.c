@@ -10,7 +10,7 @@
 static void fetch_interim(void *context, unsigned status, const struct headers *fields)
 {
     struct request *request = context;
-    if (status == 100 || request->head.version_minor == 0)
+    if (status == 100 || head_is_of_http10(&request->head))
         return;
     struct headers kept;
     headers_init(&kept, &request->arena);

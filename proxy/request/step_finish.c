@@ -34,7 +34,7 @@ static void write_access_line(struct request *request, uint64_t duration_us)
         .time = loop_wall(request->worker->loop),
         .method = head->method_name,
         .target = head->target,
-        .http_major = 1,
+        .http_major = head->version_major,
         .http_minor = head->version_minor,
         .status = request->status,
         .body_bytes = request->body_bytes,

@@ -13,6 +13,7 @@
 
 struct admin;
 struct h1_clients;
+struct h2_clients;
 struct routes;
 struct request;
 
@@ -34,6 +35,7 @@ struct worker {
     unsigned    connections; /* clients of this loop */
     struct list greetings; /* clients whose protocol is not known yet: proxy/greeting's own */
     struct h1_clients *clients; /* proxy/client's own; NULL until the first one comes */
+    struct h2_clients *h2;      /* likewise */
     bool        draining;    /* keep-alive ends, listeners are closed */
     bool        serves_one;  /* client at a time: accepts the next when that has gone; immutable */
 };

@@ -1,0 +1,286 @@
+/* See h2_head.h. */
+#include "proxy/client/h2_head.h"
+#include "proxy/client/h1_target.h"
+
+#include "cache/policy/structured.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { FIRST_CAPACITY = 2048, FIRST_FIELDS = 32, ABSENT = UINT32_MAX };
+
+void h2_block_clear(struct h2_block *block)
+{
+    *block = (struct h2_block){
+        .memory = block->memory, .fields = block->fields, .capacity = block->capacity, .field_capacity = block->field_capacity};
+    for (unsigned i = 0; i < H2_PSEUDO_COUNT; i++)
+        block->pseudo[i].at = ABSENT;
+}
+
+void h2_block_free(struct h2_block *block)
+{
+    free(block->memory);
+    free(block->fields);
+    *block = (struct h2_block){.memory = NULL};
+}
+
+/* --- a field --- */
+
+static void malformed(struct h2_block *block, enum error error)
+{
+    if (!block->is_malformed)
+        block->error = error;
+    block->is_malformed = true;
+}
+
+static void too_much(struct h2_block *block, enum error error)
+{
+    if (block->error == ERROR_OK)
+        block->error = error;
+}
+
+static void reserve(struct h2_block *block, size_t bytes)
+{
+    if (block->capacity - block->used < bytes) {
+        size_t capacity = block->capacity ? block->capacity : FIRST_CAPACITY;
+        while (capacity < block->used + bytes)
+            capacity *= 2;
+        block->memory = realloc(block->memory, capacity);
+        assert(block->memory);
+        block->capacity = (uint32_t)capacity;
+    }
+    if (block->field_count == block->field_capacity) {
+        block->field_capacity = block->field_capacity ? block->field_capacity * 2 : FIRST_FIELDS;
+        block->fields = realloc(block->fields, block->field_capacity * sizeof(*block->fields));
+        assert(block->fields);
+    }
+}
+
+static struct h2_piece put(struct h2_block *block, struct bytes text)
+{
+    struct h2_piece piece = {block->used, (uint32_t)text.len};
+    memcpy(block->memory + block->used, text.at, text.len);
+    block->used += (uint32_t)text.len;
+    return piece;
+}
+
+static void add_pseudo(struct h2_block *block, struct bytes name, struct bytes value)
+{
+    static const struct bytes names[H2_PSEUDO_COUNT] = {
+        [H2_METHOD] = {":method", 7}, [H2_SCHEME] = {":scheme", 7},     [H2_AUTHORITY] = {":authority", 10},
+        [H2_PATH] = {":path", 5},     [H2_PROTOCOL] = {":protocol", 9},
+    };
+    unsigned i = 0;
+    while (i < H2_PSEUDO_COUNT && !bytes_equal(name, names[i]))
+        i++;
+    /* RFC 9113 §8.3: known ones, each once, before all other fields. */
+    if (i == H2_PSEUDO_COUNT || block->pseudo[i].at != ABSENT || block->field_count > 0)
+        malformed(block, ERROR_BAD_FIELD);
+    else
+        block->pseudo[i] = put(block, value);
+}
+
+/* RFC 9113 §8.2.1, stricter: a token in lower case, and a value as HTTP/1 could carry it. */
+static bool is_well_formed(struct bytes name, struct bytes value)
+{
+    if (!bytes_is_token(name) || !header_value_is_valid(value) || bytes_trim(value).len != value.len)
+        return false;
+    for (size_t i = 0; i < name.len; i++)
+        if (name.at[i] >= 'A' && name.at[i] <= 'Z')
+            return false;
+    return true;
+}
+
+/* RFC 9113 §8.2.2; and what an origin may take for a framing field since it reads an underscore as a hyphen (HARDENING: framing). */
+static bool is_of_the_connection(struct bytes name, struct bytes value)
+{
+    static const struct bytes names[] = {{"connection", 10},        {"proxy-connection", 16}, {"keep-alive", 10}, {"transfer-encoding", 17},
+                                         {"transfer_encoding", 17}, {"content_length", 14},   {"upgrade", 7},     {"http2-settings", 14}};
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (bytes_equal(name, names[i]))
+            return true;
+    return bytes_equal(name, BYTES("te")) && !bytes_equal_nocase(value, BYTES("trailers"));
+}
+
+/* RFC 9113 §8.2.3: crumbs become one field again. */
+static bool join_cookie(struct h2_block *block, struct bytes name, struct bytes value)
+{
+    struct h2_block_field *last = block->field_count ? &block->fields[block->field_count - 1] : NULL;
+    if (!last || !bytes_equal(name, BYTES("cookie")) || last->name.len != name.len ||
+        memcmp(block->memory + last->name.at, name.at, name.len) != 0)
+        return false;
+    put(block, BYTES("; "));
+    put(block, value);
+    last->value.len += 2 + (uint32_t)value.len;
+    return true;
+}
+
+void h2_block_add(struct h2_block *block, struct bytes name, struct bytes value, const struct config *config)
+{
+    bool is_pseudo = name.len > 0 && name.at[0] == ':';
+    block->charged_bytes += name.len + value.len + H2_FIELD_CHARGE_BYTES;
+    block->count += !is_pseudo;
+    if (is_pseudo && bytes_equal(name, BYTES(":path")) && value.len > config->url_bytes_max)
+        too_much(block, ERROR_URL_TOO_LONG);
+    if (block->charged_bytes > config->header_bytes_max)
+        too_much(block, ERROR_HEADER_TOO_LARGE);
+    if (block->count > config->header_count_max)
+        too_much(block, ERROR_HEADER_TOO_MANY);
+    if (!is_pseudo && (!is_well_formed(name, value) || is_of_the_connection(name, value)))
+        malformed(block, ERROR_BAD_FIELD);
+    if (block->error != ERROR_OK && block->charged_bytes > config->header_bytes_max)
+        return;
+    reserve(block, name.len + value.len + 2);
+    if (is_pseudo) {
+        add_pseudo(block, name, value);
+    } else if (!join_cookie(block, name, value)) {
+        struct h2_piece at = put(block, name);
+        block->fields[block->field_count++] = (struct h2_block_field){at, put(block, value)};
+    }
+}
+
+/* --- the whole --- */
+
+static struct bytes slice(const char *copy, struct h2_piece piece)
+{
+    return piece.at == ABSENT ? BYTES_NONE : bytes_from(copy + piece.at, piece.len);
+}
+
+/* Crumbs that did not come one behind the other. */
+static void join_cookies(struct request_head *head, struct arena *arena)
+{
+    if (headers_count(&head->fields, HEADER_COOKIE) < 2)
+        return;
+    struct bytes joined = BYTES_NONE;
+    for (const struct header *crumb = headers_find(&head->fields, HEADER_COOKIE); crumb; crumb = headers_next(&head->fields, crumb))
+        joined = joined.at ? arena_printf(arena, "%.*s; %.*s", BYTES_FMT(joined), BYTES_FMT(crumb->value)) : crumb->value;
+    headers_remove(&head->fields, HEADER_COOKIE);
+    headers_add_known(&head->fields, HEADER_COOKIE, joined);
+}
+
+/* RFC 9113 §8.3.1: :authority is the authority; a Host beside it must say the same. */
+static bool read_authority(struct request_head *head, struct bytes authority)
+{
+    const struct header *host = headers_find(&head->fields, HEADER_HOST);
+    if (host && headers_next(&head->fields, host))
+        return false;
+    if (host && authority.at && !bytes_equal_nocase(host->value, authority))
+        return false;
+    head->authority = authority.at ? authority : host ? host->value : BYTES_NONE;
+    if (!head->authority.at || !h1_authority_is_valid(head->authority))
+        return false;
+    if (!host)
+        headers_add_known(&head->fields, HEADER_HOST, head->authority);
+    return true;
+}
+
+/* RFC 9113 §8.3.1, §8.5; RFC 8441 §4. */
+static void read_target(struct h2_block *block, const char *copy, struct request_head *head, struct h2_framing *framing)
+{
+    struct bytes scheme = slice(copy, block->pseudo[H2_SCHEME]), protocol = slice(copy, block->pseudo[H2_PROTOCOL]);
+    bool is_connect = head->method == METHOD_CONNECT;
+    head->target = slice(copy, block->pseudo[H2_PATH]);
+    if (!bytes_is_token(head->method_name) || (protocol.at && (!is_connect || !bytes_is_token(protocol)))) {
+        malformed(block, ERROR_BAD_REQUEST_LINE);
+    } else if (is_connect && !protocol.at) { /* of which there is only the authority */
+        if (scheme.at || head->target.at)
+            malformed(block, ERROR_BAD_TARGET);
+        else
+            too_much(block, ERROR_METHOD_NOT_ALLOWED);
+        head->target = slice(copy, block->pseudo[H2_AUTHORITY]);
+        return;
+    } else if (!bytes_equal_nocase(scheme, BYTES("http")) && !bytes_equal_nocase(scheme, BYTES("https"))) {
+        malformed(block, ERROR_BAD_TARGET);
+    } else if (!head->target.at || head->target.len == 0 || (head->target.at[0] != '/' && !bytes_equal(head->target, BYTES("*")))) {
+        malformed(block, ERROR_BAD_TARGET);
+    } else if (h1_split_target(head) != ERROR_OK) {
+        malformed(block, ERROR_BAD_TARGET);
+    }
+    framing->is_extended_connect = protocol.at != NULL;
+    if (!read_authority(head, slice(copy, block->pseudo[H2_AUTHORITY])))
+        malformed(block, ERROR_BAD_HOST);
+}
+
+/* RFC 9113 §8.1.1 */
+static void read_length(struct h2_block *block, bool ends, const struct config *config, const struct request_head *head,
+                        struct h2_framing *framing)
+{
+    const struct header *length = headers_find(&head->fields, HEADER_CONTENT_LENGTH);
+    if (!length)
+        return;
+    if (headers_next(&head->fields, length) || !bytes_parse_u64(length->value, &framing->length) || (ends && framing->length > 0))
+        malformed(block, ERROR_BAD_FRAMING);
+    else if (config->body_bytes_max && framing->length > config->body_bytes_max)
+        too_much(block, ERROR_BODY_TOO_LARGE);
+    framing->length_known = true;
+}
+
+/* RFC 9110 §10.1.1. The field ends here: the expectation is met by us. */
+static void read_expectation(struct h2_block *block, bool ends, struct request_head *head, struct h2_framing *framing)
+{
+    const struct header *expect = headers_find(&head->fields, HEADER_EXPECT);
+    if (!expect)
+        return;
+    for (const struct header *field = expect; field; field = headers_next(&head->fields, field))
+        if (!bytes_equal_nocase(field->value, BYTES("100-continue")))
+            too_much(block, ERROR_EXPECTATION_FAILED);
+    framing->expects_continue = !ends;
+    headers_remove(&head->fields, HEADER_EXPECT);
+}
+
+/* RFC 8441 §4, §5: to the origin it is an upgrade by HTTP/1.1, which is a GET and, for a WebSocket, has a key. What the key is for (a cache in between that
+ * answers) cannot be here. */
+static void become_upgrade(struct request_head *head, struct bytes protocol)
+{
+    head->method = METHOD_GET;
+    head->method_name = BYTES("GET");
+    head->wants_upgrade = true;
+    headers_add_known(&head->fields, HEADER_UPGRADE, protocol);
+    if (bytes_equal_nocase(protocol, BYTES("websocket")) && !headers_find_named(&head->fields, BYTES("sec-websocket-key")))
+        headers_add(&head->fields, HEADER_OTHER, BYTES("Sec-WebSocket-Key"), BYTES("b3V0cmlnZ2VyIG92ZXIgaA=="));
+}
+
+enum error h2_block_finish(struct h2_block *block, bool ends, const struct config *config, struct arena *arena, struct request_head *head,
+                           struct h2_framing *framing)
+{
+    char *copy = arena_alloc(arena, block->used + 1);
+    if (block->used > 0)
+        memcpy(copy, block->memory, block->used);
+    *framing = (struct h2_framing){.length = 0};
+    head->version_major = 2;
+    head->is_in_arena = true;
+    head->keep_alive = true;
+    head->method_name = slice(copy, block->pseudo[H2_METHOD]);
+    head->method = method_identify(head->method_name);
+    for (unsigned i = 0; i < block->field_count; i++)
+        headers_add_named(&head->fields, slice(copy, block->fields[i].name), slice(copy, block->fields[i].value));
+    if (block->error == ERROR_HEADER_TOO_LARGE || block->error == ERROR_HEADER_TOO_MANY) { /* not all of it is there */
+        head->target = slice(copy, block->pseudo[H2_PATH]);
+        return block->error;
+    }
+    join_cookies(head, arena);
+    read_target(block, copy, head, framing);
+    read_length(block, ends, config, head, framing);
+    read_expectation(block, ends, head, framing);
+    if (block->error == ERROR_OK && framing->is_extended_connect)
+        become_upgrade(head, slice(copy, block->pseudo[H2_PROTOCOL]));
+    return block->error;
+}
+
+/* --- priority --- */
+
+void h2_priority_parse(struct bytes value, struct h2_priority *priority)
+{
+    struct h2_priority said = *priority;
+    struct structured_member member;
+    enum structured_result result;
+    while ((result = structured_next_member(&value, &member)) == STRUCTURED_MEMBER) {
+        const struct structured_value *is = &member.value;
+        if (bytes_equal(member.key, BYTES("u")) && is->type == STRUCTURED_INTEGER && is->integer >= 0 && is->integer <= 7)
+            said.urgency = (uint8_t)is->integer;
+        else if (bytes_equal(member.key, BYTES("i")) && is->type == STRUCTURED_BOOLEAN)
+            said.is_incremental = is->integer != 0;
+    }
+    if (result == STRUCTURED_END)
+        *priority = said;
+}

@@ -1,0 +1,287 @@
+/* What nghttp2 tells of a client's frames, noted. See h2_client.h for the design.
+ *
+ * RFC 9113 §8.1.1 wants nothing of a malformed request to be taken for a whole one: one that says it has no body starts when it has indeed ended.
+ * Every callback runs inside of nghttp2: it MUST NOT call a request, an upload's fetch, or nghttp2's sending and receiving. */
+#include "proxy/client/h2_client.h"
+
+#include <assert.h>
+
+enum { SECTION_FACTOR = 4 }; /* a field section beyond the limits is refused, one beyond that many times the limits is an attack */
+
+void h2_note(struct h2_stream *stream, enum h2_event event)
+{
+    stream->events |= (uint8_t)event;
+    if (!list_is_linked(&stream->event))
+        list_push_back(&stream->session->events, &stream->event);
+    h2_settle_later(stream->session);
+}
+
+/* --- field sections --- */
+
+static int on_begin_section(nghttp2_session *protocol, const nghttp2_frame *frame, void *context)
+{
+    struct h2_session *session = context;
+    (void)protocol;
+    session->section_of = frame->hd.stream_id;
+    session->section_bytes = 0;
+    if (session->block)
+        h2_block_clear(session->block);
+    else if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+        session->block = h2_block_take(session->worker->h2);
+    if (session->block && frame->headers.cat != NGHTTP2_HCAT_REQUEST) /* trailers are read for their end only */
+        h2_block_give(session->worker->h2, &session->block);
+    return 0;
+}
+
+static int on_field(nghttp2_session *protocol, const nghttp2_frame *frame, const uint8_t *name, size_t name_len, const uint8_t *value,
+                    size_t value_len, uint8_t flags, void *context)
+{
+    struct h2_session *session = context;
+    const struct config *config = h2_config(session);
+    (void)protocol, (void)frame, (void)flags;
+    session->section_bytes += (uint32_t)(name_len + value_len + H2_FIELD_CHARGE_BYTES);
+    if (session->section_bytes > (uint64_t)SECTION_FACTOR * config->header_bytes_max) {
+        session->fault = H2_GOAWAY_FIELDS;
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
+    if (session->block)
+        h2_block_add(session->block, bytes_from((const char *)name, name_len), bytes_from((const char *)value, value_len), config);
+    return 0;
+}
+
+/* What nghttp2 would leave out. */
+static int on_bad_field(nghttp2_session *protocol, const nghttp2_frame *frame, const uint8_t *name, size_t name_len, const uint8_t *value,
+                        size_t value_len, uint8_t flags, void *context)
+{
+    (void)protocol, (void)frame, (void)name, (void)name_len, (void)value, (void)value_len, (void)flags, (void)context;
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* a stream error, PROTOCOL_ERROR */
+}
+
+static void end_section(struct h2_session *session)
+{
+    session->section_of = 0;
+    if (session->block)
+        h2_block_give(session->worker->h2, &session->block);
+}
+
+/* RFC 9218 §4, §10: who says nothing of priorities gets what serves all of his requests alike. */
+static void read_priority(struct h2_stream *stream, const struct headers *fields)
+{
+    const struct header *field = headers_find_named(fields, BYTES("priority"));
+    if (field)
+        h2_priority_parse(field->value, &stream->priority);
+    else
+        stream->priority.is_incremental = true;
+}
+
+static void begin_request(struct h2_session *session, int32_t id, bool ends)
+{
+    struct h2_stream *stream = h2_stream_take(session, id);
+    struct h2_framing framing;
+    stream->request = request_new(session->worker, &stream->stream, session->listener, &session->peer);
+    struct request_head *head = request_head(stream->request);
+    head->scheme = BYTES("http");
+    stream->error = h2_block_finish(session->block, ends, h2_config(session), request_arena(stream->request), head, &framing);
+    stream->remote_ended = ends;
+    if (session->block->is_malformed) { /* RFC 9113 §8.1.1 */
+        counter_add(session->worker->counters, COUNTER_CLIENT_BAD_REQUESTS, 1);
+        nghttp2_submit_rst_stream(session->protocol, NGHTTP2_FLAG_NONE, id, NGHTTP2_PROTOCOL_ERROR);
+        h2_note(stream, H2_EVENT_CLOSED);
+    } else {
+        read_priority(stream, &head->fields);
+        stream->awaits_end = !ends && framing.length_known && framing.length == 0 && stream->error == ERROR_OK;
+        if (stream->awaits_end) {
+            h2_stream_await_end(stream);
+            return;
+        }
+        if (!ends && stream->error == ERROR_OK) {
+            h2_upload_begin(stream, &framing);
+            stream->is_extended_connect = framing.is_extended_connect;
+            head->upload = framing.is_extended_connect ? NULL : &stream->upload.upload;
+        }
+        h2_note(stream, H2_EVENT_HEAD);
+    }
+}
+
+/* --- frames --- */
+
+static void stream_ended(struct h2_session *session, int32_t id)
+{
+    struct h2_stream *stream = nghttp2_session_get_stream_user_data(session->protocol, id);
+    if (!stream)
+        return;
+    stream->remote_ended = true;
+    if (stream->has_upload)
+        h2_upload_ended(stream);
+    else if (stream->awaits_end)
+        h2_note(stream, H2_EVENT_HEAD);
+}
+
+static void update_priority(struct h2_session *session, const nghttp2_ext_priority_update *update)
+{
+    struct h2_stream *stream = nghttp2_session_get_stream_user_data(session->protocol, update->stream_id);
+    if (!stream)
+        return;
+    bool is_ready = list_is_linked(&stream->turn);
+    list_remove(&stream->turn);
+    stream->priority = (struct h2_priority){.urgency = NGHTTP2_EXTPRI_DEFAULT_URGENCY};
+    h2_priority_parse(bytes_from((const char *)update->field_value, update->field_value_len), &stream->priority);
+    if (is_ready)
+        h2_make_ready(stream);
+}
+
+static int on_frame(nghttp2_session *protocol, const nghttp2_frame *frame, void *context)
+{
+    struct h2_session *session = context;
+    bool ends = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+    (void)protocol;
+    switch (frame->hd.type) {
+    case NGHTTP2_SETTINGS:
+        if (session->state == H2_GREETING && !(frame->hd.flags & NGHTTP2_FLAG_ACK))
+            session->state = H2_OPEN;
+        break;
+    case NGHTTP2_HEADERS:
+        if (session->block)
+            begin_request(session, frame->hd.stream_id, ends);
+        else if (ends)
+            stream_ended(session, frame->hd.stream_id);
+        end_section(session);
+        break;
+    case NGHTTP2_DATA:
+        if (ends)
+            stream_ended(session, frame->hd.stream_id);
+        break;
+    case NGHTTP2_WINDOW_UPDATE:
+        return h2_guard_window(session, (uint32_t)frame->window_update.window_size_increment) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+    case NGHTTP2_PRIORITY_UPDATE:
+        update_priority(session, frame->ext.payload);
+        break;
+    default:
+        break;
+    }
+    return 0;
+}
+
+static int on_bad_frame(nghttp2_session *protocol, const nghttp2_frame *frame, int code, void *context)
+{
+    struct h2_session *session = context;
+    (void)protocol, (void)code;
+    if (frame->hd.type == NGHTTP2_HEADERS)
+        counter_add(session->worker->counters, COUNTER_CLIENT_BAD_REQUESTS, 1);
+    return 0;
+}
+
+/* A body that is longer or shorter than its Content-Length is found by nghttp2 (RFC 9113 §8.1.1), before it comes here. */
+static int on_data(nghttp2_session *protocol, uint8_t flags, int32_t id, const uint8_t *data, size_t length, void *context)
+{
+    struct h2_stream *stream = nghttp2_session_get_stream_user_data(protocol, id);
+    (void)flags, (void)context;
+    if (!stream || !stream->has_upload || !h2_upload_feed(stream, bytes_from((const char *)data, length)))
+        nghttp2_session_consume(protocol, id, length);
+    return 0;
+}
+
+static int on_stream_closed(nghttp2_session *protocol, int32_t id, uint32_t code, void *context)
+{
+    struct h2_session *session = context;
+    struct h2_stream *stream = nghttp2_session_get_stream_user_data(protocol, id);
+    if (session->section_of == id) /* its field section was found to be malformed */
+        end_section(session);
+    if (!stream)
+        return 0;
+    stream->is_closed = true;
+    if (code != NGHTTP2_NO_ERROR || !stream->end_sent)
+        h2_note(stream, H2_EVENT_CLOSED);
+    return 0;
+}
+
+/* --- what we sent --- */
+
+/* nghttp2 found an error of the connection, and says so. */
+static void goaway_sent(struct h2_session *session, uint32_t code)
+{
+    if (code != NGHTTP2_NO_ERROR && session->goaway == H2_GOAWAY_NONE && session->fault == H2_GOAWAY_NONE)
+        h2_note_end(session, H2_GOAWAY_PROTOCOL);
+}
+
+static int on_frame_sent(nghttp2_session *protocol, const nghttp2_frame *frame, void *context)
+{
+    struct h2_session *session = context;
+    if (frame->hd.type == NGHTTP2_RST_STREAM) {
+        counter_add(session->worker->counters, COUNTER_HTTP2_RESETS_SENT, 1);
+        h2_guard_reset_sent(session, frame->rst_stream.error_code);
+    } else if (frame->hd.type == NGHTTP2_GOAWAY) {
+        goaway_sent(session, frame->goaway.error_code);
+    } else if ((frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
+        struct h2_stream *stream = nghttp2_session_get_stream_user_data(protocol, frame->hd.stream_id);
+        if (stream)
+            stream->end_sent = true;
+        if (stream && stream->waits && !stream->offer.iov)
+            h2_make_ready(stream);
+    }
+    return 0;
+}
+
+/* --- setting it up --- */
+
+static nghttp2_session_callbacks *callbacks_new(void)
+{
+    nghttp2_session_callbacks *callbacks;
+    if (nghttp2_session_callbacks_new(&callbacks) != 0)
+        return NULL;
+    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_section);
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_field);
+    nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_bad_field);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_bad_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_closed);
+    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
+    nghttp2_session_callbacks_set_send_data_callback(callbacks, h2_on_send_data);
+    return callbacks;
+}
+
+/* Its own limits against floods lie beyond ours, so that ours are what is counted and logged. */
+static nghttp2_option *options_new(void)
+{
+    nghttp2_option *option;
+    if (nghttp2_option_new(&option) != 0)
+        return NULL;
+    nghttp2_option_set_no_auto_window_update(option, 1); /* windows open as uploads are taken */
+    nghttp2_option_set_no_closed_streams(option, 1);
+    nghttp2_option_set_builtin_recv_extension_type(option, NGHTTP2_PRIORITY_UPDATE);
+    nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX);
+    nghttp2_option_set_max_continuations(option, 4096);
+    nghttp2_option_set_max_outbound_ack(option, 100000);
+    return option;
+}
+
+static bool submit_settings(nghttp2_session *protocol, const struct config *config)
+{
+    const nghttp2_settings_entry settings[] = {
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, config->http2_streams},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, config->http2_window},
+        {NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, config->http2_header_table},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, config->header_bytes_max},
+        {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1}, /* RFC 8441 */
+        {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},   /* RFC 9218 §2.1 */
+    };
+    return nghttp2_submit_settings(protocol, NGHTTP2_FLAG_NONE, settings, sizeof(settings) / sizeof(settings[0])) == 0 &&
+           nghttp2_session_set_local_window_size(protocol, NGHTTP2_FLAG_NONE, 0, (int32_t)config->http2_connection_window) == 0;
+}
+
+nghttp2_session *h2_protocol_new(struct h2_session *session)
+{
+    struct h2_clients *clients = session->worker->h2;
+    nghttp2_session *protocol;
+    if (!clients->callbacks)
+        clients->callbacks = callbacks_new();
+    if (!clients->options)
+        clients->options = options_new();
+    bool is_made = clients->callbacks && clients->options &&
+                   nghttp2_session_server_new2(&protocol, clients->callbacks, session, clients->options) == 0 &&
+                   submit_settings(protocol, h2_config(session));
+    assert(is_made);
+    (void)is_made;
+    return protocol;
+}

@@ -1,0 +1,147 @@
+/* One request's place on an HTTP/2 connection: what its request asks of it, and what is told to that. See h2_client.h for the design. */
+#include "proxy/client/h2_client.h"
+
+#include <assert.h>
+
+/* --- what was noted --- */
+
+static void begin(struct h2_stream *stream)
+{
+    stream->has_begun = true;
+    deadline_clear(&stream->stall);
+    if (stream->error != ERROR_OK)
+        request_refuse(stream->request, stream->error);
+    else
+        request_start(stream->request);
+}
+
+static void reset_by_client(struct h2_stream *stream)
+{
+    struct request *request = stream->request;
+    enum error why = stream->error != ERROR_OK && !stream->has_begun ? stream->error : ERROR_CLIENT_CLOSED;
+    h2_stream_drop(stream);
+    request_client_gone(request, why);
+}
+
+void h2_stream_act(struct h2_stream *stream)
+{
+    uint8_t events = stream->events;
+    stream->events = 0;
+    if (events & H2_EVENT_CLOSED) {
+        reset_by_client(stream);
+        return;
+    }
+    if ((events & H2_EVENT_BODY) && !(events & H2_EVENT_HEAD)) /* a request that begins looks for itself */
+        h2_upload_notify(stream);
+    else
+        begin(stream);
+}
+
+void h2_stream_abort(struct h2_stream *stream, uint32_t code, enum error why)
+{
+    struct request *request = stream->request;
+    if (!stream->is_closed)
+        nghttp2_submit_rst_stream(stream->session->protocol, NGHTTP2_FLAG_NONE, stream->id, code);
+    h2_stream_drop(stream);
+    request_client_gone(request, why);
+}
+
+/* --- a client that does not take its response --- */
+
+static void on_stall(struct deadline *deadline)
+{
+    struct h2_stream *stream = LIST_OWNER(deadline, struct h2_stream, stall);
+    struct h2_session *session = stream->session;
+    h2_enter(session);
+    if (session->out || list_is_linked(&stream->turn)) /* not this stream's window */
+        h2_stream_watch_stall(stream);
+    else
+        h2_stream_abort(stream, NGHTTP2_CANCEL, ERROR_CLIENT_STALLED);
+    h2_leave(session);
+}
+
+void h2_stream_watch_stall(struct h2_stream *stream)
+{
+    struct worker *worker = stream->session->worker;
+    if (!stream->waits)
+        deadline_clear(&stream->stall);
+    else if (stream->moved || !deadline_is_set(&stream->stall))
+        loop_set_deadline(worker->loop, &stream->stall, worker->config->write_stall_timeout_ms, on_stall);
+    stream->moved = false;
+}
+
+void h2_stream_await_end(struct h2_stream *stream)
+{
+    struct worker *worker = stream->session->worker;
+    loop_set_deadline(worker->loop, &stream->stall, worker->config->header_timeout_ms, on_stall);
+}
+
+/* --- what a request asks --- */
+
+static void interim(struct stream *base, unsigned status, const struct headers *headers)
+{
+    struct h2_stream *stream = h2_stream_of(base);
+    struct h2_session *session = stream->session;
+    struct h2_fields *fields = &session->worker->h2->fields;
+    if (stream->is_closed || stream->head_sent || status == 101) /* RFC 9113 §8.6 */
+        return;
+    h2_enter(session);
+    h2_fields_of_headers(fields, status, headers);
+    nghttp2_submit_headers(session->protocol, NGHTTP2_FLAG_NONE, stream->id, NULL, fields->at, fields->count, NULL);
+    h2_produce(session);
+    h2_leave_later(session);
+}
+
+static void submit_head(struct h2_stream *stream, const struct response_head *head, bool has_body)
+{
+    struct h2_session *session = stream->session;
+    struct h2_fields *fields = &session->worker->h2->fields;
+    assert(!stream->head_sent);
+    stream->head_sent = true;
+    h2_fields_of_head(fields, head);
+    nghttp2_submit_response(session->protocol, stream->id, fields->at, fields->count, has_body ? &h2_body_provider : NULL);
+}
+
+static ssize_t send_response(struct stream *base, const struct response_head *head, const struct iovec *iov, int count, bool last)
+{
+    struct h2_stream *stream = h2_stream_of(base);
+    struct h2_session *session = stream->session;
+    if (session->gone || stream->is_closed)
+        return STREAM_GONE;
+    h2_enter(session);
+    if (head)
+        submit_head(stream, head, count > 0 || !last);
+    ssize_t taken = h2_write_body(stream, iov, count, last);
+    h2_leave_later(session);
+    return taken;
+}
+
+static bool is_flushed(struct stream *base)
+{
+    struct h2_stream *stream = h2_stream_of(base);
+    if (stream->end_sent && !stream->session->out)
+        return true;
+    stream->waits = true;
+    h2_stream_watch_stall(stream);
+    return false;
+}
+
+static void finished(struct stream *base, bool broken)
+{
+    struct h2_stream *stream = h2_stream_of(base);
+    struct h2_session *session = stream->session;
+    h2_enter(session);
+    if (!stream->is_closed && (broken || !stream->end_sent))
+        nghttp2_submit_rst_stream(session->protocol, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_INTERNAL_ERROR);
+    else if (!stream->is_closed && !stream->remote_ended) /* RFC 9113 §8.1: the rest of the request makes no difference */
+        nghttp2_submit_rst_stream(session->protocol, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
+    h2_stream_drop(stream);
+    h2_leave_later(session);
+}
+
+const struct stream_ops h2_stream_ops = {
+    .interim = interim,
+    .send = send_response,
+    .is_flushed = is_flushed,
+    .finished = finished,
+};
