@@ -14,16 +14,17 @@
 
 /* ---- reading ---------------------------------------------------------------------------------------------------------------------------- */
 
-static struct config *read_text(const struct options *options, FILE *errors, struct bytes *text)
+bool reload_text(const struct options *options, FILE *errors, struct bytes *name, struct bytes *text)
 {
     *text = BYTES_NONE;
+    *name = options->file ? bytes_from_string(options->file) : BYTES("command line");
     if (options->file)
-        return config_load(options->file, errors, text);
+        return config_read_file(options->file, errors, text);
     char *demo = realpath(options->demo ? options->demo : version_demo_root, NULL);
     if (!demo && options->origin_count == 0) {
         fprintf(errors, "the demo site %s: %s; choose a site with --origin URL or -c FILE\n",
                 options->demo ? options->demo : version_demo_root, strerror(errno));
-        return NULL;
+        return false;
     }
     struct arena arena;
     arena_init(&arena);
@@ -33,12 +34,13 @@ static struct config *read_text(const struct options *options, FILE *errors, str
     *text = bytes_from(strndup(made.at, made.len), made.len);
     arena_free(&arena);
     free(demo);
-    return config_parse(BYTES("command line"), *text, errors);
+    return true;
 }
 
 struct config *reload_read(const struct options *options, FILE *errors, struct bytes *text)
 {
-    struct config *config = read_text(options, errors, text);
+    struct bytes name;
+    struct config *config = reload_text(options, errors, &name, text) ? config_parse(name, *text, errors) : NULL;
     if (config && !config_files_read(config, *text, errors))
         config_unref(&config);
     return config;

@@ -18,6 +18,8 @@ void reload_send_config(struct supervisor *s);
 /* The same log files, opened anew. */
 void reload_reopen_logs(struct supervisor *s);
 
+/* The text that the options ask for (malloc'ed), and what to call it. False: errors are on `errors`. */
+bool reload_text(const struct options *options, FILE *errors, struct bytes *name, struct bytes *text);
 /* The configuration that the options ask for; *text (malloc'ed) is what it was made of. NULL: errors are on `errors`. */
 struct config *reload_read(const struct options *options, FILE *errors, struct bytes *text);
 

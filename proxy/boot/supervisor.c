@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "helpers/control.h"
 #include "helpers/store_check.h"
+#include "proxy/boot/config_files.h"
 #include "proxy/boot/families.h"
 #include "proxy/boot/notify.h"
 #include "proxy/boot/pid_file.h"
@@ -30,17 +31,17 @@ enum {
 
 static int show_config(const struct options *options)
 {
-    struct bytes text;
-    struct config *config = reload_read(options, stderr, &text);
-    free((char *)text.at);
-    if (!config)
-        return EXIT_FAILURE;
-    if (options->action == ACTION_PRINT)
-        config_print(config, stdout);
-    else
-        printf("configuration %.*s is valid\n", BYTES_FMT(config->name));
+    bool only_test = options->action == ACTION_TEST;
+    struct bytes name, text;
+    struct config *config = NULL;
+    if (reload_text(options, stderr, &name, &text))
+        config = only_test ? config_test(name, text, stderr) : config_show(name, text, stderr, stdout);
+    bool is_valid = config && config_files_read(config, text, stderr);
+    if (is_valid && only_test)
+        printf("configuration %.*s is valid\n", BYTES_FMT(name));
     config_unref(&config);
-    return EXIT_SUCCESS;
+    free((char *)text.at);
+    return is_valid ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static int send_signal(const struct options *options)

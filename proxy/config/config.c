@@ -3,6 +3,8 @@
  * in the order of the text. Only broken YAML ends the reading early, since there is no tree. */
 #include "proxy/config/config.h"
 #include "proxy/config/address.h"
+#include "proxy/config/advice.h"
+#include "proxy/config/print.h"
 #include "proxy/config/units.h"
 #include "proxy/config/values.h"
 
@@ -19,6 +21,12 @@ enum { CONFIG_TEXT_MAX = 1024 * 1024 };
 static void read_mapping(struct reading *reading, enum setting_scope scope, struct bytes prefix, const struct yaml_node *mapping,
                          void *owner);
 
+static void read_value(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *owner)
+{
+    value_note_written(reading, setting, node, owner);
+    value_read(reading, setting, node, owner);
+}
+
 /* ---- listeners and sites ---- */
 
 static void read_listener(struct reading *reading, const struct yaml_node *node)
@@ -31,7 +39,7 @@ static void read_listener(struct reading *reading, const struct yaml_node *node)
     if (node->kind == YAML_MAPPING)
         read_mapping(reading, SCOPE_LISTENER, BYTES(""), node, listener);
     else
-        value_read(reading, setting_find(SCOPE_LISTENER, BYTES("address")), node, listener);
+        read_value(reading, setting_find(SCOPE_LISTENER, BYTES("address")), node, listener);
     if (listener->address.length > 0)
         reading->listener_places[config->listener_count++] = node->place;
     else if (reading->report.errors == errors)
@@ -255,7 +263,7 @@ static void read_section(struct reading *reading, const struct setting *section,
         struct bytes prefix = arena_printf(&reading->scratch, "%.*s.", BYTES_FMT(section->path));
         read_mapping(reading, section->scope, prefix, node, owner);
     } else if (shorthand && node->kind != YAML_NULL) {
-        value_read(reading, setting_find(section->scope, bytes_from_string(shorthand)), node, owner);
+        read_value(reading, setting_find(section->scope, bytes_from_string(shorthand)), node, owner);
     } else if (node->kind != YAML_NULL) {
         /* With nothing behind it, it is a section whose settings are all commented out. */
         report_error(&reading->report, node->place, "%.*s: expected a mapping, found %s", BYTES_FMT(section->path),
@@ -285,7 +293,7 @@ static void read_member(struct reading *reading, const struct setting *setting, 
         read_sites(reading, node);
         return;
     default:
-        value_read(reading, setting, node, owner);
+        read_value(reading, setting, node, owner);
     }
 }
 
@@ -475,21 +483,56 @@ static struct config *config_new(struct bytes name)
     return config;
 }
 
+/* reading->config is NULL when there was an error; what there is to say is collected, not yet printed. */
+static void reading_run(struct reading *reading, struct bytes name, struct bytes text)
+{
+    reading->config = config_new(name);
+    arena_init(&reading->scratch);
+    report_init(&reading->report, &reading->scratch, name, text);
+    if (text.len > CONFIG_TEXT_MAX) {
+        reading->report.text = BYTES("");
+        report_error(&reading->report, (struct place){0, 0}, "the file has more than 1 MiB; a configuration is smaller");
+    } else {
+        read_document(reading);
+    }
+    if (reading->report.errors > 0)
+        config_unref(&reading->config);
+}
+
 struct config *config_parse(struct bytes name, struct bytes text, FILE *errors)
 {
-    struct reading reading = {.config = config_new(name)};
+    struct reading reading = {.keeps_written = false};
 
-    arena_init(&reading.scratch);
-    report_init(&reading.report, &reading.scratch, name, text);
-    if (text.len > CONFIG_TEXT_MAX) {
-        reading.report.text = BYTES("");
-        report_error(&reading.report, (struct place){0, 0}, "the file has more than 1 MiB; a configuration is smaller");
-    } else {
-        read_document(&reading);
+    reading_run(&reading, name, text);
+    report_print(&reading.report, errors);
+    arena_free(&reading.scratch);
+    return reading.config;
+}
+
+struct config *config_test(struct bytes name, struct bytes text, FILE *errors)
+{
+    struct reading reading = {.keeps_written = true};
+
+    reading_run(&reading, name, text);
+    if (reading.config) {
+        values_sort_written(&reading);
+        advice_give(&reading);
     }
     report_print(&reading.report, errors);
-    if (reading.report.errors > 0)
-        config_unref(&reading.config);
+    arena_free(&reading.scratch);
+    return reading.config;
+}
+
+struct config *config_show(struct bytes name, struct bytes text, FILE *errors, FILE *out)
+{
+    struct reading reading = {.keeps_written = true};
+
+    reading_run(&reading, name, text);
+    report_print(&reading.report, errors);
+    if (reading.config) {
+        values_sort_written(&reading);
+        print_with_sources(&reading, out);
+    }
     arena_free(&reading.scratch);
     return reading.config;
 }
@@ -520,22 +563,13 @@ static bool file_read(const char *path, struct bytes *text)
     return true;
 }
 
-struct config *config_load(const char *path, FILE *errors, struct bytes *text)
+bool config_read_file(const char *path, FILE *errors, struct bytes *text)
 {
-    struct bytes read = BYTES_NONE;
-
-    if (text)
-        *text = BYTES_NONE;
-    if (!file_read(path, &read)) {
-        fprintf(errors, "%s:1:1: error: cannot read it: %s\n", path, strerror(errno));
-        return NULL;
-    }
-    struct config *config = config_parse(bytes_from_string(path), read, errors);
-    if (text)
-        *text = read;
-    else
-        free((char *)read.at);
-    return config;
+    *text = BYTES_NONE;
+    if (file_read(path, text))
+        return true;
+    fprintf(errors, "%s:1:1: error: cannot read it: %s\n", path, strerror(errno));
+    return false;
 }
 
 const struct config_file *config_file(const struct config *config, const char *path)

@@ -179,8 +179,12 @@ static inline unsigned config_loops(const struct config *config)
 /* Parses and checks `text`. Errors (all of them) and warnings are written to `errors` as `name:line:column: error: …` with the line, a caret and a hint;
  * NULL when there was an error. `name` is copied. */
 struct config *config_parse(struct bytes name, struct bytes text, FILE *errors);
-/* Reads the file first; an unreadable one is an error like the others. *text (malloc'ed, may be NULL) gets what was read. */
-struct config *config_load(const char *path, FILE *errors, struct bytes *text);
+/* For -t: like config_parse, and warns of what is allowed but dangerous (advice.h). */
+struct config *config_test(struct bytes name, struct bytes text, FILE *errors);
+/* For -T: like config_print, each value with where it comes from in a comment: "default", or the line of `name`. */
+struct config *config_show(struct bytes name, struct bytes text, FILE *errors, FILE *out);
+/* *text (malloc'ed) is what the file holds. False: it cannot be read, as `errors` says. */
+bool config_read_file(const char *path, FILE *errors, struct bytes *text);
 /* YAML for `--origin URL… --listen ADDRESS…` without a file, and for neither: the demo site. In `arena`. */
 struct bytes config_synthesise(struct arena *arena, const char *const *origins, unsigned origin_count, const char *const *listens,
                                unsigned listen_count, const char *demo_root);

@@ -1,4 +1,5 @@
 /* The way back: a configuration as YAML, for -T, and the YAML that stands for a command line without a file. */
+#include "proxy/config/print.h"
 #include "proxy/config/address.h"
 #include "proxy/config/units.h"
 #include "proxy/config/values.h"
@@ -274,59 +275,129 @@ static bool is_absent(const struct setting *setting, const void *field)
            !((const struct bytes *)field)->at;
 }
 
-static void print_listeners(const struct config *config, FILE *out);
-static void print_disks(const struct config *config, FILE *out);
-static void print_sites(const struct config *config, FILE *out);
+/* What is printed, for whom: `reading` and `lines` tell where each value comes from; NULL: only the values are wanted. */
+struct printing {
+    const struct config *config;
+    const struct reading *reading;
+    const size_t *lines; /* where each line of the text begins */
+    unsigned line_count;
+    bool is_file; /* the text has lines that the user can see */
+    FILE *out;
+};
+
+/* Comments begin there, where the value leaves room. */
+enum { SOURCE_COLUMN = 48 };
+
+static unsigned line_of(const struct printing *printing, size_t offset)
+{
+    unsigned low = 0, high = printing->line_count;
+
+    while (high - low > 1) {
+        unsigned middle = low + (high - low) / 2;
+        if (printing->lines[middle] <= offset)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low + 1;
+}
+
+static void print_source(const struct printing *printing, const struct setting *setting, const void *owner, struct bytes value,
+                         unsigned column)
+{
+    const struct yaml_node *node = value_written(printing->reading, setting, owner);
+    bool says_more = setting->type == VALUE_WORKERS || setting->type == VALUE_SIZE;
+    FILE *out = printing->out;
+
+    fprintf(out, "%*s# ", column < SOURCE_COLUMN ? (int)(SOURCE_COLUMN - column) : 1, "");
+    if (!node)
+        fputs("default", out);
+    if (!node && says_more && setting->standard && !bytes_equal(value, bytes_from_string(setting->standard)))
+        fprintf(out, ": %s", setting->standard); /* as many as there are cores; no more than there is room for */
+    if (node)
+        report_print_visible(printing->config->name, out);
+    if (node && printing->is_file)
+        fprintf(out, ":%u", line_of(printing, node->place.offset));
+}
+
+static void print_value(const struct printing *printing, const struct setting *setting, const void *owner, unsigned column)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *value = open_memstream(&text, &length);
+
+    if (!value)
+        abort();
+    printers[setting->type](setting, (const char *)owner + setting->offset, value);
+    fclose(value);
+    fprintf(printing->out, " %s", text);
+    if (printing->reading)
+        print_source(printing, setting, owner, bytes_from(text, length), column + 1 + (unsigned)length);
+    free(text);
+}
+
+static void print_items(const struct printing *printing, const struct setting *list);
 
 /* The settings of a scope, `indent` deep; `lead` stands in front of the first line (the dash of a list's item). */
-static void print_scope(const struct config *config, enum setting_scope scope, const void *owner, unsigned indent, const char *lead,
-                        FILE *out)
+static void print_scope(const struct printing *printing, enum setting_scope scope, const void *owner, unsigned indent, const char *lead)
 {
+    FILE *out = printing->out;
+
     for (unsigned i = 0; i < settings_count; i++) {
         const struct setting *setting = &settings[i];
         const void *field = (const char *)owner + setting->offset;
         if (setting->scope != scope || setting->type == VALUE_UNSUPPORTED || (setting->type < VALUE_LISTENERS && is_absent(setting, field)))
             continue;
         unsigned depth = indent + 2 * setting_depth(setting);
-        fprintf(out, "%*s%s%.*s:", (int)(depth - strlen(lead)), "", lead, BYTES_FMT(setting_key(setting)));
+        struct bytes key = setting_key(setting);
+        fprintf(out, "%*s%s%.*s:", (int)(depth - strlen(lead)), "", lead, BYTES_FMT(key));
         lead = "";
-        if (setting->type < VALUE_LISTENERS) {
-            fputc(' ', out);
-            printers[setting->type](setting, field, out);
-        } else if (setting->type == VALUE_DISKS && config->disk_count == 0) {
+        if (setting->type < VALUE_LISTENERS)
+            print_value(printing, setting, owner, depth + (unsigned)key.len + 1);
+        else if (setting->type == VALUE_DISKS && printing->config->disk_count == 0)
             fputs(" []", out);
-        }
         fputc('\n', out);
-        if (setting->type == VALUE_LISTENERS)
-            print_listeners(config, out);
-        else if (setting->type == VALUE_DISKS)
-            print_disks(config, out);
-        else if (setting->type == VALUE_SITES)
-            print_sites(config, out);
+        print_items(printing, setting);
     }
 }
 
-static void print_listeners(const struct config *config, FILE *out)
+static void print_items(const struct printing *printing, const struct setting *list)
 {
-    for (unsigned i = 0; i < config->listener_count; i++)
-        print_scope(config, SCOPE_LISTENER, &config->listeners[i], 4, "- ", out);
-}
+    const struct config *config = printing->config;
 
-static void print_disks(const struct config *config, FILE *out)
-{
-    for (unsigned i = 0; i < config->disk_count; i++)
-        print_scope(config, SCOPE_DISK, &config->disks[i], 6, "- ", out);
-}
-
-static void print_sites(const struct config *config, FILE *out)
-{
-    for (unsigned i = 0; i < config->site_count; i++)
-        print_scope(config, SCOPE_SITE, &config->sites[i], 4, "- ", out);
+    for (unsigned i = 0; list->type == VALUE_LISTENERS && i < config->listener_count; i++)
+        print_scope(printing, SCOPE_LISTENER, &config->listeners[i], 4, "- ");
+    for (unsigned i = 0; list->type == VALUE_DISKS && i < config->disk_count; i++)
+        print_scope(printing, SCOPE_DISK, &config->disks[i], 6, "- ");
+    for (unsigned i = 0; list->type == VALUE_SITES && i < config->site_count; i++)
+        print_scope(printing, SCOPE_SITE, &config->sites[i], 4, "- ");
 }
 
 void config_print(const struct config *config, FILE *out)
 {
-    print_scope(config, SCOPE_ROOT, config, 0, "", out);
+    const struct printing printing = {.config = config, .out = out};
+
+    print_scope(&printing, SCOPE_ROOT, config, 0, "");
+}
+
+void print_with_sources(struct reading *reading, FILE *out)
+{
+    struct bytes text = reading->report.text;
+    struct printing printing = {.config = reading->config, .reading = reading, .out = out};
+    unsigned count = 1;
+
+    for (size_t i = 0; i < text.len; i++)
+        count += text.at[i] == '\n';
+    size_t *lines = arena_alloc(&reading->scratch, count * sizeof(*lines));
+    lines[0] = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.at[i] == '\n')
+            lines[++printing.line_count] = i + 1;
+    }
+    printing.line_count++;
+    printing.lines = lines;
+    printing.is_file = !bytes_equal(reading->config->name, BYTES("command line"));
+    print_scope(&printing, SCOPE_ROOT, reading->config, 0, "");
 }
 
 static void synthesise_list(FILE *out, const char *key, const char *const *items, unsigned count)

@@ -139,7 +139,7 @@ static size_t visible_length(struct bytes text)
     return length;
 }
 
-static void print_visible(struct bytes text, FILE *out)
+void report_print_visible(struct bytes text, FILE *out)
 {
     for (size_t i = 0; i < text.len;) {
         size_t length = visible_length(bytes_from(text.at + i, text.len - i));
@@ -171,7 +171,7 @@ static void print_source(const struct report *report, struct place place, FILE *
     while (start < at && is_continuation(text.at[start]))
         start++;
     fputs("    ", out);
-    print_visible(bytes_from(text.at + start, end - start), out);
+    report_print_visible(bytes_from(text.at + start, end - start), out);
     fputs("\n    ", out);
     for (size_t i = start; i < at; i++) {
         if (!is_continuation(text.at[i]))
@@ -202,21 +202,21 @@ void report_print(struct report *report, FILE *out)
     for (unsigned i = 0; i < report->count; i++) {
         const struct finding *finding = &report->findings[i];
         size_t at = clamp_offset(report, finding->place), start = line_start(report->text, at);
-        print_visible(report->name, out);
+        report_print_visible(report->name, out);
         fprintf(out, ":%u:%u: %s: ", report_line(report, finding->place),
                 count_characters(bytes_from(report->text.at + start, at - start)) + 1, finding->is_warning ? "warning" : "error");
-        print_visible(finding->message, out);
+        report_print_visible(finding->message, out);
         fputc('\n', out);
         if (report->text.len > 0)
             print_source(report, finding->place, out);
         if (finding->hint.at) {
             fputs("    hint: ", out);
-            print_visible(finding->hint, out);
+            report_print_visible(finding->hint, out);
             fputc('\n', out);
         }
     }
     if (report->dropped > 0) {
-        print_visible(report->name, out);
+        report_print_visible(report->name, out);
         fprintf(out, ": and %u more error%s\n", report->dropped, report->dropped == 1 ? "" : "s");
     }
 }

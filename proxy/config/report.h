@@ -45,6 +45,9 @@ unsigned report_line(const struct report *report, struct place place);
 /* Control bytes of the text, which would drive a terminal, come out as "?". */
 void report_print(struct report *report, FILE *out);
 
+/* The same for one piece of text. */
+void report_print_visible(struct bytes text, FILE *out);
+
 /* User text for a message: at most SHOWN_MAX bytes of it, cut between characters. */
 enum { SHOWN_MAX = 64 };
 struct bytes report_shown(struct bytes text);

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <pwd.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -462,6 +463,47 @@ _Static_assert(sizeof(readers) / sizeof(readers[0]) == VALUE_LISTENERS, "a reade
 void value_read(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *owner)
 {
     readers[setting->type](reading, setting, node, (char *)owner + setting->offset);
+}
+
+void value_note_written(struct reading *reading, const struct setting *setting, const struct yaml_node *node, const void *owner)
+{
+    if (!reading->keeps_written)
+        return;
+    if (reading->written_count == reading->written_capacity) {
+        unsigned capacity = reading->written_capacity ? reading->written_capacity * 2 : 64;
+        struct written *written = arena_alloc(&reading->scratch, capacity * sizeof(*written));
+        if (reading->written_count > 0)
+            memcpy(written, reading->written, reading->written_count * sizeof(*written));
+        reading->written = written;
+        reading->written_capacity = capacity;
+    }
+    reading->written[reading->written_count++] = (struct written){owner, setting, node};
+}
+
+/* By binary search: a file of thousands of sites is asked thousands of times. */
+static int written_compare(const void *a, const void *b)
+{
+    const struct written *left = a, *right = b;
+
+    if (left->owner != right->owner)
+        return (uintptr_t)left->owner < (uintptr_t)right->owner ? -1 : 1;
+    return left->setting < right->setting ? -1 : left->setting > right->setting;
+}
+
+void values_sort_written(struct reading *reading)
+{
+    if (reading->written_count > 1)
+        qsort(reading->written, reading->written_count, sizeof(*reading->written), written_compare);
+}
+
+const struct yaml_node *value_written(const struct reading *reading, const struct setting *setting, const void *owner)
+{
+    const struct written wanted = {.owner = owner, .setting = setting};
+
+    if (reading->written_count == 0)
+        return NULL;
+    const struct written *found = bsearch(&wanted, reading->written, reading->written_count, sizeof(*reading->written), written_compare);
+    return found ? found->node : NULL;
 }
 
 const struct yaml_node *value_default(struct reading *reading, const struct setting *setting)

@@ -12,6 +12,13 @@ struct host_claim {
     struct place place;
 };
 
+/* A value as it was written: the field is that of `setting` in `owner`, the struct of its scope. */
+struct written {
+    const void *owner;
+    const struct setting *setting;
+    const struct yaml_node *node;
+};
+
 /* One reading of one text. */
 struct reading {
     struct report report;
@@ -23,11 +30,21 @@ struct reading {
     struct host_claim *claims;
     unsigned claim_count, claim_capacity;
     struct config_site site_defaults;
+    bool keeps_written; /* for those who ask where a value comes from */
+    struct written *written;
+    unsigned written_count, written_capacity;
 };
 
 /* Reads `node` into the setting's field of `owner` (the struct of its scope). Reports what is wrong; the field is then left as it was. LISTENERS and SITES are
  * not values but scopes of their own: config.c reads them. */
 void value_read(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *owner);
+
+/* Notes that `node` is what is written for the setting; forgotten unless reading->keeps_written. */
+void value_note_written(struct reading *reading, const struct setting *setting, const struct yaml_node *node, const void *owner);
+/* To be called when all is read, before value_written. */
+void values_sort_written(struct reading *reading);
+/* What was written for this setting of `owner`; NULL: its default stands. Only of a reading that keeps it. */
+const struct yaml_node *value_written(const struct reading *reading, const struct setting *setting, const void *owner);
 
 /* The default of a setting that has one, as a node. */
 const struct yaml_node *value_default(struct reading *reading, const struct setting *setting);

@@ -106,7 +106,26 @@ def test_the_effective_configuration_has_everything_and_means_the_same(write, tm
     assert config["timeouts"]["keep_alive"] == "65s" and config["sites"][0]["retries"] == 2 and config["cache"]["memory"] == "256MiB"
     again = tmp_path / "again.yaml"
     again.write_text(done.stdout)
-    assert run("-T", "-c", again).stdout == done.stdout
+    without_sources = re.compile(r" +# .*")
+    assert without_sources.sub("", run("-T", "-c", again).stdout) == without_sources.sub("", done.stdout)
+
+
+def test_the_effective_configuration_says_where_each_value_comes_from(write):
+    path = write("workers: 3\n" + GOOD)
+    lines = run("-T", "-c", path).stdout.splitlines()
+    assert re.fullmatch(r"workers: 3 +# " + re.escape(str(path)) + ":1", lines[0])
+    assert any(re.fullmatch(r" +origin: \[.*\] +# " + re.escape(str(path)) + ":4", line) for line in lines)
+    assert any(re.fullmatch(r" +retries: 2 +# default", line) for line in lines)
+    without_file = run("-T", "--origin", "http://127.0.0.1:3000").stdout
+    assert re.search(r"origin: \[.*\] +# command line$", without_file, re.M)
+
+
+def test_what_is_dangerous_is_warned_of_with_place_and_reason(write):
+    path = write(GOOD + "    purge: {allow: [0.0.0.0/0]}\n    cache: {store_set_cookie: true}\n")
+    done = run("-t", "-c", path)
+    assert done.returncode == 0 and done.stdout == f"configuration {path} is valid\n"
+    assert f"{path}:4:21: warning: purge.allow: 0.0.0.0/0 is open to the world" in done.stderr and "hint: " in done.stderr
+    assert f"{path}:5:31: warning: cache.store_set_cookie: " in done.stderr
 
 
 def test_the_sample_configuration_is_valid():

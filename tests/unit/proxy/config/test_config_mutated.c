@@ -182,6 +182,40 @@ static void check_findings(const char *findings, bool accepted, struct bytes tex
         cr_assert((unsigned char)*at >= 0x20 || *at == '\n' || *at == '\t', "control byte %#x in %s", *at, findings);
 }
 
+/* -t and -T say yes to the same texts, and what -T prints has a source on each value and means the same. */
+static void check_test_and_show(const struct config *config, struct bytes text)
+{
+    char *findings, *errors, *shown, *again;
+    size_t length;
+    FILE *out = open_memstream(&findings, &length);
+    struct config *tested = config_test(BYTES("t.yaml"), text, out);
+    fclose(out);
+    cr_assert_eq(tested != NULL, config != NULL);
+    config_unref(&tested);
+    check_findings(findings, config != NULL, text);
+
+    FILE *stream = open_memstream(&errors, &length);
+    out = open_memstream(&shown, &length);
+    struct config *shown_of = config_show(BYTES("t.yaml"), text, stream, out);
+    fclose(out);
+    cr_assert_eq(shown_of != NULL, config != NULL);
+    config_unref(&shown_of);
+    fclose(stream);
+    if (config) {
+        struct config *second = parse(bytes_from_string(shown), &again);
+        cr_assert(second, "%.*s\nis shown as\n%s\nwhich is refused:\n%s", BYTES_FMT(text), shown, again);
+        char *once = print(config), *twice = print(second);
+        cr_assert_str_eq(once, twice);
+        free(once);
+        free(twice);
+        free(again);
+        config_unref(&second);
+    }
+    free(findings);
+    free(errors);
+    free(shown);
+}
+
 Test(config_mutated, is_refused_with_a_place_or_accepted)
 {
     const char *rounds = getenv("CONFIG_MUTATIONS");
@@ -205,6 +239,7 @@ Test(config_mutated, is_refused_with_a_place_or_accepted)
         memcpy(copy, text, length);
         struct config *config = parse(given, &findings);
         check_findings(findings, config != NULL, given);
+        check_test_and_show(config, given);
         if (config) {
             accepted++;
             check_round_trip(config, given);
