@@ -144,7 +144,9 @@ static bool is_for(const struct proxy_loop *loop, const struct shared_socket *so
 
 static void configure(struct proxy_loop *loop, struct generation *generation)
 {
+    loop->worker.origin_tls = generation->origin_tls;
     worker_configure(&loop->worker, generation->config);
+    loop->worker.origin_tls = NULL;
     for (unsigned i = loop->listener_count; i-- > 0;)
         if (!names_socket(generation, loop->listeners[i].socket))
             stop_listener(loop, i);

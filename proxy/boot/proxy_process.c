@@ -11,6 +11,7 @@
 #include "cache/policy/key_rules.h"
 #include "helpers/control.h"
 #include "proxy/origin/mime.h"
+#include "proxy/origin/origin_tls.h"
 #include "proxy/request/routes.h"
 
 #include <errno.h>
@@ -137,6 +138,15 @@ static struct config *read_config(struct control_message *received)
     return config;
 }
 
+/* What the supervisor has found good, and warned of. */
+static void ignore_finding(void *context, enum log_level level, const void *about, const char *text)
+{
+    (void)context;
+    (void)about;
+    if (level == LOG_LEVEL_ERROR)
+        log_error("proxy", "%s", text);
+}
+
 /* Takes the sockets that came before. */
 static struct generation *new_generation(const struct message_config *message, struct config *config)
 {
@@ -145,6 +155,9 @@ static struct generation *new_generation(const struct message_config *message, s
         abort();
     generation->serial = message->serial;
     generation->config = config;
+    generation->origin_tls = origin_tls_new(config, ignore_finding, NULL);
+    if (!generation->origin_tls)
+        give_up("the TLS settings of an origin, which the supervisor has checked");
     memcpy(generation->sockets, proxy.sockets, sizeof proxy.sockets);
     generation->socket_count = proxy.socket_count;
     proxy.socket_count = 0;
@@ -165,6 +178,7 @@ static void generation_taken(struct generation *generation)
     proxy.serial = generation->serial;
     proxy.drain_ms = generation->config->drain_timeout_ms;
     config_unref(&generation->config);
+    origin_tls_free(&generation->origin_tls);
     for (unsigned i = 0; i < generation->socket_count; i++)
         shared_socket_unref(generation->sockets[i]);
     free(generation);
