@@ -17,7 +17,7 @@ SANITIZE_FLAGS.thread  := -fsanitize=thread
 SANITIZE_FLAGS := $(SANITIZE_FLAGS.$(SANITIZE))
 OPTIMISE := $(if $(SANITIZE),-O1 -fno-omit-frame-pointer,-O2) -g
 
-PKGS       := libuv libfyaml libcares jansson liburing libssl libcrypto libnghttp2
+PKGS       := libuv libfyaml libcares jansson liburing libssl libcrypto libnghttp2 libseccomp
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 CFLAGS   += -std=gnu17 -Wall -Wextra -Werror $(OPTIMISE) $(SANITIZE_FLAGS)

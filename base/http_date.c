@@ -192,29 +192,64 @@ static char *put_text(char *at, const char *text, size_t len)
     return at + len;
 }
 
-void http_date_format(struct wall_seconds date, char out[HTTP_DATE_LEN])
+struct moment {
+    int64_t days;
+    struct civil civil;
+};
+
+static struct moment moment_of(struct wall_seconds date)
 {
-    static const int64_t first = -62167219200, last = 253402300799; /* years 0000 to 9999: what the format can hold */
+    static const int64_t first = -62167219200, last = 253402300799; /* years 0000 to 9999: what the formats can hold */
     int64_t seconds = date.s < first ? first : date.s > last ? last : date.s;
     int64_t days = seconds / SECONDS_PER_DAY - (seconds % SECONDS_PER_DAY < 0);
     unsigned second_of_day = (unsigned)(seconds - days * SECONDS_PER_DAY);
-    struct civil civil = civil_from_days(days);
-    unsigned year = (unsigned)civil.year;
+    struct moment moment = {days, civil_from_days(days)};
+    moment.civil.hour = second_of_day / 3600;
+    moment.civil.minute = second_of_day / 60 % 60;
+    moment.civil.second = second_of_day % 60;
+    return moment;
+}
 
-    char *at = put_text(out, day_names[((days + 4) % 7 + 7) % 7], 3); /* 1970-01-01 was a Thursday */
+static char *put_year(char *at, const struct civil *civil)
+{
+    at = put_two_digits(at, (unsigned)civil->year / 100);
+    return put_two_digits(at, (unsigned)civil->year % 100);
+}
+
+static char *put_time(char *at, const struct civil *civil)
+{
+    at = put_two_digits(at, civil->hour);
+    *at++ = ':';
+    at = put_two_digits(at, civil->minute);
+    *at++ = ':';
+    return put_two_digits(at, civil->second);
+}
+
+void http_date_format(struct wall_seconds date, char out[HTTP_DATE_LEN])
+{
+    struct moment moment = moment_of(date);
+    char *at = put_text(out, day_names[((moment.days + 4) % 7 + 7) % 7], 3); /* 1970-01-01 was a Thursday */
     at = put_text(at, ", ", 2);
-    at = put_two_digits(at, civil.day);
+    at = put_two_digits(at, moment.civil.day);
     *at++ = ' ';
-    at = put_text(at, month_names[civil.month - 1], 3);
+    at = put_text(at, month_names[moment.civil.month - 1], 3);
     *at++ = ' ';
-    at = put_two_digits(at, year / 100);
-    at = put_two_digits(at, year % 100);
+    at = put_year(at, &moment.civil);
     *at++ = ' ';
-    at = put_two_digits(at, second_of_day / 3600);
-    *at++ = ':';
-    at = put_two_digits(at, second_of_day / 60 % 60);
-    *at++ = ':';
-    at = put_two_digits(at, second_of_day % 60);
+    at = put_time(at, &moment.civil);
     at = put_text(at, " GMT", 4);
     assert(at == out + HTTP_DATE_LEN);
+}
+
+void iso_date_format(struct wall_seconds date, char out[ISO_DATE_LEN])
+{
+    struct moment moment = moment_of(date);
+    char *at = put_year(out, &moment.civil);
+    *at++ = '-';
+    at = put_two_digits(at, moment.civil.month);
+    *at++ = '-';
+    at = put_two_digits(at, moment.civil.day);
+    *at++ = 'T';
+    at = put_time(at, &moment.civil);
+    assert(at == out + ISO_DATE_LEN);
 }

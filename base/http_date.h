@@ -14,4 +14,9 @@ bool http_date_parse(struct bytes text, struct wall_seconds now, struct wall_sec
 /* IMF-fixdate; writes exactly HTTP_DATE_LEN bytes, no NUL. */
 void http_date_format(struct wall_seconds date, char out[HTTP_DATE_LEN]);
 
+enum { ISO_DATE_LEN = 19 }; /* "1994-11-06T08:49:37" */
+
+/* UTC, for logs; writes exactly ISO_DATE_LEN bytes, no NUL. Takes no lock of the C library's, unlike gmtime_r: signal handlers log too. */
+void iso_date_format(struct wall_seconds date, char out[ISO_DATE_LEN]);
+
 #endif

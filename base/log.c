@@ -1,6 +1,8 @@
 /* See log.h. A line is built whole on the stack and handed over in one call, so that lines of several threads never mix. */
 #include "base/log.h"
 
+#include "base/http_date.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -90,43 +92,64 @@ size_t log_escape(char *out, size_t size, struct bytes text)
 static size_t format_prefix(char *out, size_t size, enum log_level level, const char *area)
 {
     struct timespec now;
-    struct tm utc;
+    size_t used = ISO_DATE_LEN;
     clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
-    size_t used = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &utc);
+    iso_date_format((struct wall_seconds){now.tv_sec}, out);
     int more = snprintf(out + used, size - used, ".%03ldZ %s %s[%d] %s: ", now.tv_nsec / 1000000, level_names[level].at, log_role,
                         (int)getpid(), area);
     used += more > 0 ? (size_t)more : 0;
     return used < size ? used : size - 1;
 }
 
-static void emit(struct bytes line)
+static size_t format_line(char line[LOG_LINE_MAX_BYTES], enum log_level level, const char *area, const char *format, va_list arguments)
 {
-    if (thread_sink) {
-        thread_sink(thread_sink_context, line);
-        return;
-    }
+    char text[LOG_TEXT_MAX_BYTES];
+    int length = vsnprintf(text, sizeof(text), format, arguments);
+    size_t text_len = length < 0 ? 0 : (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1;
+    size_t used = format_prefix(line, LOG_LINE_MAX_BYTES - LOG_TEXT_MAX_BYTES, level, area);
+    used += escape(line + used, LOG_LINE_MAX_BYTES - used - 1, bytes_from(text, text_len), BYTES_NONE);
+    line[used++] = '\n';
+    return used;
+}
+
+static void write_line(struct bytes line)
+{
     /* Nowhere to report that stderr fails. */
     ssize_t ignored = write(STDERR_FILENO, line.at, line.len);
     (void)ignored;
 }
 
+static bool is_wanted(enum log_level level)
+{
+    return (int)level <= atomic_load_explicit(&log_threshold, memory_order_relaxed);
+}
+
 void log_write(enum log_level level, const char *area, const char *format, ...)
 {
-    if ((int)level > atomic_load_explicit(&log_threshold, memory_order_relaxed))
+    if (!is_wanted(level))
         return;
     int saved_errno = errno; /* callers log before they look at it, too */
     va_list arguments;
-    char text[LOG_TEXT_MAX_BYTES];
-    va_start(arguments, format);
-    int length = vsnprintf(text, sizeof(text), format, arguments);
-    va_end(arguments);
-    size_t text_len = length < 0 ? 0 : (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1;
-
     char line[LOG_LINE_MAX_BYTES];
-    size_t used = format_prefix(line, LOG_LINE_MAX_BYTES - LOG_TEXT_MAX_BYTES, level, area);
-    used += escape(line + used, sizeof(line) - used - 1, bytes_from(text, text_len), BYTES_NONE);
-    line[used++] = '\n';
-    emit(bytes_from(line, used));
+    va_start(arguments, format);
+    struct bytes whole = bytes_from(line, format_line(line, level, area, format, arguments));
+    va_end(arguments);
+    if (thread_sink)
+        thread_sink(thread_sink_context, whole);
+    else
+        write_line(whole);
+    errno = saved_errno;
+}
+
+void log_write_from_handler(enum log_level level, const char *area, const char *format, ...)
+{
+    if (!is_wanted(level))
+        return;
+    int saved_errno = errno;
+    va_list arguments;
+    char line[LOG_LINE_MAX_BYTES];
+    va_start(arguments, format);
+    write_line(bytes_from(line, format_line(line, level, area, format, arguments)));
+    va_end(arguments);
     errno = saved_errno;
 }

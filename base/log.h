@@ -21,6 +21,9 @@ bool log_level_parse(struct bytes name, enum log_level *level);
 
 void log_write(enum log_level level, const char *area, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* For signal handlers: to stderr whatever the thread's sink, which may be what the signal interrupted. Numbers and strings only. */
+void log_write_from_handler(enum log_level level, const char *area, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 #define log_error(area, ...) log_write(LOG_LEVEL_ERROR, area, __VA_ARGS__)
 #define log_warn(area, ...)  log_write(LOG_LEVEL_WARN, area, __VA_ARGS__)
 #define log_info(area, ...)  log_write(LOG_LEVEL_INFO, area, __VA_ARGS__)

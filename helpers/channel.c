@@ -52,6 +52,7 @@ struct channel {
     uint64_t out_head;      /* what we published */
     uint64_t out_tail_seen; /* the consumer's tail when we last had to look */
     uint64_t in_tail;       /* what we took */
+    uint64_t in_last;       /* where the last message began */
     bool unflushed, broken;
     _Alignas(8) char message[WIRE_MESSAGE_MAX]; /* the copy that is checked and lent out */
 };
@@ -227,6 +228,7 @@ enum channel_event channel_receive_awake(struct channel *channel, struct message
     /* Awake: spare the peer its bells. */
     if (atomic_load_explicit(&channel->in->sleeping, memory_order_relaxed))
         atomic_store_explicit(&channel->in->sleeping, 0, memory_order_relaxed);
+    channel->in_last = channel->in_tail;
     if (!take_message(channel->in, &channel->in_tail, available, channel->peer, channel->self, channel->message, message)) {
         channel->broken = true;
         return CHANNEL_BROKEN;
@@ -243,6 +245,13 @@ enum channel_event channel_receive(struct channel *channel, struct message *mess
     atomic_store_explicit(&channel->in->sleeping, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
     return bytes_waiting(channel) == 0 ? CHANNEL_EMPTY : channel_receive_awake(channel, message);
+}
+
+/* The producer may have written over it by now: it looks at nothing but our counter, and sends the message again from what it has kept. */
+void channel_give_back(struct channel *channel)
+{
+    channel->in_tail = channel->in_last;
+    atomic_store_explicit(&channel->in->tail, channel->in_tail, memory_order_release);
 }
 
 bool channel_answer_bell(struct channel *channel)

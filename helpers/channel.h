@@ -40,6 +40,8 @@ enum channel_event { CHANNEL_MESSAGE, CHANNEL_EMPTY, CHANNEL_BROKEN };
 enum channel_event channel_receive(struct channel *channel, struct message *message);
 /* The same, but CHANNEL_EMPTY does not mark this side as sleeping: no wake follows, the caller looks again by itself soon. */
 enum channel_event channel_receive_awake(struct channel *channel, struct message *message);
+/* The last message goes back into the ring, as if it had not been received: for a process that ends now and leaves it to another. */
+void channel_give_back(struct channel *channel);
 /* Swallows the bell's bytes; call when channel_fd is readable. False: the peer is gone (what it sent before can still be received). */
 bool channel_answer_bell(struct channel *channel);
 

@@ -7,6 +7,8 @@
  *   - a later piece of a reading: the descriptor is the very file named by inode, size and mtime. Even when the name now leads to another file, the
  *     response that was begun ends with its own bytes.
  * The stat by name is not confined to the root, and needs not be: it is only compared with a file that was reached inside.
+ * Landlock knows directories, not names: a root whose name leads elsewhere than it did when the process was locked (`current -> releases/42`) cannot be
+ * read any more, and no process can be unlocked. That is seen before the directory is used: then the files are *outdated*.
  * After the read the file is looked at again: bytes that changed meanwhile are answered FILE_CHANGED, not served.
  * The kernel stamps changes with a clock that ticks every few milliseconds, and some file systems keep whole seconds. A file whose mtime is of the
  * present tick may change once more and keep it; it is not *settled* (message_file_answer).
@@ -15,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "helpers/sandbox.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -36,6 +39,13 @@ enum {
 
 #define SECOND_NS INT64_C(1000000000)
 
+enum { ROOTS_MAX = TARGET_MAX / 2 }; /* so many fit into the message */
+
+struct identity {
+    dev_t device;
+    ino_t inode;
+};
+
 struct open_file {
     int fd; /* −1: free */
     char *target;
@@ -49,6 +59,9 @@ struct disk_files {
     size_t memory_size;
     char *roots;
     size_t roots_len;
+    bool is_locked, is_outdated;
+    struct identity *readable; /* when locked */
+    unsigned readable_count;
     uint64_t requests;
     struct open_file open[OPEN_FILES_MAX];
     struct monotonic_ms complained;
@@ -93,9 +106,72 @@ void disk_files_free(struct disk_files **files)
         return;
     forget_all(*files);
     free((*files)->roots);
+    free((*files)->readable);
     free(*files);
     *files = NULL;
 }
+
+/* ---- locked ------------------------------------------------------------------------------------------------------------------------------- */
+
+static struct identity identity_of(int directory)
+{
+    struct stat status;
+    return fstat(directory, &status) == 0 ? (struct identity){status.st_dev, status.st_ino} : (struct identity){0};
+}
+
+static int open_root(const char *root)
+{
+    return open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+void disk_files_lock(struct disk_files *files)
+{
+    int *roots = calloc(ROOTS_MAX, sizeof *roots);
+    files->readable = calloc(ROOTS_MAX, sizeof *files->readable);
+    if (!roots || !files->readable)
+        abort();
+    for (size_t at = 0; at < files->roots_len && files->readable_count < ROOTS_MAX; at += strlen(files->roots + at) + 1) {
+        int root = open_root(files->roots + at);
+        if (root < 0)
+            continue;
+        roots[files->readable_count] = root;
+        files->readable[files->readable_count++] = identity_of(root);
+    }
+    files->is_locked = sandbox_enter(ROLE_DISK, roots, files->readable_count);
+    for (unsigned i = 0; i < files->readable_count; i++)
+        close(roots[i]);
+    free(roots);
+}
+
+static bool is_readable(const struct disk_files *files, int directory)
+{
+    struct identity identity = identity_of(directory);
+    for (unsigned i = 0; i < files->readable_count; i++) {
+        if (files->readable[i].device == identity.device && files->readable[i].inode == identity.inode)
+            return true;
+    }
+    return !files->is_locked;
+}
+
+static bool has_new_root(const struct disk_files *files)
+{
+    bool is_new = false;
+    for (size_t at = 0; files->is_locked && !is_new && at < files->roots_len; at += strlen(files->roots + at) + 1) {
+        int root = open_root(files->roots + at);
+        if (root < 0)
+            continue;
+        is_new = !is_readable(files, root);
+        close(root);
+    }
+    return is_new;
+}
+
+bool disk_files_are_outdated(const struct disk_files *files)
+{
+    return files->is_outdated;
+}
+
+/* ---- roots and names ----------------------------------------------------------------------------------------------------------------------- */
 
 bool disk_files_set_roots(struct disk_files *files, struct bytes roots, unsigned count)
 {
@@ -116,6 +192,7 @@ bool disk_files_set_roots(struct disk_files *files, struct bytes roots, unsigned
     free(files->roots);
     files->roots = copy;
     files->roots_len = roots.len;
+    files->is_outdated = has_new_root(files);
     forget_all(files);
     return true;
 }
@@ -189,14 +266,15 @@ static bool is_wanted(const struct stat *file, const struct message_file_read *r
     return file->st_ino == request->inode && (uint64_t)file->st_size == request->size && mtime_ns(file) == request->mtime_ns;
 }
 
-static int open_confined(const char *root, const char *path)
+static int open_confined(struct disk_files *files, const char *root, const char *path)
 {
     /* O_NONBLOCK: opening a pipe must not wait for its writer. */
     struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
-    int directory = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
+    int directory = open_root(root), fd = -1;
     if (directory < 0)
         return -1;
-    for (int i = 0; i < OPEN_RETRIES; i++) {
+    files->is_outdated = !is_readable(files, directory);
+    for (int i = 0; i < OPEN_RETRIES && !files->is_outdated; i++) {
         fd = syscall(SYS_openat2, directory, *path ? path : ".", &how, sizeof(how));
         if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
             break;
@@ -233,10 +311,10 @@ static enum file_status open_anew(struct disk_files *files, struct bytes target,
                                   struct open_file **opened)
 {
     struct stat found = {0};
-    int fd = open_confined(root, path);
+    int fd = open_confined(files, root, path);
     if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
         forget_all(files);
-        fd = open_confined(root, path);
+        fd = open_confined(files, root, path);
     }
     if (fd < 0)
         return status_of(errno);

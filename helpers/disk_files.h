@@ -22,7 +22,13 @@ void               disk_files_free(struct disk_files **files);
 /* `roots`: `count` absolute paths, each with its NUL; copied, the earlier ones are forgotten. False when malformed (nothing changes). */
 bool disk_files_set_roots(struct disk_files *files, struct bytes roots, unsigned count);
 
-/* Blocks. `target`: root NUL path. False when the request itself breaks a rule: malformed target, bytes outside the slab. */
+/* Locks the process up (sandbox.h) with the roots as they are now. */
+void disk_files_lock(struct disk_files *files);
+/* A root is not the directory that it was when the process was locked: made since, replaced, or new in the list. Only a new process can read it. */
+bool disk_files_are_outdated(const struct disk_files *files);
+
+/* Blocks. `target`: root NUL path. False when the request itself breaks a rule: malformed target, bytes outside the slab.
+ * When it finds that the files are outdated the answer means nothing. */
 bool disk_files_read(struct disk_files *files, const struct message_file_read *request, struct bytes target, struct message_file_answer *answer);
 
 /* Asks the kernel to fetch what probably comes next (the piece after the last one read). Call once the answer is sent. */

@@ -2,6 +2,9 @@
 #ifndef HELPERS_HELPER_MAIN_H
 #define HELPERS_HELPER_MAIN_H
 
+/* Exit status of a helper that asks to be replaced by a new one, for it is locked up (sandbox.h) and what it needs has changed. */
+enum { HELPER_EXIT_OUTDATED = 3 };
+
 /* Never return; exit status 0 when the supervisor's end closed. */
 void disk_main(int control, int slab) __attribute__((noreturn));
 void store_main(int control, int slab) __attribute__((noreturn));

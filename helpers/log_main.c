@@ -3,6 +3,7 @@
 #include "helpers/helper_loop.h"
 #include "helpers/helper_main.h"
 #include "helpers/log_output.h"
+#include "helpers/sandbox.h"
 
 #include <poll.h>
 #include <unistd.h>
@@ -87,6 +88,7 @@ void log_main(int control)
     struct log_writer writer = {.said_lines = 0};
     log_output_init(&writer.outputs[LOG_KIND_ACCESS], "access", -1);
     log_output_init(&writer.outputs[LOG_KIND_ERROR], "error", STDERR_FILENO);
+    sandbox_enter(ROLE_LOG, NULL, 0);
     struct helper_engine engine = {.role = ROLE_LOG,
                                    .context = &writer,
                                    .batch = BATCH,

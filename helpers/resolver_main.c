@@ -3,8 +3,11 @@
 #include "helpers/helper_loop.h"
 #include "helpers/helper_main.h"
 #include "helpers/names.h"
+#include "helpers/sandbox.h"
 
+#include <fcntl.h>
 #include <poll.h>
+#include <unistd.h>
 
 enum { BATCH = 64 };
 
@@ -50,8 +53,26 @@ static int time_to_next(void *context)
     return names_timeout_ms(context, clock_monotonic());
 }
 
+/* c-ares looks at the system's files again and again; /etc/resolv.conf may be a link to where it is written. */
+static void lock_up(void)
+{
+    static const char *const paths[] = {"/etc",         "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager",
+                                        "/run/connman", "/dev/urandom"};
+    int readable[sizeof paths / sizeof *paths];
+    unsigned count = 0;
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        int file = open(paths[i], O_PATH | O_CLOEXEC);
+        if (file >= 0)
+            readable[count++] = file;
+    }
+    sandbox_enter(ROLE_RESOLVER, readable, count);
+    while (count > 0)
+        close(readable[--count]);
+}
+
 void resolver_main(int control)
 {
+    lock_up();
     struct helper_engine engine = {.role = ROLE_RESOLVER,
                                    .context = names_new(send_answer),
                                    .batch = BATCH,

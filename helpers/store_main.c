@@ -3,6 +3,7 @@
 #include "base/slab.h"
 #include "helpers/helper_loop.h"
 #include "helpers/helper_main.h"
+#include "helpers/sandbox.h"
 #include "helpers/store_engine.h"
 
 #include <poll.h>
@@ -19,6 +20,7 @@ struct store_helper {
     struct store_engine *engine;
     struct channel *unflushed[UNFLUSHED_MAX]; /* got answers, and no bell yet */
     unsigned unflushed_count;
+    bool is_locked;
 };
 
 static void flush(struct store_helper *helper)
@@ -46,6 +48,9 @@ static void take_control(void *context, const struct control_message *message)
     struct store_helper *helper = context;
     if (message->message.type == MESSAGE_STORE_DIRECTORY && !store_engine_open(helper->engine, message->message.payload, message->fds[0]))
         log_error("store", "malformed directory");
+    if (!helper->is_locked) /* the first directory has made the ring: no other is needed */
+        sandbox_enter(ROLE_STORE, NULL, 0);
+    helper->is_locked = true;
 }
 
 static bool take_request(void *context, struct channel *from, const struct message *message)

@@ -41,7 +41,7 @@ struct config *reload_read(const struct options *options, FILE *errors, struct b
 {
     struct bytes name;
     struct config *config = reload_text(options, errors, &name, text) ? config_parse(name, *text, errors) : NULL;
-    if (config && !(config_files_read(config, *text, errors) && config_files_check(config, *text, errors)))
+    if (config && !config_files_read(config, *text, errors))
         config_unref(&config);
     return config;
 }

@@ -4,6 +4,8 @@
 #include "proxy/boot/version.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -23,27 +25,35 @@ void gauges_add_counter(struct gauges *gauges, const char *name, const char *lab
 
 /* ---- the process ------------------------------------------------------------------------------------------------------------------------ */
 
+static struct {
+    int statm;
+    DIR *descriptors;
+} process;
+
+void collect_prepare(void)
+{
+    process.statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    process.descriptors = opendir("/proc/self/fd");
+    json_object_seed(0); /* reads /dev/urandom once */
+}
+
 static double resident_bytes(void)
 {
+    char text[128];
     unsigned long total = 0, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (!file)
-        return 0;
-    if (fscanf(file, "%lu %lu", &total, &resident) != 2)
-        resident = 0;
-    fclose(file);
-    return (double)resident * (double)sysconf(_SC_PAGESIZE);
+    ssize_t len = pread(process.statm, text, sizeof text - 1, 0);
+    text[len < 0 ? 0 : len] = '\0';
+    return sscanf(text, "%lu %lu", &total, &resident) == 2 ? (double)resident * (double)sysconf(_SC_PAGESIZE) : 0;
 }
 
 static double open_descriptors(void)
 {
-    int count = -3; /* ".", ".." and the directory's own */
-    DIR *directory = opendir("/proc/self/fd");
-    if (!directory)
+    int count = -2; /* "." and ".." */
+    if (!process.descriptors)
         return 0;
-    while (readdir(directory))
+    rewinddir(process.descriptors);
+    while (readdir(process.descriptors))
         count++;
-    closedir(directory);
     return count;
 }
 

@@ -16,6 +16,9 @@ struct gauges {
 void gauges_add(struct gauges *gauges, const char *name, const char *labels, const char *help, double value);
 void gauges_add_counter(struct gauges *gauges, const char *name, const char *labels, const char *help, double value);
 
+/* Opens what is looked at later; before the process is locked up. */
+void collect_prepare(void);
+
 /* Nothing when `store` is NULL. */
 void collect_store(struct gauges *gauges, const struct store *store, const struct config *config, struct arena *arena);
 

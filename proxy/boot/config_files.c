@@ -1,8 +1,6 @@
 /* See config_files.h. The memory file: the length of each file, in the order of config->files, then their contents, in the same order. */
 #include "proxy/boot/config_files.h"
 
-#include "proxy/origin/origin_tls.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -116,31 +114,4 @@ bool config_files_read(struct config *config, struct bytes text, FILE *errors)
     if (fd >= 0 && !is_good)
         close(fd);
     return is_good && config_files_take(config, fd);
-}
-
-/* A tls_reporter: `about` is a config_file, or NULL for what is no file's fault. */
-static void report_finding(void *context, enum log_level level, const void *about, const char *text)
-{
-    struct report *report = context;
-    const struct config_file *file = about;
-    struct place place = file ? file->place : (struct place){0, 0};
-    const char *path = file ? file->path : "TLS";
-    if (level == LOG_LEVEL_ERROR)
-        report_error(report, place, "%s: %s", path, text);
-    else
-        report_warning(report, place, "%s: %s", path, text);
-}
-
-bool config_files_check(const struct config *config, struct bytes text, FILE *errors)
-{
-    struct arena arena;
-    struct report report;
-    arena_init(&arena);
-    report_init(&report, &arena, config->name, text);
-    struct origin_tls *origin_tls = origin_tls_new(config, report_finding, &report);
-    bool is_good = origin_tls != NULL && report.errors == 0;
-    origin_tls_free(&origin_tls);
-    report_print(&report, errors);
-    arena_free(&arena);
-    return is_good;
 }

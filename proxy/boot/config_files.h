@@ -15,7 +15,4 @@ bool config_files_read(struct config *config, struct bytes text, FILE *errors);
 /* Likewise, from config->files_fd of the process that read them. Takes the descriptor. False: it does not fit the configuration. */
 bool config_files_take(struct config *config, int fd);
 
-/* Whether what is in them is good, as far as TLS to origins is concerned; as config_files_read. */
-bool config_files_check(const struct config *config, struct bytes text, FILE *errors);
-
 #endif

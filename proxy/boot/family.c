@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "helpers/control.h"
+#include "helpers/helper_main.h"
 #include "helpers/spawn.h"
 
 #include <errno.h>
@@ -255,7 +256,7 @@ static void proxy_ended(struct supervisor *s, const char *how)
               (long long)monotonic_since(s->proxy.due, clock_monotonic()), s->proxy.restarts);
 }
 
-static void helper_ended(struct supervisor *s, struct child *helper, pid_t pid, const char *how)
+static void helper_ended(struct supervisor *s, struct child *helper, pid_t pid, bool is_outdated, const char *how)
 {
     if (s->ending == ENDING_STOP)
         return;
@@ -263,6 +264,11 @@ static void helper_ended(struct supervisor *s, struct child *helper, pid_t pid, 
     struct message_helper gone = {helper->role, helper->number, helper->generation, helper->restarts};
     child_send(&s->proxy, MESSAGE_HELPER_GONE, &gone, BYTES_NONE, NULL, 0);
     schedule(helper);
+    if (is_outdated) {
+        log_info("supervisor", "%s helper %u (%d) makes room for one that knows the directories as they are now", role_name(helper->role),
+                 helper->number, (int)pid);
+        return;
+    }
     log_warn("supervisor", "%s helper %u (%d) %s; starting another in %lld ms (restart %u)", role_name(helper->role), helper->number,
              (int)pid, how, (long long)monotonic_since(helper->due, clock_monotonic()), helper->restarts);
 }
@@ -279,7 +285,7 @@ static void child_ended(struct supervisor *s, struct child *child, int status)
     if (child == &s->proxy)
         proxy_ended(s, how);
     else
-        helper_ended(s, child, pid, how);
+        helper_ended(s, child, pid, WIFEXITED(status) && WEXITSTATUS(status) == HELPER_EXIT_OUTDATED, how);
 }
 
 void family_condemn(struct supervisor *s, struct child *helper)

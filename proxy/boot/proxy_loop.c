@@ -144,9 +144,7 @@ static bool is_for(const struct proxy_loop *loop, const struct shared_socket *so
 
 static void configure(struct proxy_loop *loop, struct generation *generation)
 {
-    loop->worker.origin_tls = generation->origin_tls;
     worker_configure(&loop->worker, generation->config);
-    loop->worker.origin_tls = NULL;
     for (unsigned i = loop->listener_count; i-- > 0;)
         if (!names_socket(generation, loop->listeners[i].socket))
             stop_listener(loop, i);
@@ -349,18 +347,18 @@ void proxy_loop_run(struct proxy_loop *loop)
 
 static void *thread_main(void *context)
 {
+    char name[16];
+    snprintf(name, sizeof name, "loop-%u", loop_number(((struct proxy_loop *)context)->worker.loop));
+    pthread_setname_np(pthread_self(), name); /* by the thread itself: another would write into /proc */
     proxy_loop_run(context);
     return NULL;
 }
 
 void proxy_loop_start(struct proxy_loop *loop)
 {
-    char name[16];
     int error = pthread_create(&loop->thread, NULL, thread_main, loop);
     if (error) {
         log_error("proxy", "thread of loop %u: %s", loop_number(loop->worker.loop), strerror(error));
         abort();
     }
-    snprintf(name, sizeof name, "loop-%u", loop_number(loop->worker.loop));
-    pthread_setname_np(loop->thread, name);
 }

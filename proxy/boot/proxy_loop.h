@@ -30,7 +30,6 @@ struct generation {
     _Atomic unsigned      untaken; /* loops that do not serve by it yet */
     uint32_t              serial;
     struct config        *config;  /* a reference */
-    struct origin_tls    *origin_tls;
     struct shared_socket *sockets[LISTENING_MAX]; /* references */
     unsigned              socket_count;
 };

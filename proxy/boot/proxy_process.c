@@ -10,8 +10,10 @@
 #include "base/log.h"
 #include "cache/policy/key_rules.h"
 #include "helpers/control.h"
+#include "helpers/sandbox.h"
+#include "proxy/boot/collect.h"
+#include "proxy/net/tls.h"
 #include "proxy/origin/mime.h"
-#include "proxy/origin/origin_tls.h"
 #include "proxy/request/routes.h"
 
 #include <errno.h>
@@ -125,7 +127,8 @@ static struct config *read_config(struct control_message *received)
     char *errors = NULL;
     size_t errors_size;
     FILE *stream = open_memstream(&errors, &errors_size);
-    struct config *config = text == MAP_FAILED || !stream ? NULL : config_parse(received->message.tail, bytes_from(text, size), stream);
+    struct config *config =
+        text == MAP_FAILED || !stream ? NULL : config_parse_again(received->message.tail, bytes_from(text, size), stream);
     fclose(stream);
     if (!config)
         give_up(errors); /* the supervisor has checked it: this cannot be */
@@ -138,15 +141,6 @@ static struct config *read_config(struct control_message *received)
     return config;
 }
 
-/* What the supervisor has found good, and warned of. */
-static void ignore_finding(void *context, enum log_level level, const void *about, const char *text)
-{
-    (void)context;
-    (void)about;
-    if (level == LOG_LEVEL_ERROR)
-        log_error("proxy", "%s", text);
-}
-
 /* Takes the sockets that came before. */
 static struct generation *new_generation(const struct message_config *message, struct config *config)
 {
@@ -155,9 +149,6 @@ static struct generation *new_generation(const struct message_config *message, s
         abort();
     generation->serial = message->serial;
     generation->config = config;
-    generation->origin_tls = origin_tls_new(config, ignore_finding, NULL);
-    if (!generation->origin_tls)
-        give_up("the TLS settings of an origin, which the supervisor has checked");
     memcpy(generation->sockets, proxy.sockets, sizeof proxy.sockets);
     generation->socket_count = proxy.socket_count;
     proxy.socket_count = 0;
@@ -178,7 +169,6 @@ static void generation_taken(struct generation *generation)
     proxy.serial = generation->serial;
     proxy.drain_ms = generation->config->drain_timeout_ms;
     config_unref(&generation->config);
-    origin_tls_free(&generation->origin_tls);
     for (unsigned i = 0; i < generation->socket_count; i++)
         shared_socket_unref(generation->sockets[i]);
     free(generation);
@@ -508,6 +498,10 @@ void proxy_main(int control, int slab)
     if (!proxy.slab)
         give_up("the slab cannot be mapped");
     mime_load(MIME_TYPES_PATH);
+    collect_prepare();
+    tls_prepare();
+    tzset(); /* for the access log; reads /etc/localtime once */
+    sandbox_enter(ROLE_PROXY, NULL, 0);
     begin();
     for (unsigned i = 0; i < proxy.worker_count; i++)
         proxy_loop_start(&proxy.loops[i]);

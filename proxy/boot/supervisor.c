@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "helpers/control.h"
+#include "helpers/sandbox.h"
 #include "helpers/store_check.h"
 #include "proxy/boot/config_files.h"
 #include "proxy/boot/families.h"
@@ -36,7 +37,7 @@ static int show_config(const struct options *options)
     struct config *config = NULL;
     if (reload_text(options, stderr, &name, &text))
         config = only_test ? config_test(name, text, stderr) : config_show(name, text, stderr, stdout);
-    bool is_valid = config && config_files_read(config, text, stderr) && config_files_check(config, text, stderr);
+    bool is_valid = config && config_files_read(config, text, stderr);
     if (is_valid && only_test)
         printf("configuration %.*s is valid\n", BYTES_FMT(name));
     config_unref(&config);
@@ -123,6 +124,7 @@ static bool prepare(struct supervisor *s)
     raise_limits(s->config);
     s->main_pid = getpid();
     s->signals = watch_signals();
+    sandbox_enter(ROLE_SUPERVISOR, NULL, 0);
     return true;
 }
 

@@ -104,24 +104,9 @@ static void read_disks(struct reading *reading, const struct yaml_node *node)
     read_disk(reading, item);
 }
 
-static bool has_https_origin(const struct config_site *site)
+static void check_origin_tls(struct reading *reading, const struct yaml_node *node, const struct config_site *site)
 {
-    for (unsigned i = 0; i < site->origin_count; i++)
-        if (site->origins[i].is_https)
-            return true;
-    return false;
-}
-
-/* The system's authorities are read as a file like the others: OpenSSL would look for them in a directory, in the middle of a handshake. */
-static void check_origin_tls(struct reading *reading, const struct yaml_node *node, struct config_site *site)
-{
-    static const char system_authorities[] = "/etc/ssl/certs/ca-certificates.crt";
-    struct config_origin_tls *tls = &site->origin_tls;
-
-    if (tls->verify && has_https_origin(site)) {
-        tls->authorities = tls->ca ? tls->ca : system_authorities;
-        value_note_file(reading, tls->authorities, node->place);
-    }
+    const struct config_origin_tls *tls = &site->origin_tls;
 
     if (!tls->certificate != !tls->key)
         report_error(&reading->report, node->place, "origin_tls: there is a %s without its %s", tls->key ? "key" : "certificate",
@@ -514,9 +499,9 @@ static void reading_run(struct reading *reading, struct bytes name, struct bytes
         config_unref(&reading->config);
 }
 
-struct config *config_parse(struct bytes name, struct bytes text, FILE *errors)
+static struct config *parse(struct bytes name, struct bytes text, FILE *errors, bool is_checked)
 {
-    struct reading reading = {.keeps_written = false};
+    struct reading reading = {.is_checked = is_checked};
 
     reading_run(&reading, name, text);
     report_print(&reading.report, errors);
@@ -550,6 +535,16 @@ struct config *config_show(struct bytes name, struct bytes text, FILE *errors, F
     }
     arena_free(&reading.scratch);
     return reading.config;
+}
+
+struct config *config_parse(struct bytes name, struct bytes text, FILE *errors)
+{
+    return parse(name, text, errors, false);
+}
+
+struct config *config_parse_again(struct bytes name, struct bytes text, FILE *errors)
+{
+    return parse(name, text, errors, true);
 }
 
 /* Reads at most one byte more than a configuration may have: that it is too long is seen by config_parse. False with errno. */

@@ -71,7 +71,6 @@ struct config_origin {
 struct config_origin_tls {
     bool         verify;
     const char  *ca;               /* NULL: the system's authorities */
-    const char  *authorities;      /* the file that they are in; NULL: nothing is verified */
     struct bytes name;             /* expected in the certificate; absent: the origin's own */
     const char  *certificate, *key; /* what we show; NULL: nothing */
 };
@@ -180,6 +179,8 @@ static inline unsigned config_loops(const struct config *config)
 /* Parses and checks `text`. Errors (all of them) and warnings are written to `errors` as `name:line:column: error: …` with the line, a caret and a hint;
  * NULL when there was an error. `name` is copied. */
 struct config *config_parse(struct bytes name, struct bytes text, FILE *errors);
+/* The same for a text that another process has checked. What it names outside itself, files and accounts, is not looked at: the proxy has no file system. */
+struct config *config_parse_again(struct bytes name, struct bytes text, FILE *errors);
 /* For -t: like config_parse, and warns of what is allowed but dangerous (advice.h). */
 struct config *config_test(struct bytes name, struct bytes text, FILE *errors);
 /* For -T: like config_print, each value with where it comes from in a comment: "default", or the line of `name`. */

@@ -109,6 +109,8 @@ void value_check_directory(struct reading *reading, const struct setting *settin
 {
     struct stat status;
 
+    if (reading->is_checked)
+        return;
     if (stat(path, &status) != 0 || !S_ISDIR(status.st_mode))
         report_warning(&reading->report, node->place, PATH_FMT "%s is not a directory that can be read now", BYTES_FMT(setting->path),
                        path);

@@ -4,10 +4,10 @@
 
 #include <inttypes.h>
 #include <pwd.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 void value_complain(struct reading *reading, const struct setting *setting, const struct yaml_node *node, const char *wrong)
 {
@@ -76,7 +76,8 @@ static void read_workers(struct reading *reading, const struct setting *setting,
     if (!value_expect_scalar(reading, setting, node))
         return;
     if (bytes_equal(node->text, BYTES("auto"))) {
-        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        cpu_set_t usable;
+        long cores = sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable) : 1;
         uint64_t most = 1;
         bytes_parse_u64(bytes_from_string(setting->most), &most);
         *(unsigned *)field = cores < 1 ? 1 : (uint64_t)cores > most ? (unsigned)most : (unsigned)cores;
@@ -283,7 +284,7 @@ static void read_directory(struct reading *reading, const struct setting *settin
         read_path(reading, setting, node, field);
 }
 
-void value_note_file(struct reading *reading, const char *path, struct place place)
+static void note_file(struct reading *reading, const char *path, struct place place)
 {
     struct config *config = reading->config;
 
@@ -309,7 +310,7 @@ static void read_file(struct reading *reading, const struct setting *setting, co
     read_path(reading, setting, node, &path);
     if (!path)
         return;
-    value_note_file(reading, path, node->place);
+    note_file(reading, path, node->place);
     *(const char **)field = path;
 }
 
@@ -361,7 +362,7 @@ static void read_user(struct reading *reading, const struct setting *setting, co
     if (!value_expect_scalar(reading, setting, node))
         return;
     const char *name = arena_string(&reading->config->arena, node->text);
-    if (!getpwnam(name)) {
+    if (!reading->is_checked && !getpwnam(name)) {
         value_complain(reading, setting, node, "is no account of this machine");
         report_hint(&reading->report, "`getent passwd` lists them");
         return;

@@ -33,6 +33,7 @@ struct reading {
     bool keeps_written; /* for those who ask where a value comes from */
     struct written *written;
     unsigned written_count, written_capacity;
+    bool is_checked; /* by another process: files and accounts are not looked for again */
 };
 
 /* Reads `node` into the setting's field of `owner` (the struct of its scope). Reports what is wrong; the field is then left as it was. LISTENERS and SITES are
@@ -45,8 +46,6 @@ void value_note_written(struct reading *reading, const struct setting *setting, 
 void values_sort_written(struct reading *reading);
 /* What was written for this setting of `owner`; NULL: its default stands. Only of a reading that keeps it. */
 const struct yaml_node *value_written(const struct reading *reading, const struct setting *setting, const void *owner);
-/* The content of that file belongs to the configuration. */
-void value_note_file(struct reading *reading, const char *path, struct place place);
 
 /* The default of a setting that has one, as a node. */
 const struct yaml_node *value_default(struct reading *reading, const struct setting *setting);

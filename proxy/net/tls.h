@@ -86,6 +86,9 @@ struct tls_client_settings {
     struct bytes        alpn;        /* on the wire: each with its length in front; absent: none */
 };
 
+/* Before the process is locked up: reads what a library or a context would read later, the system's authorities among it. */
+void tls_prepare(void);
+
 struct tls_client *tls_client_new(const struct tls_client_settings *settings, tls_reporter *report, void *context);
 struct tls_client *tls_client_ref(struct tls_client *client);
 void               tls_client_unref(struct tls_client **client);

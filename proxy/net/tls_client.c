@@ -9,6 +9,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { SESSIONS_MAX = 64 }; /* kept by one client; the oldest goes */
@@ -98,6 +99,34 @@ static void offer_session(struct tls_client *client, SSL *ssl, const char *name)
         keep_session(client, name, session);
 }
 
+/* ---- the system's authorities ------------------------------------------------------------------------------------------------------------- */
+
+enum { AUTHORITIES_MAX_BYTES = 4 * 1024 * 1024 }; /* Debian's bundle has 220 KB */
+
+static struct bytes
+    system_authorities; /* immutable after tls_prepare; absent: a system without a bundle, or a process that is not locked up */
+
+static const char *system_path(void)
+{
+    const char *given = getenv(X509_get_default_cert_file_env());
+    return given ? given : X509_get_default_cert_file();
+}
+
+void tls_prepare(void)
+{
+    OPENSSL_init_ssl(0, NULL); /* its configuration */
+    FILE *file = fopen(system_path(), "re");
+    char *content = file ? malloc(AUTHORITIES_MAX_BYTES) : NULL;
+    size_t length = content ? fread(content, 1, AUTHORITIES_MAX_BYTES, file) : 0;
+    if (file)
+        fclose(file);
+    char *kept = length > 0 ? realloc(content, length) : NULL;
+    if (kept)
+        system_authorities = bytes_from(kept, length);
+    else
+        free(content);
+}
+
 /* ---- contexts --------------------------------------------------------------------------------------------------------------------------- */
 
 static void load(struct tls_client *client, const struct tls_client_settings *settings, struct reporting *reporting)
@@ -107,6 +136,8 @@ static void load(struct tls_client *client, const struct tls_client_settings *se
     struct certificate certificate = {.leaf = NULL};
     if (settings->ca.content.at)
         authorities_load(context, &settings->ca, false, reporting);
+    else if (settings->verify && system_authorities.at)
+        authorities_load(context, &(struct tls_material){.content = system_authorities, .about = settings->ca.about}, false, reporting);
     else if (settings->verify && SSL_CTX_set_default_verify_paths(context) != 1)
         report_problem(reporting, LOG_LEVEL_ERROR, &settings->ca, "the system's certificate authorities: %s", openssl_reason());
     if (settings->certificate.content.at)
@@ -196,11 +227,8 @@ SSL *tls_client_ssl(struct tls_client *client, struct bytes name)
 enum error tls_client_error(const SSL *ssl)
 {
     switch (SSL_get_verify_result(ssl)) {
-    case X509_V_OK: /* OpenSSL's words for a record that begins like none; before the first good one, it is plaintext */
-        return ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_WRONG_VERSION_NUMBER ? ERROR_ORIGIN_TLS_PLAINTEXT : ERROR_ORIGIN_TLS_FAILED;
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-    case X509_V_ERR_CERT_NOT_YET_VALID:
-        return ERROR_ORIGIN_TLS_EXPIRED;
+    case X509_V_OK:
+        return ERROR_ORIGIN_TLS_FAILED;
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
         return ERROR_ORIGIN_TLS_NAME;

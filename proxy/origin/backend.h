@@ -9,8 +9,7 @@
 struct backend {
     const struct config_origin *config;
     struct health               health;    /* http: whether any of its addresses could be connected to */
-    struct pool_settings        pool;      /* http only, as… */
-    struct addresses            addresses;
+    struct addresses            addresses; /* http only */
 };
 
 struct origin {
@@ -23,7 +22,7 @@ struct origin {
     unsigned                  cursor;  /* balance */
     unsigned                  fetches; /* under way; with the owner, what keeps it alive */
     bool                      retired;
-    struct tls_client        *tls; /* a reference; NULL: no https:// origin */
+    struct pool_settings      pool;
     struct addresses_settings addresses;
 };
 

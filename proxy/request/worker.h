@@ -14,7 +14,6 @@
 struct admin;
 struct h1_clients;
 struct h2_clients;
-struct origin_tls;
 struct routes;
 struct request;
 
@@ -27,7 +26,6 @@ struct worker {
     struct resolver_client *resolver;
     struct log_client      *log;
     struct admin           *admin;    /* only on the loop that serves the admin listeners, else NULL */
-    const struct origin_tls *origin_tls; /* of the configuration that worker_configure is given; until that returns */
     struct config          *config;   /* current generation; a reference */
     struct routes          *routes;   /* of that generation, on this loop */
     /* The requests' own: see request.c */

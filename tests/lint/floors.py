@@ -45,6 +45,7 @@ LIBRARIES = [
     # libfyaml exports the functions of an older copy: xxhash is compiled into one place and linked nowhere.
     (r"xxhash\.h|xxh3\.h", "xxhash", ("base/hash.c", "base/store_format.c")),
     (r"liburing\.h|liburing/.*", "liburing", ("helpers/store_ring.c",)),
+    (r"seccomp\.h", "libseccomp", ("helpers/sandbox.c",)),
 ]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"(?P<own>[^"]+)"|<(?P<system>[^>]+)>)')

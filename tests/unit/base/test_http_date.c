@@ -169,3 +169,12 @@ Test(http_date, format_stays_within_four_digit_years)
     http_date_format((struct wall_seconds){INT64_MIN}, out);
     cr_expect(bytes_equal(bytes_from(out, HTTP_DATE_LEN), BYTES("Sat, 01 Jan 0000 00:00:00 GMT")));
 }
+
+Test(http_date, iso_dates_for_logs)
+{
+    char out[ISO_DATE_LEN];
+    iso_date_format((struct wall_seconds){784111777}, out);
+    cr_expect(bytes_equal(bytes_from(out, ISO_DATE_LEN), BYTES("1994-11-06T08:49:37")));
+    iso_date_format((struct wall_seconds){-1}, out);
+    cr_expect(bytes_equal(bytes_from(out, ISO_DATE_LEN), BYTES("1969-12-31T23:59:59")));
+}

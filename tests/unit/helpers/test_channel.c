@@ -406,3 +406,20 @@ Test(channel, a_peer_killed_in_mid_stream_leaves_whole_messages_only)
         channel_close(&proxy);
     }
 }
+
+Test(channel, a_message_that_is_given_back_was_not_taken)
+{
+    struct pair pair = make_pair(ROLE_RESOLVER);
+    struct message message;
+    cr_assert(send_name(pair.proxy, 1, BYTES("one")));
+    uint64_t after_one = channel_sent(pair.proxy);
+    cr_assert(send_name(pair.proxy, 2, BYTES("two")));
+    cr_assert_eq(channel_receive(pair.helper, &message), CHANNEL_MESSAGE);
+    cr_assert_eq(channel_receive(pair.helper, &message), CHANNEL_MESSAGE);
+    cr_expect_eq(channel_taken(pair.proxy), channel_sent(pair.proxy));
+    channel_give_back(pair.helper);
+    cr_expect_eq(channel_taken(pair.proxy), after_one);
+    cr_assert_eq(channel_receive(pair.helper, &message), CHANNEL_MESSAGE);
+    cr_expect(bytes_equal(message.tail, BYTES("two")));
+    free_pair(&pair);
+}
