@@ -59,7 +59,10 @@ $(BUILD)/unit/%: LDLIBS += -lcriterion
 $(UNIT_TESTS) $(STRESS_TESTS) $(CACHE_DRIVER): $(BUILD)/%: tests/%.c $(BUILD)/liboutrigger.a
 	@mkdir -p $(@D)
 	@echo "  CC $@"
-	@$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP $(LDFLAGS) $< $(BUILD)/liboutrigger.a $(LDLIBS) -o $@
+	@$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MP $(LDFLAGS) $< $(filter %.o,$^) $(BUILD)/liboutrigger.a $(LDLIBS) -o $@
+
+# It is held against the full simulations of the benchmark.
+$(BUILD)/unit/cache/test_sizing: $(addprefix $(BUILD)/tests/bench/,eviction_traces.o eviction_policies.o eviction_disk.o)
 
 # Preloaded by tests; without sanitizers, whose run-time library would have to come first.
 $(BUILD)/diskfault.so: tests/fault/diskfault.c

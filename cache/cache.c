@@ -5,6 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+static uint64_t disk_bytes(const struct store_settings *store)
+{
+    uint64_t bytes = 0;
+    for (unsigned i = 0; store != NULL && i < store->directory_count; i++)
+        bytes += store->directories[i].segment_bytes * store->directories[i].segment_count;
+    return bytes;
+}
+
 struct cache *cache_new(const struct cache_settings *settings, const struct hash_key *hash_key)
 {
     struct cache *cache = aligned_alloc(_Alignof(struct cache), sizeof *cache);
@@ -21,6 +29,8 @@ struct cache *cache_new(const struct cache_settings *settings, const struct hash
     unstorable_init(&cache->unstorable);
     equivalents_init(&cache->equivalents);
     purge_table_init(&cache->purges);
+    sizing_init(&cache->sizing, slab_bytes(cache->slab), disk_bytes(settings->store),
+                settings->store != NULL && settings->store->admission == STORE_ADMIT_ALWAYS);
     for (unsigned i = 0; i < SHARD_COUNT; i++) {
         struct shard *shard = &cache->shards[i];
         pthread_mutex_init(&shard->lock, NULL);
@@ -65,6 +75,7 @@ void cache_free(struct cache **cache_pointer)
     unstorable_free(&cache->unstorable);
     equivalents_free(&cache->equivalents);
     purge_table_free(&cache->purges);
+    sizing_free(&cache->sizing);
     cells_free(&cache->objects);
     cells_free(&cache->buckets);
     pthread_mutex_destroy(&cache->memory_lock);
@@ -112,6 +123,28 @@ void cache_stats(struct cache *cache, struct cache_stats *stats)
     stats->evicted_bytes = cache->evict.evicted_bytes;
     stats->admission_failures = cache->evict.failures_count;
     pthread_mutex_unlock(&cache->evict.lock);
+}
+
+static uint64_t found_so_far(struct cache *cache)
+{
+    uint64_t found = 0;
+    for (unsigned i = 0; i < SHARD_COUNT; i++) {
+        struct shard *shard = &cache->shards[i];
+        pthread_mutex_lock(&shard->lock);
+        found += shard->found;
+        pthread_mutex_unlock(&shard->lock);
+    }
+    return found;
+}
+
+void cache_sizing(struct cache *cache, struct sizing_report *report)
+{
+    sizing_report(&cache->sizing, found_so_far(cache), report);
+}
+
+void cache_turn_sizing(struct cache *cache)
+{
+    sizing_turn(&cache->sizing, found_so_far(cache));
 }
 
 void cache_memory_freed(struct cache *cache)

@@ -23,6 +23,7 @@
 #include "cache/policy/rules.h"
 #include "cache/purge.h"
 #include "cache/reader.h"
+#include "cache/sizing.h"
 
 struct cache;
 
@@ -109,5 +110,9 @@ struct cache_stats {
 };
 
 void cache_stats(struct cache *cache, struct cache_stats *stats);
+/* What the hit ratio would be with other sizes (sizing.h), in the present window of time and the one before it. */
+void cache_sizing(struct cache *cache, struct sizing_report *report);
+/* The window ends. */
+void cache_turn_sizing(struct cache *cache);
 
 #endif

@@ -2,7 +2,7 @@
  *
  * DESIGN. A shard holds the index of its part of the hashes, and a small table of the fills under way ("listed" ones: those that other requests
  * may join). An object in the index is a stored response or a selector; a fill's object gets there when the fill ends.
- * Locks, in the order in which they may nest: shard (lower number first) → fill → {eviction, slab, cells, purges, memory waiters, loads, the store's};
+ * Locks, in the order in which they may nest: shard (lower number first) → fill → {eviction, slab, cells, purges, memory waiters, loads, sizing, the store's};
  * those in braces are leaves.
  * Nothing is decided, allocated (but cells) or freed (but cells) under a shard's lock.
  */
@@ -14,8 +14,10 @@
 #include "cache/equivalents.h"
 #include "cache/evict.h"
 #include "cache/index.h"
+#include "cache/object.h"
 #include "cache/policy/slice.h"
 #include "cache/purge_table.h"
+#include "cache/sizing.h"
 #include "cache/unstorable.h"
 
 #include <pthread.h>
@@ -30,6 +32,7 @@ enum {
 struct shard {
     pthread_mutex_t lock;
     struct index    index;
+    uint64_t        found; /* requests that found something stored: for sizing */
     struct list     fills[SHARD_FILL_HEADS]; /* by hash */
 } __attribute__((aligned(64)));
 
@@ -45,6 +48,7 @@ struct cache {
     struct purge_table    purges;
     struct store         *store; /* or NULL */
     struct load_table     loads;
+    struct sizing         sizing;
     /* shared, each under its own lock */
     struct shard shards[SHARD_COUNT];
     pthread_mutex_t  memory_lock;
@@ -72,6 +76,16 @@ void shard_lock_pair(struct cache *cache, struct shard *insert, struct shard *ot
 void shard_unlock_pair(struct shard *insert, struct shard *other);
 
 /* All with the shard's lock held. */
+/* A request found it: a hit, for eviction and for sizing. True: it is to be offered again (cache_offer_again). */
+static inline bool shard_touch(struct cache *cache, struct shard *shard, struct object *object)
+{
+    if (object->kind != OBJECT_SELECTOR) {
+        shard->found++;
+        if (sizing_samples(&cache->sizing, object->hash))
+            sizing_note_found(&cache->sizing, object->hash, object_footprint(object));
+    }
+    return object_touch(object);
+}
 struct object *shard_find(struct cache *cache, struct shard *shard, const struct object_name *name);
 /* Takes a reference for the index, and enters the eviction's queue. Nothing of its name is there. */
 void shard_insert(struct cache *cache, struct shard *shard, struct object *object);

@@ -207,6 +207,14 @@ void place_fill(struct fill *fill, struct head_plan *plan, struct object **selec
         refuse(plan, detail);
 }
 
+static void note_size(struct cache *cache, const struct object *object, bool has_replaced)
+{
+    if (!has_replaced)
+        atomic_fetch_add_explicit(&cache->sizing.stored, 1, memory_order_relaxed);
+    if (sizing_samples(&cache->sizing, object->hash))
+        (has_replaced ? sizing_note_replaced : sizing_note_stored)(&cache->sizing, object->hash, object_footprint(object));
+}
+
 enum cache_detail place_object(struct fill *fill, struct object *object)
 {
     struct cache *cache = fill->cache;
@@ -228,8 +236,10 @@ enum cache_detail place_object(struct fill *fill, struct object *object)
         shard_insert(cache, shard, object);
     }
     pthread_mutex_unlock(&shard->lock);
-    if (detail == DETAIL_NONE)
+    if (detail == DETAIL_NONE) {
+        note_size(cache, object, replaced != NULL);
         cache_offer(cache, object, &fill->rules);
+    }
     object_unref(cache, &replaced);
     return detail;
 }

@@ -259,7 +259,7 @@ static bool find_slice(const struct reader *head, const struct object_name *name
     struct object *object = shard_find(cache, shard, name);
     if (object != NULL) {
         reader->object = object_ref(object);
-        is_wanted = object_touch(object);
+        is_wanted = shard_touch(cache, shard, object);
     }
     struct fill *fill = object == NULL ? shard_find_fill(shard, name) : NULL;
     if (fill != NULL)

@@ -38,7 +38,7 @@ static void find(struct search *search)
     struct object *object = shard_find(search->cache, shard, &search->name);
     if (object != NULL) {
         search->object = object_ref(object);
-        is_wanted = object_touch(object);
+        is_wanted = shard_touch(search->cache, shard, object);
     }
     if (object == NULL) {
         search->fill = shard_find_fill(shard, &search->name);

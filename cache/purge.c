@@ -110,6 +110,8 @@ void cache_purge_host(struct cache *cache, struct bytes host, enum purge_kind ki
 void cache_purge_all(struct cache *cache, enum purge_kind kind, struct wall_seconds now)
 {
     add_purge(cache, 0, kind, now);
+    if (kind == PURGE_HARD)
+        sizing_note_all_purged(&cache->sizing);
     count_purge(cache);
 }
 

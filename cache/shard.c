@@ -59,6 +59,8 @@ void shard_delist(struct cache *cache, struct shard *shard, struct object *objec
     index_remove(&shard->index, object, &cache->buckets);
     atomic_store_explicit(&object->listing, (uint8_t)listing, memory_order_release);
     evict_remove(&cache->evict, object);
+    if (listing == OBJECT_PURGED && sizing_samples(&cache->sizing, object->hash))
+        sizing_note_purged(&cache->sizing, object->hash);
 }
 
 static struct list *fill_head(struct shard *shard, uint64_t hash)

@@ -1,6 +1,7 @@
 #include "proxy/admin/admin.h"
 
 #include "cache/policy/detail.h"
+#include "proxy/admin/sizing.h"
 #include "proxy/admin/why.h"
 
 #include <jansson.h>
@@ -149,6 +150,13 @@ static void stats(struct admin *admin, struct admin_request *request)
     answer(request, 200, "application/json", text);
 }
 
+static void sizing(struct admin *admin, struct admin_request *request)
+{
+    struct sizing_report report;
+    admin->ports.size(admin->ports.context, &report);
+    answer_json(request, 200, sizing_json(&report));
+}
+
 static const struct {
     struct bytes name;
     const char *word;
@@ -290,6 +298,7 @@ static const struct route {
 } routes[] = {
     {{"/healthz", 8}, false, false, healthz}, {{"/metrics", 8}, false, false, metrics}, {{"/stats", 6}, false, false, stats},
     {{"/purge", 6}, true, true, purge},       {{"/reload", 7}, true, true, reload},     {{"/why", 4}, false, true, why},
+    {{"/sizing", 7}, false, false, sizing},
 };
 
 static bool takes_method(const struct route *route, enum method method)
@@ -312,5 +321,5 @@ void admin_start(struct admin *admin, struct admin_request *request)
             route->serve(admin, request);
         return;
     }
-    refuse(request, 404, "here are /healthz, /metrics and /stats");
+    refuse(request, 404, "here are /healthz, /metrics, /stats and /sizing");
 }

@@ -3,6 +3,7 @@
  *   GET /healthz            200 "ok", 503 while draining
  *   GET /metrics            Prometheus text
  *   GET /stats              the same as JSON, for outriggerctl
+ *   GET /sizing             JSON: what the hit ratio would be with other sizes
  *   POST /purge?…           JSON {"purged": true|false, "by": …, "soft": …}   socket only
  *        url=URL | tag=TAG (as often as there are tags) | host=HOST | all=1, and soft=1
  *   GET /why?url=URL&header=… JSON: what the cache knows of it, and what a request with these fields ("Name: value") would get   socket only
@@ -29,6 +30,7 @@ struct admin_purge {
 };
 
 struct admin_why;
+struct sizing_report;
 
 struct admin_ports {
     void *context;
@@ -38,6 +40,7 @@ struct admin_ports {
     bool (*purge)(void *context, const struct admin_purge *what, bool *found);
     /* False: not an absolute URL. What it says lies in `arena`. */
     bool (*explain)(void *context, struct bytes url, const struct headers *fields, struct arena *arena, struct admin_why *why);
+    void (*size)(void *context, struct sizing_report *report);
     /* Asks the supervisor; admin_reloaded follows. */
     void (*reload)(void *context, uint32_t ticket);
     bool (*is_draining)(void *context);

@@ -1,5 +1,6 @@
 /* outriggerctl: asks a running outrigger over its Unix socket. Exit status 0: done; 1: refused or unreachable; 2: unusable arguments. */
 #include "proxy/admin/ctl_http.h"
+#include "proxy/admin/ctl_sizing.h"
 #include "proxy/admin/ctl_stats.h"
 
 #include <getopt.h>
@@ -15,6 +16,7 @@ static const char help[] =
     "\n"
     "  stats        what the cache does: requests, hit ratios, memory, helpers\n"
     "  store        the disk tier: directories, segments, what is written and read\n"
+    "  sizing       what the hit ratio would be with other sizes of memory and disk\n"
     "  purge URL    forget what is stored of this URL, all variants; http://host/path, as clients ask for it\n"
     "  purge --tag TAG... | --host HOST | --all\n"
     "               forget every response with one of these tags, of this host, or everything\n"
@@ -73,6 +75,17 @@ static int stats(const struct ctl *ctl)
         return EXIT_FAILURE;
     if (!ctl->json)
         ctl_print_stats(object, stdout);
+    json_decref(object);
+    return EXIT_SUCCESS;
+}
+
+static int sizing(const struct ctl *ctl)
+{
+    json_t *object = ask(ctl, "GET", "/sizing");
+    if (!object)
+        return EXIT_FAILURE;
+    if (!ctl->json)
+        ctl_print_sizing(object, stdout);
     json_decref(object);
     return EXIT_SUCCESS;
 }
@@ -176,6 +189,8 @@ static int run(struct ctl *ctl, int argc, char **argv)
         return stats(ctl);
     if (strcmp(argv[0], "store") == 0)
         return store(ctl);
+    if (strcmp(argv[0], "sizing") == 0)
+        return sizing(ctl);
     if (strcmp(argv[0], "reload") == 0)
         return reload(ctl);
     return usage("unknown command %s", argv[0]);

@@ -188,6 +188,9 @@ void proxy_collect(void *context, struct arena *arena, struct counters *sum, str
     add_cache(&collected, proxy->cache);
     add_helpers(&collected, proxy);
     collect_store(&collected, cache_store(proxy->cache), proxy->control_loop->worker.config, arena);
+    struct sizing_report sizing;
+    cache_sizing(proxy->cache, &sizing);
+    collect_sizing(&collected, &sizing, arena);
     *gauges = collected.at;
     *gauge_count = collected.count;
 }

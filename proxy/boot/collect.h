@@ -5,6 +5,7 @@
 #include "proxy/config/config.h"
 #include "proxy/observe/metrics.h"
 
+struct sizing_report;
 struct store;
 
 struct gauges {
@@ -21,5 +22,7 @@ void collect_prepare(void);
 
 /* Nothing when `store` is NULL. */
 void collect_store(struct gauges *gauges, const struct store *store, const struct config *config, struct arena *arena);
+
+void collect_sizing(struct gauges *gauges, const struct sizing_report *report, struct arena *arena);
 
 #endif

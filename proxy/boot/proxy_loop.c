@@ -14,6 +14,7 @@
 enum {
     TICK_MS = 50,          /* deadlines of the helpers' clients, gauges */
     LOOK_MS = 500,         /* at the origins, which may be many */
+    SIZING_MS = 3600000,   /* what is told of other sizes is of this window and the one before it */
     DISK_QUEUE_MAX = 4096, /* reads under way for one loop: beyond that a request is told "overloaded" */
 };
 
@@ -270,6 +271,16 @@ static void publish_origins(struct proxy_loop *loop)
     publish(&loop->gauges.origin_addresses_down, sum.addresses_down);
 }
 
+/* By the control loop. */
+static void turn_sizing(struct proxy_loop *loop, struct monotonic_ms now)
+{
+    if (loop->next_sizing.ms != 0 && monotonic_since(now, loop->next_sizing) < 0)
+        return;
+    if (loop->next_sizing.ms != 0)
+        cache_turn_sizing(loop->worker.cache);
+    loop->next_sizing = monotonic_add(now, SIZING_MS);
+}
+
 static void accept_if_idle(struct proxy_loop *loop)
 {
     for (unsigned i = 0; i < loop->listener_count; i++)
@@ -290,6 +301,8 @@ static void turn_end(void *context)
         if (monotonic_since(now, loop->next_look) >= 0) {
             loop->next_look = monotonic_add(now, LOOK_MS);
             publish_origins(loop);
+            if (loop->control == NULL)
+                turn_sizing(loop, now);
         }
     }
     if (worker->serves_one)

@@ -79,6 +79,7 @@ struct proxy_loop {
     unsigned            listener_count;
     struct disk_port    disk_port;
     struct monotonic_ms next_tick, next_look; /* next_look: at what is not worth a look every tick */
+    struct monotonic_ms next_sizing;          /* of the control loop; 0: before its first look */
 
     /* shared, immutable after new */
     struct proxy_loop *control;

@@ -298,6 +298,12 @@ static void control_is_readable(void *context)
 
 /* ---- admin ------------------------------------------------------------------------------------------------------------------------------ */
 
+static void size(void *context, struct sizing_report *report)
+{
+    const struct proxy *self = context;
+    cache_sizing(self->cache, report);
+}
+
 static void ask_reload(void *context, uint32_t ticket)
 {
     (void)context;
@@ -426,8 +432,13 @@ static void build(struct config *config)
         .variants_max = config->cache_variants_max,
         .numbers_from = first_number(),
     };
-    struct admin_ports ports = {
-        .collect = proxy_collect, .purge = purge, .explain = explain, .reload = ask_reload, .is_draining = is_draining, .context = &proxy};
+    struct admin_ports ports = {.collect = proxy_collect,
+                                .purge = purge,
+                                .explain = explain,
+                                .size = size,
+                                .reload = ask_reload,
+                                .is_draining = is_draining,
+                                .context = &proxy};
     if (proxy.geometry.count > 0)
         hash_key_derive(&hash_key, proxy.geometry.hash_key);
     else

@@ -124,6 +124,8 @@ struct ratio run_built(const struct trace *trace, uint64_t capacity);
 /* Bytes of the extents that the cache takes for each object. */
 void built_extents(struct trace *trace);
 
+/* A memory tier above a disk tier that admits as cache/disk does; hits in either. */
+struct ratio simulate_disk(const struct trace *trace, uint64_t memory_bytes, uint64_t disk_bytes);
 /* Admission to a disk tier (eviction_disk.c): prints its tables. */
 void disk_tables(FILE *out, const struct trace *traces, unsigned count);
 

@@ -166,11 +166,10 @@ static void forget_all(struct disk *disk)
         disk->missed_at[i] = 0;
 }
 
-static struct tier_result run(const struct trace *trace, const struct rule *rule, uint64_t memory_bytes, bool restart)
+static struct tier_result run(const struct trace *trace, const struct rule *rule, uint64_t memory_bytes, uint64_t capacity, bool restart)
 {
     struct tier_result result = {0};
     uint32_t objects = trace->objects_count, killed_at = restart ? trace->requests_count / 2 : NEVER;
-    uint64_t capacity = memory_bytes * DISK_PART;
     struct disk disk = {.trace = trace, .rule = rule, .capacity = capacity};
     disk.log = zeroes(objects, sizeof *disk.log);
     disk.is_there = zeroes(objects, 1);
@@ -207,6 +206,11 @@ static struct tier_result run(const struct trace *trace, const struct rule *rule
     return result;
 }
 
+struct ratio simulate_disk(const struct trace *trace, uint64_t memory_bytes, uint64_t disk_bytes)
+{
+    return run(trace, &rules[RULES - 1], memory_bytes, disk_bytes, false).all;
+}
+
 struct row {
     double hits, bytes, memory, written, again, restarted;
 };
@@ -214,7 +218,8 @@ struct row {
 static struct row row_of(const struct trace *trace, const struct rule *rule, double part)
 {
     uint64_t memory_bytes = (uint64_t)(part * (double)trace->footprint);
-    struct tier_result steady = run(trace, rule, memory_bytes, false), killed = run(trace, rule, memory_bytes, true);
+    struct tier_result steady = run(trace, rule, memory_bytes, memory_bytes * DISK_PART, false);
+    struct tier_result killed = run(trace, rule, memory_bytes, memory_bytes * DISK_PART, true);
     return (struct row){
         .hits = percent(steady.all.hits, steady.all.requests),
         .bytes = percent(steady.all.hit_bytes, steady.all.bytes),

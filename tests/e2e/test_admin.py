@@ -269,6 +269,19 @@ def test_stats_for_people_and_for_programs(outrigger, origin):
     assert stats["latency"]["origin_first_byte"]["count"] == 1 and stats["gauges"]["cache_objects"] == 1
 
 
+def test_sizing_for_people_and_for_programs(outrigger, origin):
+    origin.on("*", b"stored" * 100)
+    assert "nothing that can be stored was asked for" in outrigger.ctl("sizing").stdout
+    for n in range(30):
+        outrigger.get(f"/{n % 10}")
+    text = outrigger.ctl("sizing").stdout
+    assert re.search(r"^ +1 x +[0-9.]+ [KMG]iB +[0-9.]+ % \*", text, re.M) and "from 30 requests" in text and "disk" not in text
+    sizing = json.loads(outrigger.ctl("--json", "sizing").stdout)
+    assert sizing["requests"] == 30 and [point["times"] for point in sizing["memory"]] == [0.5, 1, 2, 4, 8] and sizing["disk"] is None
+    assert all(0 <= point["hit_ratio"] <= 1 for point in sizing["memory"])
+    assert b'outrigger_sizing_hit_ratio{tier="memory",times="0.5"}' in admin(outrigger, "/metrics").body
+
+
 def test_the_socket_is_for_its_owner_and_group(outrigger):
     mode = os.stat(outrigger.socket).st_mode
     assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) & 0o007 == 0

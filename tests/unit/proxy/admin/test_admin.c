@@ -1,4 +1,5 @@
 #include "proxy/admin/admin.h"
+#include "cache/sizing.h"
 #include "proxy/admin/why.h"
 
 #include <criterion/criterion.h>
@@ -42,6 +43,12 @@ static bool explain(void *context, struct bytes url, const struct headers *field
     return fake->is_url;
 }
 
+static void size(void *context, struct sizing_report *report)
+{
+    (void)context;
+    *report = (struct sizing_report){.requests = 9, .memory = {{64, 0.25}, {128, 0.5}}};
+}
+
 static void reload(void *context, uint32_t ticket)
 {
     ((struct fake *)context)->ticket = ticket;
@@ -63,7 +70,7 @@ static struct arena arena;
 
 static void set_up(void)
 {
-    struct admin_ports ports = {&fake, collect, purge, explain, reload, is_draining};
+    struct admin_ports ports = {&fake, collect, purge, explain, size, reload, is_draining};
     admin = admin_new(&ports);
     arena_init(&arena);
     fake = (struct fake){.is_url = true};
@@ -126,8 +133,8 @@ Test(admin, metrics_and_stats_show_counters_and_gauges)
 
 Test(admin, unknown_paths_and_methods_are_refused)
 {
-    assert_answer(METHOD_GET, "/", NULL, true, 404, "{\"error\":\"here are /healthz, /metrics and /stats\"}\n");
-    assert_answer(METHOD_GET, "/metrics/", NULL, true, 404, "{\"error\":\"here are /healthz, /metrics and /stats\"}\n");
+    assert_answer(METHOD_GET, "/", NULL, true, 404, "{\"error\":\"here are /healthz, /metrics, /stats and /sizing\"}\n");
+    assert_answer(METHOD_GET, "/metrics/", NULL, true, 404, "{\"error\":\"here are /healthz, /metrics, /stats and /sizing\"}\n");
     assert_answer(METHOD_POST, "/metrics", NULL, true, 405, "{\"error\":\"this is for GET\"}\n");
     assert_answer(METHOD_GET, "/purge", "url=http://a/", true, 405, "{\"error\":\"this is for POST\"}\n");
     assert_answer(METHOD_OTHER, "/reload", NULL, true, 405, "{\"error\":\"this is for POST\"}\n");
@@ -272,4 +279,14 @@ Test(admin, why_takes_a_url_and_fields)
     cr_assert(contains(asked.answer.body, "http://a/\\\\xff"), "%.*s", BYTES_FMT(asked.answer.body));
     fake.is_url = false;
     assert_answer(METHOD_GET, "/why", "url=x", true, 400, "{\"error\":\"not an absolute URL: http://host/path is one\"}\n");
+}
+
+Test(admin, sizing_is_json)
+{
+    struct admin_request asked = request(METHOD_GET, "/sizing", NULL, false);
+    admin_start(admin, &asked);
+    cr_assert_eq(asked.answer.status, 200);
+    cr_assert(contains(asked.answer.body, "{\"requests\":9,\"memory\":[{\"times\":0.5,\"bytes\":64,\"hit_ratio\":0.25},"), "%.*s",
+              BYTES_FMT(asked.answer.body));
+    cr_assert(contains(asked.answer.body, "\"disk\":null"));
 }
