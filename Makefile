@@ -33,6 +33,7 @@ LIB_OBJECTS   := $(LIB_SOURCES:%.c=$(BUILD)/%.o) $(LLHTTP_OBJECTS)
 UNIT_TESTS    := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c))
 STRESS_TESTS  := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/thread/*.c))
 CACHE_DRIVER  := $(BUILD)/model/cache_driver
+BENCH_PROGRAMS := $(addprefix $(BUILD)/bench/,load origin floor)
 
 .PHONY: all
 all: $(BUILD)/outrigger $(BUILD)/outriggerctl
@@ -109,12 +110,12 @@ test:
 	@$(MAKE) $(QUIETLY) $(JOBS) SANITIZE=thread all $(STRESS_TESTS:$(BUILD)/%=build-thread/%)
 	@$(MAKE) $(QUIETLY) SANITIZE=thread e2e stress
 
-built: all $(BUILD)/diskfault.so $(UNIT_TESTS) $(STRESS_TESTS) $(CACHE_DRIVER)
+built: all $(BUILD)/diskfault.so $(UNIT_TESTS) $(STRESS_TESTS) $(CACHE_DRIVER) $(BENCH_PROGRAMS)
 
 unit: $(UNIT_TESTS)
 	@set -e; for t in $^; do $$t; done
 
-e2e: all $(BUILD)/diskfault.so $(CACHE_DRIVER)
+e2e: all $(BUILD)/diskfault.so $(CACHE_DRIVER) $(BENCH_PROGRAMS)
 	@$(PYTEST) tests/e2e $(if $(filter thread,$(SANITIZE)),-m threads)
 
 # Kills, flipped bits and cuts by the thousand; e2e has some of each. TORTURE_SEED=N is another course of events.
@@ -186,7 +187,6 @@ lint:
 # ---- measurements ------------------------------------------------------------------------------------------------------------------------
 
 # The load, the origin and the limit of the measurements: programs of their own, which know nothing of the server.
-BENCH_PROGRAMS := $(BUILD)/bench/load $(BUILD)/bench/origin $(BUILD)/bench/floor
 $(BUILD)/bench/load: $(addprefix $(BUILD)/tests/bench/,load.o load_link.o load_http1.o load_http2.o choice.o histogram.o)
 $(BUILD)/bench/load: BENCH_LIBS := -lssl -lcrypto -lnghttp2
 $(BUILD)/bench/origin: $(BUILD)/tests/bench/origin.o
@@ -198,8 +198,11 @@ $(BENCH_PROGRAMS):
 	@$(CC) $(LDFLAGS) $^ -lm $(BENCH_LIBS) -o $@
 
 # What packages bring is installed before anything of it is compiled.
-MEASURE = packaging/install-packages build bench && $(MAKE) $(QUIETLY) $(JOBS) all $(BENCH_PROGRAMS) $(BUILD)/bench/under_callgrind.so && \
-    $(PYTHON) tests/bench
+MEASURE = packaging/install-packages build bench && $(MAKE) $(QUIETLY) $(JOBS) bench-programs && $(PYTHON) tests/bench
+.PHONY: bench-programs
+bench-programs: all $(BENCH_PROGRAMS) $(BUILD)/bench/under_callgrind.so
+	@:
+
 ASIDE := $(if $(QUICK),--quick) $(if $(FIRST),--first)
 
 # Instructions a hit, by function: the figure that a busy machine does not blur. CASES=hit,pipelined,logged,100k,miss,pass; JSON=FILE.

@@ -179,7 +179,7 @@ static void gather(struct http2 *h)
     }
 }
 
-/* False: it waits, or has ended. */
+/* True: everything has been sent. False: it waits; for the end, if it has ended. */
 static bool flush(struct connection *c)
 {
     struct http2 *h = c->http2;
@@ -188,14 +188,24 @@ static bool flush(struct connection *c)
             gather(h);
         }
         if (h->out_bytes == 0) {
+            link_want(c, EPOLLIN);
             return true;
         }
         ssize_t sent = link_send(c, h->out + h->out_sent, h->out_bytes - h->out_sent);
         if (sent < 0) {
+            if (sent == LINK_FAILED) {
+                link_want(c, EPOLLIN);
+            }
             return false;
         }
         h->out_sent += (size_t)sent;
     }
+}
+
+static void leave(struct connection *c)
+{
+    nghttp2_session_del(c->http2->session);
+    link_leave(c);
 }
 
 static void start(struct connection *c)
@@ -210,6 +220,8 @@ static void start(struct connection *c)
     }
     if (h->asking > 0) {
         flush(c);
+    } else {
+        leave(c);
     }
 }
 
@@ -234,14 +246,6 @@ static void start_anew(struct connection *c)
     start(c);
 }
 
-static void leave_if_done(struct connection *c)
-{
-    if (c->http2->asking == 0) {
-        nghttp2_session_del(c->http2->session);
-        link_leave(c);
-    }
-}
-
 void http2_go_on(struct connection *c, uint64_t now)
 {
     static char buffer[OUT_BYTES];
@@ -260,8 +264,8 @@ void http2_go_on(struct connection *c, uint64_t now)
             return;
         }
     } while (link_has_more(c));
-    if (flush(c)) {
-        link_want(c, EPOLLIN);
+    flush(c);
+    if (h->asking == 0) {
+        leave(c);
     }
-    leave_if_done(c);
 }
