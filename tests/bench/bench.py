@@ -16,13 +16,13 @@ import report
 from cases import BROWSER, CASES, CONNECTIONS, CONTESTANTS, HIT, MEMORY_CASES, NEEDED
 from figures import median_of
 from measurement import parse, parser, workplace
-from place import Place
+from place import ZIPF_OBJECTS, Place
 from servers import ROOT, Refused, Server, allow_descriptors, complaint, fill, group, load, load_command
 
 MISSED_OF_HITS = 0.001  # at most so many of those asked for may be fetched, and
 FETCHED_AT_FIRST = 128
 ONCE = ["--connections", "1", "--objects", "1", "--order", "once"]  # whatever the words before say
-RELEASE_SECONDS = 1.0  # a server lets go what an idle connection needs no more
+RELEASE_SECONDS, RELEASE_SECONDS_QUICK = 1.0, 0.3  # a server lets go what an idle connection needs no more
 
 
 def say(*words):
@@ -141,11 +141,11 @@ def held(entry, count, secure):
 def memory_of_connection(case, entry, place, options):
     secure = ["--tls"] if case.secure else []
     entry.load([*group("load", CONNECTIONS, "/s/1024/object"), *secure], seconds=0.3)
-    time.sleep(RELEASE_SECONDS)
+    time.sleep(options.release)
     before = memory.of_server(entry.server)
     process = held(entry, options.idle, case.secure)
     try:
-        time.sleep(RELEASE_SECONDS)
+        time.sleep(options.release)
         if entry.server.process.poll() is not None:
             raise Refused("it has ended")
         return (memory.of_server(entry.server) - before) / options.idle
@@ -157,10 +157,10 @@ def memory_of_connection(case, entry, place, options):
 def memory_of_object(case, entry, place, options):
     pattern = f"/unique/{case.name}/%u"
     fill(entry.server, place.origin, [group("some", 8, "/unique/some/%u", 2000, "once")], fields=BROWSER)
-    time.sleep(RELEASE_SECONDS)
+    time.sleep(options.release)
     before = memory.of_server(entry.server)
     fill(entry.server, place.origin, [group("all", 8, pattern, options.objects, "once")], fields=BROWSER)
-    time.sleep(RELEASE_SECONDS)
+    time.sleep(options.release)
     return (memory.of_server(entry.server) - before) / options.objects - len(place.origin.ask(pattern % options.objects))
 
 
@@ -214,7 +214,7 @@ def run(top, options, results):
     contestants = [c for c in CONTESTANTS if c.name in NEEDED or c.name in options.peers.split(",")]
     chosen = options.cases.split(",")
     results["versions"] = versions(contestants)
-    place, entries = Place(top), []
+    place, entries = Place(top, options.zipf), []
     try:
         entries = start(contestants, top, place, results)
         for case in [case for case in CASES if case.name in chosen]:
@@ -249,7 +249,9 @@ def main():
     unknown += [name for name in options.peers.split(",") if name and name not in [c.name for c in CONTESTANTS]]
     if unknown:
         words.error(f"there is no {', '.join(unknown)}; cases: {' '.join(names)}; peers: {' '.join(c.name for c in CONTESTANTS)}")
+    options.zipf, options.release = ZIPF_OBJECTS, RELEASE_SECONDS
     if options.quick:
+        options.zipf, options.release = ZIPF_OBJECTS // 10, RELEASE_SECONDS_QUICK
         options.rounds, options.seconds, options.warm_up, options.idle, options.objects = 1, 0.3, 0.2, 2000, 10000
     results = {
         "machine": machine(),

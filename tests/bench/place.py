@@ -11,10 +11,10 @@ HIT_BYTES = {"hit1k": 1024, "hit10k": 10 * 1024, "hit100k": 100 * 1024, "hit1m":
 FILLER = "x" * 1000  # of a response that is made for its request: 1 KB in all
 
 
-def zipf_paths():
-    """10,000 objects of 4 to 200 KB, 31 KB on average, the same in each run; how much an object is asked for has nothing to do with its size."""
+def zipf_paths(objects):
+    """Of 4 to 200 KB, 31 KB on average, the same in each run; how much an object is asked for has nothing to do with its size."""
     source = random.Random(1)
-    return [f"/s/{int(ZIPF_LEAST * (ZIPF_MOST / ZIPF_LEAST) ** (source.random() ** 2))}/{number}" for number in range(ZIPF_OBJECTS)]
+    return [f"/s/{int(ZIPF_LEAST * (ZIPF_MOST / ZIPF_LEAST) ** (source.random() ** 2))}/{number}" for number in range(objects)]
 
 
 def write_files(directory, paths):
@@ -63,10 +63,13 @@ class SiteOrigin(Process):
 
 
 class Place:
-    def __init__(self, top):
+    """`objects`: of the Zipf case."""
+
+    def __init__(self, top, objects):
         self.files, self.list = top / "files", top / "zipf"
-        write_files(self.files, [f"/s/{size}/object" for size in HIT_BYTES.values()] + zipf_paths())
-        self.list.write_text("".join(path + "\n" for path in zipf_paths()))
+        paths = zipf_paths(objects)
+        write_files(self.files, [f"/s/{size}/object" for size in HIT_BYTES.values()] + paths)
+        self.list.write_text("".join(path + "\n" for path in paths))
         self.certificate = write_certificate(top)
         self.origin = SiteOrigin(top / "origin", self.files)
 

@@ -42,11 +42,11 @@ def cells_of(name, of_case):
     of_floor = ratio(measured["cpu_us"], of_case.get(FLOOR, {}).get("cpu_us"))
     return [
         TITLES[name], f"{measured['rate']:,.0f}", number(measured["cpu_us"]), number(of_best), number(of_floor), number(measured["p50_ms"]),
-        number(measured["p99_ms"]), number(measured["memory_mb"]),
+        number(measured["p99_ms"]), number(measured["memory_mb"]), f"{100 * measured['busy']:.0f} %",
     ]
 
 
-HEAD = ["", "requests/s", "CPU, µs a request", "× the best peer", "× raw epoll", "p50, ms", "p99, ms", "memory, MB"]
+HEAD = ["", "requests/s", "CPU, µs a request", "× the best peer", "× raw epoll", "p50, ms", "p99, ms", "memory, MB", "its core busy"]
 
 
 def of_case(case, results):
@@ -144,6 +144,7 @@ fetches fetches, is checked by what the origin was asked for.
   the time of one request.
 - **memory**: heap, stacks and shared segments of all of its processes, and what it has in its directory on tmpfs; at the end of the case. What the kernel holds for its
   sockets is in none of the figures.
+- **its core busy**: how much of its core the server took. Where it is much less than all, it was the client's core that was busy, and requests/s could be more.
 - **reach**: the goal that was set for this server, in µs of a machine on which raw epoll takes {design_floor} µs for the first row; *reach, on this machine* is the same goal
   times what raw epoll takes here. Memory does not depend on a machine's speed.
 

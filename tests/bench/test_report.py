@@ -5,7 +5,7 @@ from cases import CASES, MEMORY_CASES
 
 
 def measured(cpu_us):
-    return {"rate": 1e6 / cpu_us, "cpu_us": cpu_us, "p50_ms": 0.1, "p99_ms": 0.5, "memory_mb": 10}
+    return {"rate": 1e6 / cpu_us, "cpu_us": cpu_us, "p50_ms": 0.1, "p99_ms": 0.5, "memory_mb": 10, "busy": 0.9}
 
 
 def results(**cases):
