@@ -17,6 +17,8 @@
 enum {
     REQUEST_BYTES_MAX = 8192,
     BODY_BYTES_MAX = 1 << 20,
+    RECORD_BYTES = 16 * 1024,
+    GATHERED_BYTES = 128 * 1024,
     EVENTS_MAX = 256,
     WIDTH = 8, /* of a length in the head */
     NONE = -1, /* it waits, or has failed */
@@ -33,7 +35,7 @@ static const char CLOSE[] = "Connection: close\r\n\r\n";
 
 struct client {
     int descriptor; /* a listener's client has no more than this and `secure` */
-    bool listens, secure, closes;
+    bool listens, secure, closes, gathers;
     SSL *tls;
     size_t bytes, sent; /* of the response */
 };
@@ -71,26 +73,63 @@ static void write_length(unsigned long length)
     memset(first, ' ', (size_t)(at - first));
 }
 
+/* Many records go out as one. */
+static void gather(struct client *c)
+{
+    if (!c->tls || c->bytes <= RECORD_BYTES || c->gathers) {
+        return;
+    }
+    c->gathers = true;
+    BIO *socket = SSL_get_wbio(c->tls), *buffer = BIO_new(BIO_f_buffer());
+    BIO_set_write_buffer_size(buffer, GATHERED_BYTES);
+    BIO_up_ref(socket);
+    SSL_set0_wbio(c->tls, BIO_push(buffer, socket));
+}
+
+/* Bytes of the response that were taken; NONE with errno. */
+static ssize_t put(struct client *c)
+{
+    const char *from = response + c->sent;
+    if (!c->tls) {
+        return send(c->descriptor, from, c->bytes - c->sent, MSG_NOSIGNAL);
+    }
+    int sent = SSL_write(c->tls, from, (int)(c->bytes - c->sent));
+    if (sent <= 0) {
+        errno = SSL_get_error(c->tls, sent) == SSL_ERROR_WANT_WRITE ? EAGAIN : EIO;
+        return NONE;
+    }
+    return sent;
+}
+
+/* What was gathered goes out. False, with errno: not all of it. */
+static bool flush(struct client *c)
+{
+    if (!c->gathers || BIO_flush(SSL_get_wbio(c->tls)) > 0) {
+        return true;
+    }
+    errno = BIO_should_retry(SSL_get_wbio(c->tls)) ? EAGAIN : EIO;
+    return false;
+}
+
 /* Sends what the socket takes. False: the client is to go. */
 static bool answer(struct client *c, int operation)
 {
-    while (c->sent < c->bytes) {
-        const char *from = response + c->sent;
-        ssize_t sent =
-            c->tls ? SSL_write(c->tls, from, (int)(c->bytes - c->sent)) : send(c->descriptor, from, c->bytes - c->sent, MSG_NOSIGNAL);
-        if (sent <= 0) {
-            bool waits = c->tls ? SSL_get_error(c->tls, (int)sent) == SSL_ERROR_WANT_WRITE : errno == EAGAIN;
-            if (waits && operation != EPOLLOUT) {
-                want(c, EPOLL_CTL_MOD, EPOLLOUT);
-            }
-            return waits;
+    bool all = true;
+    while (all && c->sent < c->bytes) {
+        ssize_t sent = put(c);
+        all = sent > 0;
+        c->sent += all ? (size_t)sent : 0;
+    }
+    if (all && flush(c)) {
+        if (operation == EPOLLOUT) {
+            want(c, EPOLL_CTL_MOD, EPOLLIN);
         }
-        c->sent += (size_t)sent;
+        return !c->closes;
     }
-    if (operation == EPOLLOUT) {
-        want(c, EPOLL_CTL_MOD, EPOLLIN);
+    if (errno == EAGAIN && operation != EPOLLOUT) {
+        want(c, EPOLL_CTL_MOD, EPOLLOUT);
     }
-    return !c->closes;
+    return errno == EAGAIN;
 }
 
 static ssize_t receive(struct client *c, char *to, size_t room)
@@ -121,6 +160,7 @@ static bool serve(struct client *c)
     write_length(size);
     c->bytes = HEAD_BYTES + size;
     c->sent = 0;
+    gather(c);
     return answer(c, EPOLLIN);
 }
 
@@ -167,6 +207,8 @@ static void prepare_tls(const char *certificate, const char *key)
         exit(2);
     }
     SSL_CTX_set_mode(tls_context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_read_ahead(tls_context, 1);
+    SSL_CTX_set_session_cache_mode(tls_context, SSL_SESS_CACHE_OFF); /* tickets need none */
 }
 
 int main(int argc, char **argv)
