@@ -140,7 +140,7 @@ def held(entry, count, secure):
 
 def memory_of_connection(case, entry, place, options):
     secure = ["--tls"] if case.secure else []
-    entry.load([*group("load", CONNECTIONS, "/s/1024/object"), *secure], seconds=0.3)
+    entry.load([*group("load", CONNECTIONS, "/s/1024/object", 20 * CONNECTIONS, "once"), *secure])
     time.sleep(options.release)
     before = memory.of_server(entry.server)
     process = held(entry, options.idle, case.secure)

@@ -118,7 +118,7 @@ def charts(results, directory):
         of = [results["cases"][case.name] for case in cases]
         series = [plot.Series(TITLES[server], [one.get(server, {}).get("cpu_us") for one in of]) for server in TITLES if any(server in one for one in of)]
         file = directory / f"{name}.svg"
-        file.write_text(plot.bars(f"{title}: CPU time of the whole server", "", [case.title.split(",")[0] if len(cases) > 2 else case.title for case in cases], "µs a request", series))
+        file.write_text(plot.bars(f"{title}: CPU time of the whole server", "", [case.name for case in cases], "µs a request", series))
         out.append(f"![{title}]({directory.name}/{file.name})")
     return out
 
@@ -133,7 +133,7 @@ serves the origin's files from a directory on tmpfs. Raw epoll is `tests/bench/f
 nothing else, with OpenSSL for TLS. It is the limit of what a server of this kind can do here.
 
 **Method**: the server is pinned to core 0, the client and the origin (nginx, idle while hits are measured) to core 1. One server runs at a time, the others are
-stopped. {rounds} rounds of {seconds:g} s, interleaved; figures are medians. The client is `tests/bench/load.c`: {connections} connections unless said otherwise, each asks again when
+stopped. Figures are medians of {rounds} × {seconds:g} s, the servers taking turns. The client is `tests/bench/load.c`: {connections} connections unless said otherwise, each asks again when
 it has the response; it has a browser's five request fields, and checks that each response has status 200 and begins with the path that was asked for. That hits were hits, and
 fetches fetches, is checked by what the origin was asked for.
 
