@@ -29,6 +29,17 @@ static void read_value(struct reading *reading, const struct setting *setting, c
 
 /* ---- listeners and sites ---- */
 
+/* With TLS, HTTP/2 is offered unless it is written that it is not: a client chooses it in the handshake. */
+static void read_listener_mapping(struct reading *reading, const struct yaml_node *node, struct config_listener *listener)
+{
+    bool says_http2 = false;
+
+    read_mapping(reading, SCOPE_LISTENER, BYTES(""), node, listener);
+    YAML_FOR_EACH(member, node)
+    says_http2 |= bytes_equal(member->key->text, BYTES("http2"));
+    listener->http2 |= listener->tls && !says_http2;
+}
+
 static void read_listener(struct reading *reading, const struct yaml_node *node)
 {
     struct config *config = reading->config;
@@ -37,7 +48,7 @@ static void read_listener(struct reading *reading, const struct yaml_node *node)
 
     *listener = (struct config_listener){.address = {.length = 0}};
     if (node->kind == YAML_MAPPING)
-        read_mapping(reading, SCOPE_LISTENER, BYTES(""), node, listener);
+        read_listener_mapping(reading, node, listener);
     else
         read_value(reading, setting_find(SCOPE_LISTENER, BYTES("address")), node, listener);
     if (listener->address.length > 0)
@@ -104,6 +115,53 @@ static void read_disks(struct reading *reading, const struct yaml_node *node)
     read_disk(reading, item);
 }
 
+static void read_certificate(struct reading *reading, const struct yaml_node *node, struct config_site *site)
+{
+    struct config_certificate *certificate = &site->certificates[site->certificate_count];
+    unsigned errors = reading->report.errors;
+
+    *certificate = (struct config_certificate){.certificate = NULL};
+    if (node->kind != YAML_MAPPING) {
+        report_error(&reading->report, node->place, "tls: expected certificate and key, found %s", yaml_kind_text(node->kind));
+        report_hint(&reading->report, "tls: {certificate: /etc/ssl/site.crt, key: /etc/ssl/site.key}");
+        return;
+    }
+    read_mapping(reading, SCOPE_CERTIFICATE, BYTES(""), node, certificate);
+    if ((!certificate->certificate || !certificate->key) && reading->report.errors == errors)
+        report_error(&reading->report, node->place, "tls: there is no \"%s\"", certificate->certificate ? "key" : "certificate");
+    else
+        site->certificate_count++;
+}
+
+static void read_certificates(struct reading *reading, const struct yaml_node *node, struct config_site *site)
+{
+    unsigned count = node->kind == YAML_SEQUENCE ? node->count : 1;
+
+    site->certificates = arena_alloc(&reading->config->arena, (count + 1) * sizeof(*site->certificates));
+    if (node->kind != YAML_SEQUENCE) {
+        read_certificate(reading, node, site);
+        return;
+    }
+    if (count == 0)
+        report_error(&reading->report, node->place, "tls: is an empty list: there is no certificate in it");
+    YAML_FOR_EACH(item, node)
+    read_certificate(reading, item, site);
+}
+
+/* What a connection was asked for decides what it may ask for (proxy/request/step_route.c). */
+static void check_client_certificates(struct reading *reading, const struct yaml_node *node, struct config_site *site)
+{
+    if (site->client_mode == CLIENT_CERTIFICATES_OFF)
+        return;
+    if (!site->client_ca)
+        report_error(&reading->report, node->place, "client_certificates: there is no \"ca\", so none could be verified");
+    if (!site->certificates)
+        report_error(&reading->report, node->place, "client_certificates: the site has no \"tls\", so none would be asked for");
+    site->client_policy = 1469598103934665603u ^ site->client_mode; /* FNV-1a */
+    for (const char *at = site->client_ca; at && *at; at++)
+        site->client_policy = (site->client_policy ^ (unsigned char)*at) * 1099511628211u;
+}
+
 static void check_origin_tls(struct reading *reading, const struct yaml_node *node, const struct config_site *site)
 {
     const struct config_origin_tls *tls = &site->origin_tls;
@@ -160,6 +218,7 @@ static void read_site(struct reading *reading, const struct yaml_node *node)
     }
     *site = reading->site_defaults;
     read_mapping(reading, SCOPE_SITE, BYTES(""), node, site);
+    check_client_certificates(reading, node, site);
     check_origin_tls(reading, node, site);
     check_hsts(reading, node, site);
     add_challenges(reading, site);
@@ -203,6 +262,7 @@ static const char *scope_text(enum setting_scope scope)
     static const char *const texts[] = {[SCOPE_ROOT] = "the top of the file",
                                         [SCOPE_LISTENER] = "an item of listen",
                                         [SCOPE_DISK] = "an item of cache.disk",
+                                        [SCOPE_CERTIFICATE] = "tls of a site",
                                         [SCOPE_SITE] = "a site"};
 
     return texts[scope];
@@ -289,6 +349,9 @@ static void read_member(struct reading *reading, const struct setting *setting, 
     case VALUE_DISKS:
         read_disks(reading, node);
         return;
+    case VALUE_CERTIFICATES:
+        read_certificates(reading, node, owner);
+        return;
     case VALUE_SITES:
         read_sites(reading, node);
         return;
@@ -359,6 +422,18 @@ static void check_hosts(struct reading *reading)
             report_error(&reading->report, claim->place, "host \"%.*s\" is already on line %u; a host belongs to one site",
                          BYTES_FMT(report_shown(claim->host)), report_line(&reading->report, reading->claims[first].place));
     }
+}
+
+static void check_certificates(struct reading *reading)
+{
+    const struct config *config = reading->config;
+    unsigned certificates = 0;
+
+    for (unsigned i = 0; i < config->site_count; i++)
+        certificates += config->sites[i].certificate_count;
+    for (unsigned i = 0; i < config->listener_count && certificates == 0 && reading->report.errors == 0; i++)
+        if (config->listeners[i].tls)
+            report_error(&reading->report, reading->listener_places[i], "listen: this one has tls, but no site has a certificate");
 }
 
 static const struct yaml_node *given(const struct reading *reading, struct bytes path)
@@ -464,6 +539,7 @@ static void read_document(struct reading *reading)
     }
     check_hosts(reading);
     check_listeners(reading);
+    check_certificates(reading);
     check_proxy_protocol(reading);
     check_cache(reading);
     check_resolver(reading);

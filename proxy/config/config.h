@@ -23,7 +23,8 @@ struct config_address {
 
 struct config_listener {
     struct config_address address; /* "8080", ":8080", "127.0.0.1:8080", "[::1]:8080" */
-    bool                  http2;   /* cleartext: by prior knowledge */
+    bool                  tls;
+    bool                  http2;   /* with TLS: offered; cleartext: by prior knowledge */
     bool                  proxy_protocol; /* each connection begins with its header */
 };
 
@@ -37,6 +38,15 @@ enum { DISKS_MAX = 16 };
 enum config_concurrency { CONCURRENCY_AMPED, CONCURRENCY_SPED, CONCURRENCY_MT, CONCURRENCY_MP };
 enum config_disk_engine { DISK_ENGINE_AUTO, DISK_ENGINE_IO_URING, DISK_ENGINE_BLOCKING };
 enum config_disk_admission { DISK_ADMIT_ALWAYS, DISK_ADMIT_SECOND_HIT };
+
+enum config_tls_version { TLS_VERSION_12, TLS_VERSION_13 };
+enum config_client_mode { CLIENT_CERTIFICATES_OFF, CLIENT_CERTIFICATES_REQUEST, CLIENT_CERTIFICATES_REQUIRE };
+
+/* What a site shows on listeners with TLS: config_file() has the contents. */
+struct config_certificate {
+    const char *certificate, *key;
+    const char *ocsp; /* NULL: nothing is stapled */
+};
 
 /* A network in an allow list: "127.0.0.1", "10.0.0.0/8", "::1". */
 struct config_network {
@@ -88,6 +98,12 @@ struct config_site {
     const struct config_site *challenges; /* how that directory is served: as this site, but for the origin; NULL without one */
     struct bytes          host_header;  /* override of Host towards the origin; absent: as the client sent it */
     struct config_origin_tls origin_tls;
+    struct config_certificate *certificates;
+    unsigned              certificate_count; /* 0: its names are not known to TLS */
+    enum config_client_mode client_mode;
+    const char           *client_ca;      /* NULL: off */
+    struct bytes          client_header;  /* where origins find the client's name; absent: nowhere */
+    uint64_t              client_policy;  /* equal where clients are treated alike; 0: off */
     struct config_networks purge_allow;
     int64_t  connect_timeout_ms, first_byte_timeout_ms, between_bytes_timeout_ms, tunnel_idle_timeout_ms;
     unsigned pool_connections;         /* idle ones kept per origin address and loop */
@@ -136,6 +152,11 @@ struct config {
     struct config_networks trusted_proxies; /* who may say whose request or connection it is */
     struct config_address admin_listen; /* length 0: off */
     const char  *admin_socket;          /* NULL: off */
+
+    enum config_tls_version tls_min_version;
+    struct bytes tls_ciphers, tls_ciphersuites, tls_groups; /* absent: ours */
+    const char  *tls_tickets;           /* "on", "off", or the file with the keys */
+    bool         tls_strict_sni;
 
     uint64_t     cache_memory_bytes, cache_object_max_bytes;
     unsigned     cache_variants_max;

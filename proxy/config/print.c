@@ -241,6 +241,11 @@ static value_printer *const printers[] = {
     [VALUE_CONCURRENCY] = print_word,
     [VALUE_DISK_ENGINE] = print_word,
     [VALUE_DISK_ADMISSION] = print_word,
+    [VALUE_TLS_VERSION] = print_word,
+    [VALUE_CLIENT_CERTIFICATES] = print_word,
+    [VALUE_FILE_OR_FLAG] = print_string,
+    [VALUE_TEXT] = print_text,
+    [VALUE_FIELD_NAME] = print_text,
     [VALUE_PATH] = print_string,
     [VALUE_FILE] = print_string,
     [VALUE_LOG] = print_string,
@@ -271,7 +276,9 @@ static bool is_absent(const struct setting *setting, const void *field)
         return !*(const char *const *)field;
     if (setting->type == VALUE_QUERY_NAMES)
         return !((const struct config_names *)field)->at;
-    return (setting->type == VALUE_HOST_HEADER || setting->type == VALUE_SERVER_NAME || setting->type == VALUE_SERVERS) &&
+    if (setting->type == VALUE_CERTIFICATES)
+        return !*(struct config_certificate *const *)field;
+    return (setting->type == VALUE_TEXT || setting->type == VALUE_FIELD_NAME || setting->type == VALUE_HOST_HEADER || setting->type == VALUE_SERVER_NAME || setting->type == VALUE_SERVERS) &&
            !((const struct bytes *)field)->at;
 }
 
@@ -336,7 +343,7 @@ static void print_value(const struct printing *printing, const struct setting *s
     free(text);
 }
 
-static void print_items(const struct printing *printing, const struct setting *list);
+static void print_items(const struct printing *printing, const struct setting *list, const void *owner);
 
 /* The settings of a scope, `indent` deep; `lead` stands in front of the first line (the dash of a list's item). */
 static void print_scope(const struct printing *printing, enum setting_scope scope, const void *owner, unsigned indent, const char *lead)
@@ -346,7 +353,7 @@ static void print_scope(const struct printing *printing, enum setting_scope scop
     for (unsigned i = 0; i < settings_count; i++) {
         const struct setting *setting = &settings[i];
         const void *field = (const char *)owner + setting->offset;
-        if (setting->scope != scope || setting->type == VALUE_UNSUPPORTED || (setting->type < VALUE_LISTENERS && is_absent(setting, field)))
+        if (setting->scope != scope || setting->type == VALUE_UNSUPPORTED || is_absent(setting, field))
             continue;
         unsigned depth = indent + 2 * setting_depth(setting);
         struct bytes key = setting_key(setting);
@@ -357,11 +364,11 @@ static void print_scope(const struct printing *printing, enum setting_scope scop
         else if (setting->type == VALUE_DISKS && printing->config->disk_count == 0)
             fputs(" []", out);
         fputc('\n', out);
-        print_items(printing, setting);
+        print_items(printing, setting, owner);
     }
 }
 
-static void print_items(const struct printing *printing, const struct setting *list)
+static void print_items(const struct printing *printing, const struct setting *list, const void *owner)
 {
     const struct config *config = printing->config;
 
@@ -369,6 +376,9 @@ static void print_items(const struct printing *printing, const struct setting *l
         print_scope(printing, SCOPE_LISTENER, &config->listeners[i], 4, "- ");
     for (unsigned i = 0; list->type == VALUE_DISKS && i < config->disk_count; i++)
         print_scope(printing, SCOPE_DISK, &config->disks[i], 6, "- ");
+    const struct config_site *site = owner;
+    for (unsigned i = 0; list->type == VALUE_CERTIFICATES && i < site->certificate_count; i++)
+        print_scope(printing, SCOPE_CERTIFICATE, &site->certificates[i], 8, "- ");
     for (unsigned i = 0; list->type == VALUE_SITES && i < config->site_count; i++)
         print_scope(printing, SCOPE_SITE, &config->sites[i], 4, "- ");
 }

@@ -21,6 +21,11 @@
     VALUE_TYPE(CONCURRENCY,    enum config_concurrency,  "amped, sped, mt or mp")    \
     VALUE_TYPE(DISK_ENGINE,    enum config_disk_engine,  "auto, io_uring or blocking") \
     VALUE_TYPE(DISK_ADMISSION, enum config_disk_admission, "always or second-hit")   \
+    VALUE_TYPE(TLS_VERSION,    enum config_tls_version,  "1.2 or 1.3")               \
+    VALUE_TYPE(CLIENT_CERTIFICATES, enum config_client_mode, "off, request or require") \
+    VALUE_TYPE(FILE_OR_FLAG,   const char *,             "an absolute path, on or off") \
+    VALUE_TYPE(TEXT,           struct bytes,             "names with colons between them") \
+    VALUE_TYPE(FIELD_NAME,     struct bytes,             "the name of a header field") \
     VALUE_TYPE(PATH,           const char *,             "an absolute path")         \
     /* read with the configuration, into config->files */                            \
     VALUE_TYPE(FILE,           const char *,             "the absolute path of a file") \
@@ -45,6 +50,7 @@
     /* lists of mappings: scopes of their own */                                     \
     VALUE_TYPE(LISTENERS,      struct config_listener *, "an address or a list")     \
     VALUE_TYPE(DISKS,          struct config_disk *,     "a directory with path and size, or a list of them") \
+    VALUE_TYPE(CERTIFICATES,   struct config_certificate *, "certificate and key, or a list of them") \
     VALUE_TYPE(SITES,          struct config_site *,     "a list of sites, each with hosts and origin")
 
 enum value_type {
@@ -55,7 +61,7 @@ enum value_type {
     VALUE_UNSUPPORTED,
 };
 
-enum setting_scope { SCOPE_ROOT, SCOPE_LISTENER, SCOPE_DISK, SCOPE_SITE };
+enum setting_scope { SCOPE_ROOT, SCOPE_LISTENER, SCOPE_DISK, SCOPE_CERTIFICATE, SCOPE_SITE };
 
 struct setting {
     enum setting_scope scope;

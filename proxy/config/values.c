@@ -314,6 +314,45 @@ static void read_file(struct reading *reading, const struct setting *setting, co
     *(const char **)field = path;
 }
 
+static void read_file_or_flag(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
+{
+    if (node->kind == YAML_SCALAR && (bytes_equal(node->text, BYTES("on")) || bytes_equal(node->text, BYTES("off"))))
+        *(const char **)field = node->text.len == 2 ? "on" : "off";
+    else
+        read_file(reading, setting, node, field);
+}
+
+/* OpenSSL's lists; what is in them, it judges (boot/tls_setup.c). */
+static void read_text(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
+{
+    enum { TEXT_MAX_BYTES = 1000 };
+
+    if (!value_expect_scalar(reading, setting, node))
+        return;
+    if (node->text.len == 0 || node->text.len > TEXT_MAX_BYTES || memchr(node->text.at, 0, node->text.len))
+        complain_of_word(reading, setting, node);
+    else
+        *(struct bytes *)field = arena_copy(&reading->config->arena, node->text);
+}
+
+static void read_field_name(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
+{
+    static const char *const ours[] = {"host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer", "expect", "via"};
+
+    if (!value_expect_scalar(reading, setting, node))
+        return;
+    for (unsigned i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+        if (bytes_equal_nocase(node->text, bytes_from_string(ours[i]))) {
+            value_complain(reading, setting, node, "is a field that says something else already");
+            return;
+        }
+    }
+    if (bytes_is_token(node->text))
+        *(struct bytes *)field = arena_copy(&reading->config->arena, node->text);
+    else
+        complain_of_word(reading, setting, node);
+}
+
 static void read_log(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
 {
     if (!value_expect_scalar(reading, setting, node))
@@ -438,6 +477,11 @@ static value_reader *const readers[] = {
     [VALUE_CONCURRENCY] = read_word,
     [VALUE_DISK_ENGINE] = read_word,
     [VALUE_DISK_ADMISSION] = read_word,
+    [VALUE_TLS_VERSION] = read_word,
+    [VALUE_CLIENT_CERTIFICATES] = read_word,
+    [VALUE_FILE_OR_FLAG] = read_file_or_flag,
+    [VALUE_TEXT] = read_text,
+    [VALUE_FIELD_NAME] = read_field_name,
     [VALUE_LOG] = read_log,
     [VALUE_LOG_OR_OFF] = read_log_or_off,
     [VALUE_PATH] = read_directory,
