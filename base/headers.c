@@ -165,6 +165,28 @@ unsigned headers_remove(struct headers *headers, enum header_id id)
     return before - kept;
 }
 
+static bool is_same_for_cgi(struct bytes a, struct bytes b)
+{
+    for (size_t i = 0; i < a.len && a.len == b.len; i++)
+        if (byte_lower(a.at[i] == '_' ? '-' : a.at[i]) != byte_lower(b.at[i] == '_' ? '-' : b.at[i]))
+            return false;
+    return a.len == b.len;
+}
+
+unsigned headers_remove_named(struct headers *headers, struct bytes name)
+{
+    unsigned kept = 0, before = headers->count;
+    headers->present = 0;
+    for (unsigned i = 0; i < before; i++) {
+        if (is_same_for_cgi(headers->at[i].name, name))
+            continue;
+        headers->at[kept++] = headers->at[i];
+        headers->present |= present_bit(headers->at[kept - 1].id);
+    }
+    headers->count = kept;
+    return before - kept;
+}
+
 /* First line from index `from` on that has this id, and for HEADER_OTHER this name. */
 static const struct header *find_from(const struct headers *headers, unsigned from, enum header_id id, struct bytes name)
 {

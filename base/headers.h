@@ -44,6 +44,9 @@ void headers_add_known(struct headers *headers, enum header_id id, struct bytes 
 /* Removes every line of that field; returns how many there were. */
 unsigned headers_remove(struct headers *headers, enum header_id id);
 
+/* Likewise by name, in which an underscore and a hyphen count as the same, as they do in a CGI's environment. */
+unsigned headers_remove_named(struct headers *headers, struct bytes name);
+
 /* First line of that field, or NULL. */
 const struct header *headers_find(const struct headers *headers, enum header_id id);
 const struct header *headers_find_named(const struct headers *headers, struct bytes name);

@@ -3,6 +3,7 @@
  * DESIGN. A greeting is a walk over phases, in this order; those that the listener does not ask for are skipped:
  *
  *     PROXY      the proxy in front says whose connection it is: before TLS, as everything else is the client's own
+ *     TLS        the handshake; ALPN says which protocol follows
  *     PREFACE    cleartext that may be HTTP/2: the first bytes tell (RFC 9113 §3.3, §3.4)
  *     → hand_over: the connection has its protocol, the greeting is freed
  *
@@ -26,6 +27,7 @@
 enum greeting_phase {
     GREETING_BEGIN,
     GREETING_PROXY,
+    GREETING_TLS,
     GREETING_PREFACE,
     GREETING_OVER,
 };
@@ -81,8 +83,10 @@ static bool has_phase(const struct greeting *greeting, enum greeting_phase phase
     switch (phase) {
     case GREETING_PROXY:
         return greeting->listener->proxy_protocol;
+    case GREETING_TLS:
+        return greeting->listener->tls;
     case GREETING_PREFACE:
-        return greeting->listener->http2;
+        return greeting->listener->http2 && !greeting->listener->tls;
     case GREETING_BEGIN:
     case GREETING_OVER:
         break;
@@ -91,12 +95,16 @@ static bool has_phase(const struct greeting *greeting, enum greeting_phase phase
 }
 
 static void begin_proxy(struct greeting *greeting);
+static void begin_tls(struct greeting *greeting);
 
 static void begin_phase(struct greeting *greeting)
 {
     switch (greeting->phase) {
     case GREETING_PROXY:
         begin_proxy(greeting);
+        break;
+    case GREETING_TLS:
+        begin_tls(greeting);
         break;
     case GREETING_PREFACE:
         connection_want(greeting->connection, WANT_READ);
@@ -196,6 +204,62 @@ static void read_proxy(struct greeting *greeting)
     next_phase(greeting);
 }
 
+/* --- TLS --- */
+
+static void count_tls_failure(struct greeting *greeting, enum error error)
+{
+    _Static_assert(COUNTER_TLS_FAILED - COUNTER_TLS_PLAIN_HTTP == ERROR_TLS_FAILED - ERROR_TLS_PLAIN_HTTP, "rows in one order");
+    counter_add(greeting->worker->counters, COUNTER_TLS_PLAIN_HTTP + (error - ERROR_TLS_PLAIN_HTTP), 1);
+}
+
+static void log_tls_failure(struct greeting *greeting, enum error error, const char *details)
+{
+    char peer[64], others[48] = "";
+    unsigned left_out;
+    size_t length = socket_address_format(&greeting->peer, peer, sizeof(peer));
+    if (!may_log(greeting->worker, &left_out))
+        return;
+    if (left_out > 0)
+        snprintf(others, sizeof(others), " (and %u others, not logged)", left_out);
+    log_info("tls", "%.*s: client %.*s: %s%s%s%s", BYTES_FMT(greeting->listener->address.text), (int)length, peer, error_text(error),
+             details[0] ? ": " : "", details, others);
+}
+
+static void begin_tls(struct greeting *greeting)
+{
+    struct worker *worker = greeting->worker;
+    if (!worker->tls || !connection_start_tls(greeting->connection, worker->tls, greeting->listener->http2, BYTES_NONE))
+        greeting_close(greeting);
+}
+
+/* The connection is a plain one again. What came of the request has been read, or is now: a reset would overtake the answer. */
+static void answer_plain_http(struct greeting *greeting)
+{
+    static const char answer[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 48\r\n"
+                                 "Cache-Control: no-store\r\nConnection: close\r\n\r\nThe plain HTTP request was sent to HTTPS port.\r\n";
+    connection_write(greeting->connection, answer, sizeof(answer) - 1, false);
+    connection_shutdown(greeting->connection);
+    connection_read(greeting->connection, loop_read_buffer(greeting->worker->loop), LOOP_READ_BUFFER_BYTES);
+}
+
+static void on_connected(void *owner, enum error error)
+{
+    struct greeting *greeting = owner;
+    if (error == ERROR_OK) {
+        const struct tls_facts *facts = connection_tls(greeting->connection);
+        counter_add(greeting->worker->counters, facts->resumed ? COUNTER_TLS_RESUMED : COUNTER_TLS_FULL, 1);
+        hand_over(greeting, bytes_equal(facts->alpn, BYTES("h2")), BYTES_NONE);
+        return;
+    }
+    if (error != ERROR_CLIENT_CLOSED) { /* who said nothing at all only looked whether somebody listens */
+        count_tls_failure(greeting, error);
+        log_tls_failure(greeting, error, connection_tls_failure(greeting->connection));
+    }
+    if (error == ERROR_TLS_PLAIN_HTTP)
+        answer_plain_http(greeting);
+    greeting_close(greeting);
+}
+
 /* --- the preface --- */
 
 static bool may_be_preface(struct bytes input)
@@ -242,18 +306,23 @@ static void on_broken(void *owner)
     greeting_close(owner);
 }
 
-static const struct connection_events events = {.readable = on_readable, .broken = on_broken};
+static const struct connection_events events = {.readable = on_readable, .connected = on_connected, .broken = on_broken};
 
 static void on_deadline(struct deadline *deadline)
 {
-    greeting_close(LIST_OWNER(deadline, struct greeting, deadline));
+    struct greeting *greeting = LIST_OWNER(deadline, struct greeting, deadline);
+    if (greeting->phase == GREETING_TLS) {
+        count_tls_failure(greeting, ERROR_TLS_TIMEOUT);
+        log_tls_failure(greeting, ERROR_TLS_TIMEOUT, "");
+    }
+    greeting_close(greeting);
 }
 
 /* --- from outside --- */
 
 bool greeting_is_needed(const struct config_listener *listener)
 {
-    return listener != NULL && (listener->http2 || listener->proxy_protocol);
+    return listener != NULL && (listener->http2 || listener->tls || listener->proxy_protocol);
 }
 
 void greeting_start(struct worker *worker, struct connection *connection, const struct config_listener *listener,

@@ -60,7 +60,8 @@ static void turn_away(struct listener *listener, int fd)
 {
     static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 21\r\nRetry-After: 1\r\n"
                                  "Cache-Control: no-store\r\nConnection: close\r\n\r\nToo many connections.";
-    send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (!listener->settings || !listener->settings->tls) /* who expects TLS could not read it */
+        send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     shutdown(fd, SHUT_WR);
     recv(fd, loop_read_buffer(listener->worker->loop), LOOP_READ_BUFFER_BYTES, MSG_DONTWAIT);
     close(fd);

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "proxy/boot/config_files.h"
 #include "proxy/boot/notify.h"
+#include "proxy/boot/tls_setup.h"
 #include "proxy/boot/version.h"
 
 #include <errno.h>
@@ -41,7 +42,7 @@ struct config *reload_read(const struct options *options, FILE *errors, struct b
 {
     struct bytes name;
     struct config *config = reload_text(options, errors, &name, text) ? config_parse(name, *text, errors) : NULL;
-    if (config && !config_files_read(config, *text, errors))
+    if (config && !(config_files_read(config, *text, errors) && tls_setup_check(config, *text, errors)))
         config_unref(&config);
     return config;
 }

@@ -102,6 +102,21 @@ static void add_connections(struct gauges *gauges, const struct proxy *proxy, co
     gauges_add(gauges, "origin_addresses", "state=\"down\"", addresses, down);
 }
 
+/* ---- certificates ----------------------------------------------------------------------------------------------------------------------- */
+
+enum { CERTIFICATES_SHOWN_MAX = 64 }; /* there may be thousands: those that end first are in the log */
+
+static void add_certificates(struct gauges *gauges, const struct proxy *proxy, struct arena *arena)
+{
+    const struct tls_server *tls = proxy->control_loop->worker.tls;
+    struct wall_seconds ends;
+    struct bytes name;
+    const char *kind;
+    for (unsigned i = 0; tls && i < CERTIFICATES_SHOWN_MAX && tls_server_certificate(tls, i, &name, &kind, &ends); i++)
+        gauges_add(gauges, "tls_certificate_expiry_seconds", arena_printf(arena, "site=\"%.*s\",key=\"%s\"", BYTES_FMT(name), kind).at,
+                   "When the certificate of a site ends, in seconds since 1970.", (double)ends.s);
+}
+
 /* ---- cache ------------------------------------------------------------------------------------------------------------------------------ */
 
 static void add_cache(struct gauges *gauges, struct cache *cache)
@@ -187,6 +202,7 @@ void proxy_collect(void *context, struct arena *arena, struct counters *sum, str
     add_connections(&collected, proxy, sum);
     add_cache(&collected, proxy->cache);
     add_helpers(&collected, proxy);
+    add_certificates(&collected, proxy, arena);
     collect_store(&collected, cache_store(proxy->cache), proxy->control_loop->worker.config, arena);
     struct sizing_report sizing;
     cache_sizing(proxy->cache, &sizing);

@@ -146,6 +146,8 @@ static bool is_for(const struct proxy_loop *loop, const struct shared_socket *so
 static void configure(struct proxy_loop *loop, struct generation *generation)
 {
     worker_configure(&loop->worker, generation->config);
+    tls_server_unref(&loop->worker.tls);
+    loop->worker.tls = generation->tls ? tls_server_ref(generation->tls) : NULL;
     for (unsigned i = loop->listener_count; i-- > 0;)
         if (!names_socket(generation, loop->listeners[i].socket))
             stop_listener(loop, i);

@@ -30,6 +30,7 @@ struct generation {
     _Atomic unsigned      untaken; /* loops that do not serve by it yet */
     uint32_t              serial;
     struct config        *config;  /* a reference */
+    struct tls_server    *tls;     /* a reference; NULL: no listener needs it */
     struct shared_socket *sockets[LISTENING_MAX]; /* references */
     unsigned              socket_count;
 };

@@ -6,6 +6,7 @@
 #include "proxy/admin/why.h"
 #include "proxy/boot/config_files.h"
 #include "proxy/boot/proxy_process.h"
+#include "proxy/boot/tls_setup.h"
 
 #include "base/log.h"
 #include "cache/policy/key_rules.h"
@@ -19,6 +20,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -149,6 +151,9 @@ static struct generation *new_generation(const struct message_config *message, s
         abort();
     generation->serial = message->serial;
     generation->config = config;
+    generation->tls = tls_setup_server(config, proxy.tickets);
+    if (generation->tls) /* there are keys in this process: neither a core dump nor a debugger of the same account shall have them */
+        prctl(PR_SET_DUMPABLE, 0);
     memcpy(generation->sockets, proxy.sockets, sizeof proxy.sockets);
     generation->socket_count = proxy.socket_count;
     proxy.socket_count = 0;
@@ -169,6 +174,7 @@ static void generation_taken(struct generation *generation)
     proxy.serial = generation->serial;
     proxy.drain_ms = generation->config->drain_timeout_ms;
     config_unref(&generation->config);
+    tls_server_unref(&generation->tls);
     for (unsigned i = 0; i < generation->socket_count; i++)
         shared_socket_unref(generation->sockets[i]);
     free(generation);
@@ -508,6 +514,7 @@ void proxy_main(int control, int slab)
     proxy.slab = slab_adopt(slab);
     if (!proxy.slab)
         give_up("the slab cannot be mapped");
+    proxy.tickets = tls_tickets_new();
     mime_load(MIME_TYPES_PATH);
     collect_prepare();
     tls_prepare();

@@ -15,6 +15,7 @@ struct proxy {
     struct proxy_loop *control_loop;
     struct watch      *control_watch;
     struct admin      *admin;
+    struct tls_tickets *tickets; /* that seal sessions where no file has the keys; they outlive configurations */
     uint32_t           serial;  /* of the configuration that serves; 0: none yet */
     struct wall_seconds started;
     struct message_store_geometry geometry; /* count 0: no disk tier */

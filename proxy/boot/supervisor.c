@@ -9,6 +9,7 @@
 #include "proxy/boot/families.h"
 #include "proxy/boot/notify.h"
 #include "proxy/boot/pid_file.h"
+#include "proxy/boot/tls_setup.h"
 #include "proxy/boot/version.h"
 #include "proxy/reload.h"
 
@@ -37,7 +38,7 @@ static int show_config(const struct options *options)
     struct config *config = NULL;
     if (reload_text(options, stderr, &name, &text))
         config = only_test ? config_test(name, text, stderr) : config_show(name, text, stderr, stdout);
-    bool is_valid = config && config_files_read(config, text, stderr);
+    bool is_valid = config && config_files_read(config, text, stderr) && tls_setup_check(config, text, stderr);
     if (is_valid && only_test)
         printf("configuration %.*s is valid\n", BYTES_FMT(name));
     config_unref(&config);

@@ -159,7 +159,9 @@ static struct request_head *begin_exchange(struct h1_client *client)
     client->moved = true; /* whatever the deadline was for before, it has been met */
     struct h1_exchange *exchange = client->exchange;
     exchange->request = request_new(client->worker, &client->stream, client->listener, &exchange->peer);
-    return request_head(exchange->request);
+    struct request_head *head = request_head(exchange->request);
+    head->tls = connection_tls(client->connection);
+    return head;
 }
 
 /* A head that is whole, and what is there of its body. Returns how many bytes were used. */

@@ -284,7 +284,7 @@ enum error h1_parse_head(const struct h1_scan *scan, struct bytes input, const s
     enum error error;
     *framing = (struct h1_framing){0};
     h1_note_request_line(scan, input, head);
-    head->scheme = BYTES("http");
+    head->scheme = head->tls ? BYTES("https") : BYTES("http");
     if (head->method == METHOD_CONNECT)
         return ERROR_METHOD_NOT_ALLOWED;
     if ((error = h1_split_target(head)) != ERROR_OK)

@@ -80,7 +80,8 @@ static void begin_request(struct h2_session *session, int32_t id, bool ends)
     struct h2_framing framing;
     stream->request = request_new(session->worker, &stream->stream, session->listener, &session->peer);
     struct request_head *head = request_head(stream->request);
-    head->scheme = BYTES("http");
+    head->tls = connection_tls(session->connection);
+    head->scheme = head->tls ? BYTES("https") : BYTES("http");
     stream->error = h2_block_finish(session->block, ends, h2_config(session), request_arena(stream->request), head, &framing);
     stream->remote_ended = ends;
     if (session->block->is_malformed) { /* RFC 9113 §8.1.1 */

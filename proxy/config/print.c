@@ -278,7 +278,8 @@ static bool is_absent(const struct setting *setting, const void *field)
         return !((const struct config_names *)field)->at;
     if (setting->type == VALUE_CERTIFICATES)
         return !*(struct config_certificate *const *)field;
-    return (setting->type == VALUE_TEXT || setting->type == VALUE_FIELD_NAME || setting->type == VALUE_HOST_HEADER || setting->type == VALUE_SERVER_NAME || setting->type == VALUE_SERVERS) &&
+    return (setting->type == VALUE_TEXT || setting->type == VALUE_FIELD_NAME || setting->type == VALUE_HOST_HEADER ||
+            setting->type == VALUE_SERVER_NAME || setting->type == VALUE_SERVERS) &&
            !((const struct bytes *)field)->at;
 }
 

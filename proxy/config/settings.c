@@ -55,8 +55,8 @@ const char *value_word(enum value_type type, unsigned n)
             {[CONCURRENCY_AMPED] = "amped", [CONCURRENCY_SPED] = "sped", [CONCURRENCY_MT] = "mt", [CONCURRENCY_MP] = "mp"},
         [VALUE_DISK_ENGINE] = {[DISK_ENGINE_AUTO] = "auto", [DISK_ENGINE_IO_URING] = "io_uring", [DISK_ENGINE_BLOCKING] = "blocking"},
         [VALUE_TLS_VERSION] = {[TLS_VERSION_12] = "1.2", [TLS_VERSION_13] = "1.3"},
-        [VALUE_CLIENT_CERTIFICATES] = {[CLIENT_CERTIFICATES_OFF] = "off", [CLIENT_CERTIFICATES_REQUEST] = "request",
-                                       [CLIENT_CERTIFICATES_REQUIRE] = "require"},
+        [VALUE_CLIENT_CERTIFICATES] =
+            {[CLIENT_CERTIFICATES_OFF] = "off", [CLIENT_CERTIFICATES_REQUEST] = "request", [CLIENT_CERTIFICATES_REQUIRE] = "require"},
         [VALUE_DISK_ADMISSION] = {[DISK_ADMIT_ALWAYS] = "always", [DISK_ADMIT_SECOND_HIT] = "second-hit"},
     };
     return words[type][n];

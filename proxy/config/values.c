@@ -337,7 +337,8 @@ static void read_text(struct reading *reading, const struct setting *setting, co
 
 static void read_field_name(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
 {
-    static const char *const ours[] = {"host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer", "expect", "via"};
+    static const char *const ours[] = {"host",   "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer",
+                                       "expect", "via"};
 
     if (!value_expect_scalar(reading, setting, node))
         return;

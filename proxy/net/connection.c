@@ -506,7 +506,7 @@ bool connection_has_input(const struct connection *connection)
     struct tls_stream *tls = connection->tls;
     if (tls && tls->ssl && !tls->handshake)
         return tls_ssl_has_input(tls);
-    if (tls && (tls_stream_has_input(tls) || tls->in))
+    if (tls && (tls_stream_has_input(tls) || tls->in || (tls->handshake && tls->handshake->began)))
         return true;
     ssize_t got = recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);

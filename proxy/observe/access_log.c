@@ -6,7 +6,7 @@
 #include <assert.h>
 
 enum {
-    STRUCTURE_MAX = 768,
+    STRUCTURE_MAX = 920,
     OWN_TEXT_MAX = 64, /* an address or a word of ours, escaped */
     ESCAPE_MAX = 6,    /* bytes that one byte can become: \u0000 */
 };
@@ -335,6 +335,11 @@ static char *put_json(char *out, const struct access_entry *entry, const struct 
     out = put_json_string(PUT(out, ",\"error\":"), bytes_from_string(entry->error), OWN_TEXT_MAX);
     out = put_seconds(PUT(out, ",\"duration\":"), entry->duration_us);
     out = put_json_string(PUT(out, ",\"origin\":"), entry->origin, OWN_TEXT_MAX);
+    if (entry->tls_version) {
+        out = put_json_string(PUT(out, ",\"tls\":"), bytes_from_string(entry->tls_version), OWN_TEXT_MAX);
+        out = put_json_string(PUT(out, ",\"cipher\":"), bytes_from_string(entry->tls_cipher), OWN_TEXT_MAX);
+        out = put_json_string(PUT(out, ",\"sni\":"), entry->tls_name, OWN_TEXT_MAX);
+    }
     return PUT(out, "}");
 }
 

@@ -24,6 +24,8 @@ struct access_entry {
     const char         *error;    /* word of the error, "" for none */
     uint64_t            duration_us;
     struct bytes        origin;   /* address that answered, or absent */
+    const char         *tls_version, *tls_cipher; /* JSON only; NULL: plain */
+    struct bytes        tls_name; /* the server name asked for, or absent */
 };
 
 /* combined: `client - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 2326 "referer" "agent" HIT reason 0.000123 host`.

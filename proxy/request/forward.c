@@ -73,6 +73,13 @@ static bool is_override(const struct header *field)
     return field->id == HEADER_OTHER && is_one_of(field->name, names);
 }
 
+/* Ours (step_route.c): Connection cannot strip it. */
+static bool is_client_name(const struct request *request, const struct header *field)
+{
+    struct bytes name = request->site->config->client_header;
+    return name.at != NULL && bytes_equal_nocase(field->name, name);
+}
+
 static void append_list(struct headers *out, const struct headers *from, enum header_id id, struct bytes member, struct arena *arena)
 {
     struct bytes before = headers_combined(from, header_spelling(id), arena);
@@ -137,7 +144,7 @@ void forward_fields(struct headers *out, const struct request *request, struct a
         if (is_ours(field->id) || is_forged(field) || (is_cacheable && is_override(field)) ||
             (for_cache && header_selects_a_part(field->id)))
             continue;
-        if (!header_is_hop_by_hop(field, &head->fields))
+        if (!header_is_hop_by_hop(field, &head->fields) || is_client_name(request, field))
             headers_add(out, field->id, field->name, field->value);
     }
     if (head->wants_upgrade) {

@@ -27,6 +27,7 @@ struct request_head {
     struct bytes   method_name;
     struct bytes   target;      /* as received: origin-form, absolute-form or asterisk-form */
     struct bytes   scheme;      /* "http" or "https": of the connection */
+    const struct tls_facts *tls; /* of the connection; NULL: it is plain */
     struct bytes   authority;   /* Host, or that of the absolute-form target; validated by request */
     struct bytes   path, query; /* of the target; query absent when there is no "?" */
     unsigned       version_major, version_minor;

@@ -46,6 +46,9 @@ static void write_access_line(struct request *request, uint64_t duration_us)
         .error = request->error == ERROR_OK ? "" : error_word(request->error),
         .duration_us = duration_us,
         .origin = request->origin,
+        .tls_version = head->tls ? head->tls->version : NULL,
+        .tls_cipher = head->tls ? head->tls->cipher : NULL,
+        .tls_name = head->tls ? head->tls->sni : BYTES_NONE,
     };
     enum access_format format = request->routes->config->access_log_json ? ACCESS_JSON : ACCESS_COMBINED;
     size_t len = access_log_format(&entry, format, line, sizeof line);

@@ -52,6 +52,31 @@ static enum step route_challenge(struct request *request)
     return STEP_LOOKUP;
 }
 
+/* RFC 9110 §7.4: a connection may be used for other names, but not for one whose clients must show another certificate, or none: what was verified was
+ * verified for the name that the handshake asked for. */
+static bool is_misdirected(const struct request *request)
+{
+    const struct tls_facts *tls = request->head.tls;
+    return tls != NULL && tls->client_policy != request->site->config->client_policy;
+}
+
+/* The field that tells the origin who the client is, which nobody but us may write; and a response to somebody in particular is nobody else's (as with
+ * Authorization, RFC 9111 §3.5). */
+static void name_client(struct request *request)
+{
+    struct request_head *head = &request->head;
+    struct bytes field = request->site->config->client_header;
+    if (field.at == NULL)
+        return;
+    request_keep(request); /* for it moves what lies in the codec's buffer, and nothing else */
+    headers_remove_named(&head->fields, field);
+    if (head->tls == NULL || head->tls->client.at == NULL)
+        return;
+    headers_add_named(&head->fields, field, arena_copy(&request->arena, head->tls->client));
+    request->lookup_private = true;
+    request->detail = DETAIL_AUTHORIZATION;
+}
+
 enum step step_route(struct request *request)
 {
     struct request_head *head = &request->head;
@@ -62,7 +87,10 @@ enum step step_route(struct request *request)
         return respond_error(request, ERROR_METHOD_NOT_ALLOWED);
     request->site = routes_find(request->routes, head->authority);
     if (request->site == NULL)
-        return respond_error(request, ERROR_SITE_UNKNOWN);
+        return respond_error(request, head->tls != NULL ? ERROR_MISDIRECTED : ERROR_SITE_UNKNOWN);
+    if (is_misdirected(request))
+        return respond_error(request, ERROR_MISDIRECTED);
+    name_client(request);
     if (passed_here_before(request))
         return respond_error(request, ERROR_LOOP_DETECTED);
     bool is_redirected = request->site->config->https_redirect != 0 && !bytes_equal(head->scheme, BYTES("https"));

@@ -1,5 +1,6 @@
 /* A worker's own part: configuration generations and the name we go by. */
 #include "proxy/request/life.h"
+#include "proxy/net/tls.h"
 
 #include <stdlib.h>
 
@@ -20,6 +21,7 @@ void worker_clear(struct worker *worker)
     }
     worker->spare_count = 0;
     routes_unref(&worker->routes);
+    tls_server_unref(&worker->tls);
     if (worker->config != NULL)
         config_unref(&worker->config);
 }

@@ -13,6 +13,7 @@
 
 struct admin;
 struct h1_clients;
+struct tls_server;
 struct h2_clients;
 struct routes;
 struct request;
@@ -28,6 +29,7 @@ struct worker {
     struct admin           *admin;    /* only on the loop that serves the admin listeners, else NULL */
     struct config          *config;   /* current generation; a reference */
     struct routes          *routes;   /* of that generation, on this loop */
+    struct tls_server      *tls;      /* of that generation; a reference; NULL: no listener needs it */
     /* The requests' own: see request.c */
     struct list requests; /* alive */
     struct list spare;    /* cleared, to be used again */

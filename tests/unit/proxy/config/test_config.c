@@ -368,11 +368,9 @@ static const struct {
     {"listen: [\":80\", 127.0.0.1:80]\n" SITE, "t.yaml:1:17: error: listen: this address is taken by the one on line 1\n"
                                                "    listen: [\":80\", 127.0.0.1:80]\n"
                                                "                    ^~~~~~~~~~~~\n"},
-    {"listen:\n  - tls: true\n    address: 127.0.0.1:443\n" SITE,
-     "t.yaml:2:5: error: \"tls\" is not supported by this version\n"
-     "      - tls: true\n"
-     "        ^~~\n"
-     "    hint: terminate TLS in front of this server, and list its plain address here\n"},
+    {"listen:\n  - tls: true\n    address: 127.0.0.1:443\n" SITE, "t.yaml:2:5: error: listen: this one has tls, but no site has a certificate\n"
+                                                                   "      - tls: true\n"
+                                                                   "        ^\n"},
     {"listen: [{}]\n" SITE, "t.yaml:1:10: error: listen: this one has no \"address\"\n"
                             "    listen: [{}]\n"
                             "             ^\n"},
@@ -452,10 +450,16 @@ static const struct {
      "      origin: 127.0.0.1:3000\n"
      "              ^~~~~~~~~~~~~~\n"
      "    hint: did you mean \"http://127.0.0.1:3000\"?\n"},
-    {"sites:\n- hosts: a\n  origin: http://x\n  tls: {}\n", "t.yaml:4:3: error: \"tls\" is not supported by this version\n"
+    {"sites:\n- hosts: a\n  origin: http://x\n  tls: {}\n", "t.yaml:4:8: error: tls: there is no \"certificate\"\n"
                                                             "      tls: {}\n"
-                                                            "      ^~~\n"
-                                                            "    hint: terminate TLS in front of this server\n"},
+                                                            "           ^\n"},
+    {"sites:\n- hosts: a\n  origin: http://x\n  tls: {certificate: /a}\n", "t.yaml:4:8: error: tls: there is no \"key\"\n"
+                                                                           "      tls: {certificate: /a}\n"
+                                                                           "           ^\n"},
+    {"sites:\n- hosts: a\n  origin: http://x\n  client_certificates: {header: Host}\n",
+     "t.yaml:4:33: error: client_certificates.header: \"Host\" is a field that says something else already\n"
+     "      client_certificates: {header: Host}\n"
+     "                                    ^~~~\n"},
     {"a: &x 1\n", "t.yaml:1:4: error: anchors (&name) are not supported\n"
                   "    a: &x 1\n"
                   "       ^\n"
