@@ -11,8 +11,9 @@ enum {
     GHOST_WAYS = 4,
     GHOST_BYTES_PER_ENTRY = 4096, /* slab bytes for each place in the ghost: more places than there are objects of the usual sizes */
     STEPS_PER_LOCK = 64,          /* objects looked at before the lock is let go for a moment */
-    PATIENCE = 4,                 /* times the room to evict before a page is emptied, hot or not (docs/EVICTION.md) */
-    ROUNDS_MAX = 32,              /* attempts to free a whole page, each on other pages, before memory counts as exhausted */
+    PATIENCE_BYTES = 8 * SLAB_PAGE_BYTES,       /* to evict by policy before a page is emptied, hot or not (docs/EVICTION.md) */
+    PATIENCE_AGAIN_BYTES = 4 * SLAB_PAGE_BYTES, /* and before another one is */
+    ROUNDS_MAX = 32,                            /* attempts to free a whole page, each on other pages, before memory counts as exhausted */
     PAGE_OWNERS_MAX = SLAB_PAGE_BYTES / SLAB_UNIT_BYTES,
 };
 
@@ -245,12 +246,12 @@ static uint64_t evict_page(struct cache *cache, unsigned attempt)
     return freed;
 }
 
-/* Evicts by policy until there is room; gives up when `patience` times as much was freed, in the wrong places. */
-static struct extent alloc_by_policy(struct cache *cache, size_t bytes, void *owner, unsigned patience, uint64_t *freed)
+/* Evicts by policy until there is room; gives up when `patience` bytes were freed, in the wrong places. */
+static struct extent alloc_by_policy(struct cache *cache, size_t bytes, void *owner, uint64_t patience, uint64_t *freed)
 {
     struct extent extent = {0, 0};
     *freed = 0;
-    while (extent_is_none(extent) && *freed < bytes * patience) {
+    while (extent_is_none(extent) && *freed < patience) {
         uint64_t one = evict_one(cache);
         *freed += one;
         if (one == 0 || *freed >= bytes)
@@ -266,7 +267,7 @@ struct extent room_alloc(struct cache *cache, size_t bytes, struct object *owner
     struct extent extent = slab_alloc(cache->slab, bytes, owner);
     for (unsigned round = 0; extent_is_none(extent) && round < ROUNDS_MAX; round++) {
         uint64_t freed;
-        extent = alloc_by_policy(cache, bytes, owner, round == 0 ? PATIENCE : 1, &freed);
+        extent = alloc_by_policy(cache, bytes, owner, round == 0 ? PATIENCE_BYTES : PATIENCE_AGAIN_BYTES, &freed);
         if (!extent_is_none(extent))
             break;
         /* Room of other classes, or on other pages, was freed: empty a whole page. */

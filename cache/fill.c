@@ -274,7 +274,7 @@ enum error fill_set_head(struct fill *fill, const struct origin_head *head)
     if (fill->request.method == METHOD_HEAD && fill->stale != NULL)
         update_stored_by_head(fill, head);
     if (plan.parts.body_is_apart)
-        object->body = body_new(!plan.store ? BODY_ALL_SMALL : plan.parts.length_known ? 0 : SLAB_PAGE_BYTES / BODY_SMALL_BYTES);
+        object->body = !plan.store ? body_new_window() : plan.parts.length_known ? body_new_sized(plan.parts.body_bytes) : body_new();
     fill->length_known = plan.parts.length_known;
     fill->length = plan.parts.body_bytes;
 

@@ -81,7 +81,7 @@ static enum error begin_slice(struct fill *fill, const struct response_meta *met
     if (object == NULL)
         return ERROR_OVERLOADED;
     object_set_selector(object, fill->selector);
-    object->body = body_new(0);
+    object->body = body_new_sized(bytes);
     fill->length_known = true;
     fill->length = bytes;
     pthread_mutex_lock(&fill->lock);

@@ -7,6 +7,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+enum { BODY_PAGE_SPARES = 16 }; /* of a last page, this part may be wasted: it is one extent instead of four */
+
 bool object_try_ref(struct object *object)
 {
     uint32_t count = atomic_load_explicit(&object->refs.count, memory_order_relaxed);
@@ -285,14 +287,31 @@ static size_t body_table_bytes(uint32_t capacity)
     return sizeof(struct body) + capacity * sizeof(struct extent);
 }
 
-struct body *body_new(uint32_t small_count)
+static struct body *body_make(uint32_t small_count, uint32_t page_count)
 {
     struct body *body = calloc(1, sizeof *body);
     if (body == NULL)
         abort();
     ref_init(&body->refs);
     body->small_count = small_count;
+    body->page_count = page_count;
     return body;
+}
+
+struct body *body_new(void)
+{
+    return body_make(SLAB_PAGE_BYTES / BODY_SMALL_BYTES, UINT32_MAX);
+}
+
+struct body *body_new_window(void)
+{
+    return body_make(UINT32_MAX, 0);
+}
+
+struct body *body_new_sized(uint64_t bytes)
+{
+    uint64_t rest = bytes % SLAB_PAGE_BYTES, pages = bytes / SLAB_PAGE_BYTES;
+    return body_make(0, (uint32_t)(pages + (rest > SLAB_PAGE_BYTES - SLAB_PAGE_BYTES / BODY_PAGE_SPARES)));
 }
 
 struct body *body_ref(struct body *body)
@@ -318,17 +337,20 @@ void body_unref(struct cache *cache, struct body **body_pointer)
 
 uint64_t body_extent_start(const struct body *body, uint32_t number)
 {
-    if (number <= body->small_count)
-        return (uint64_t)number * BODY_SMALL_BYTES;
-    return (uint64_t)body->small_count * BODY_SMALL_BYTES + (uint64_t)(number - body->small_count) * SLAB_PAGE_BYTES;
+    uint64_t pages = number <= body->small_count ? 0 : number - body->small_count;
+    if (pages > body->page_count)
+        pages = body->page_count;
+    return pages * SLAB_PAGE_BYTES + (number - pages) * BODY_SMALL_BYTES;
 }
 
 uint32_t body_extent_number(const struct body *body, uint64_t position)
 {
-    uint64_t small = (uint64_t)body->small_count * BODY_SMALL_BYTES;
+    uint64_t small = (uint64_t)body->small_count * BODY_SMALL_BYTES, pages = (uint64_t)body->page_count * SLAB_PAGE_BYTES;
     if (position < small)
         return (uint32_t)(position / BODY_SMALL_BYTES);
-    return body->small_count + (uint32_t)((position - small) / SLAB_PAGE_BYTES);
+    if (position - small < pages)
+        return body->small_count + (uint32_t)((position - small) / SLAB_PAGE_BYTES);
+    return body->small_count + body->page_count + (uint32_t)((position - small - pages) / BODY_SMALL_BYTES);
 }
 
 void body_append(struct cache *cache, struct body **body_pointer, struct extent extent)

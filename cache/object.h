@@ -82,10 +82,11 @@ struct object_name {
     struct bytes values;
 };
 
-/* Body extents: `small_count` of 16 KiB, then whole pages; the last may be any size. Places follow from the position alone. */
+/* Body extents: `small_count` of 16 KiB, then `page_count` whole pages, then 16 KiB again; the last may be any size. Places follow from the position alone.
+ * Where the length is known, the rest behind the last whole page takes chunks and not another page, most of which would be wasted. */
 struct body {
     struct ref    refs;            /* objects that share it */
-    uint32_t      small_count;
+    uint32_t      small_count, page_count;
     uint32_t      released_count;  /* extents already given back at the front (a private fill's window) */
     uint32_t      count, capacity; /* of `extents` */
     bool          tail_is_lost;    /* the last extent is never given back */
@@ -93,7 +94,7 @@ struct body {
     struct extent extents[];
 };
 
-enum { BODY_SMALL_BYTES = SLAB_CHUNK_MAX_BYTES, BODY_ALL_SMALL = UINT32_MAX };
+enum { BODY_SMALL_BYTES = SLAB_CHUNK_MAX_BYTES };
 
 /* The head of a record to be made. Everything is borrowed for the call. stale_since_s is META_ABSENT in the usual case. */
 struct record_parts {
@@ -168,7 +169,11 @@ void object_set_length(struct cache *cache, struct object *object, uint64_t byte
 /* Copies the whole body behind the head of `to`, whose record has room for it. */
 void object_copy_body(const struct cache *cache, const struct object *from, struct object *to);
 
-struct body *body_new(uint32_t small_count);
+/* Of bytes to come: chunks first, then pages, where nobody knows how many; or chunks alone, of which a window is kept. */
+struct body *body_new(void);
+struct body *body_new_window(void);
+/* Of a known length. */
+struct body *body_new_sized(uint64_t bytes);
 struct body *body_ref(struct body *body);
 void         body_unref(struct cache *cache, struct body **body);
 /* Where the n-th extent of the response's body starts, and which one holds `position`: counted from the body's start, released ones included. */

@@ -170,17 +170,44 @@ static struct extent trim(const struct load *load, struct extent extent, size_t 
     return fitting;
 }
 
+/* Moves what the last page holds into chunks. False: there is no room, and nothing has changed. */
+static bool split_rest(struct load *load, struct body **body, struct extent page, uint32_t bytes)
+{
+    struct slab *slab = load->cache->slab;
+    struct extent chunks[SLAB_PAGE_BYTES / BODY_SMALL_BYTES];
+    uint32_t count = 0;
+    for (uint32_t at = 0; at < bytes; at += BODY_SMALL_BYTES, count++) {
+        uint32_t here = bytes - at < BODY_SMALL_BYTES ? bytes - at : BODY_SMALL_BYTES;
+        chunks[count] = room_alloc(load->cache, here, load->cell);
+        if (extent_is_none(chunks[count])) {
+            while (count > 0)
+                slab_release(slab, chunks[--count]);
+            return false;
+        }
+        memcpy(slab_at(slab, chunks[count]), slab_at(slab, page) + at, here);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        body_append(load->cache, body, chunks[i]);
+    slab_release(slab, page);
+    return true;
+}
+
 /* The pages that the body fills, in a table; the others stay the load's. */
 static struct body *take_body(struct load *load, uint64_t bytes)
 {
-    struct body *body = body_new(0);
-    uint32_t count = (uint32_t)((bytes + SLAB_PAGE_BYTES - 1) / SLAB_PAGE_BYTES);
-    for (uint32_t i = 0; i < count; i++) {
-        bool is_last = i + 1 == count;
-        struct extent page = page_extent(load, i);
-        body_append(load->cache, &body, is_last ? trim(load, page, bytes - (uint64_t)i * SLAB_PAGE_BYTES) : page);
+    struct body *body = body_new_sized(bytes);
+    uint32_t used = 0;
+    for (; used < body->page_count; used++)
+        body_append(load->cache, &body, page_extent(load, used));
+    uint64_t whole = (uint64_t)body->page_count * SLAB_PAGE_BYTES;
+    if (whole < bytes) {
+        struct extent page = page_extent(load, used++);
+        if (!split_rest(load, &body, page, (uint32_t)(bytes - whole))) {
+            body->page_count++; /* then it stays where it is */
+            body_append(load->cache, &body, page);
+        }
     }
-    for (uint32_t i = count; i < load->page_count; i++)
+    for (uint32_t i = used; i < load->page_count; i++)
         slab_release(load->cache->slab, page_extent(load, i));
     load->page_count = 0;
     return body;

@@ -166,8 +166,8 @@ Test(fill_memory, memory_waiter_is_woken_when_another_fill_ends)
     static struct ask hold, other, ask;
     struct rig small = exhausted_rig(&hold, 2);
     ask_with(&small, &other, METHOD_GET, "/other", "", false);
-    answer_head(&small, &other, 200, FRESH, 100000);
-    answer_body(&other, 0, 100000);
+    answer_head(&small, &other, 200, FRESH, 130000);
+    answer_body(&other, 0, 130000);
     reader_close(&other.reader);
     start_starving(&small, &ask);
     fill_finish(&other.lookup.fill); /* it can be evicted now */
@@ -212,4 +212,24 @@ Test(fill_memory, without_memory_for_a_head_it_says_overloaded)
     reader_close(&hold.reader);
     cache_purge(small.cache, &hold.lookup.key, PURGE_HARD, small.now);
     rig_free_but(&small, rig_stats(&small).slab.allocated);
+}
+
+Test(fill_memory, body_of_a_known_length_takes_little_more_than_its_bytes)
+{
+    struct rig own = rig_new(8 * RIG_MIB, RIG_MIB, 4);
+    for (uint64_t bytes = 17000; bytes < 300000; bytes += 1111) {
+        struct ask ask;
+        uint64_t before = rig_stats(&own).slab.allocated;
+        ask_get(&own, &ask, "/a");
+        answer_head(&own, &ask, 200, FRESH, bytes);
+        answer_body(&ask, 0, bytes);
+        fill_finish(&ask.lookup.fill);
+        cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+        cr_assert_eq(read_all(&ask), bytes);
+        reader_close(&ask.reader);
+        uint64_t taken = rig_stats(&own).slab.allocated - before;
+        cr_assert_leq(taken, bytes + bytes / 9 + 512, "%lu for %lu", (unsigned long)taken, (unsigned long)bytes);
+        cr_assert_gt(evict_one(own.cache), 0);
+    }
+    rig_free(&own);
 }

@@ -504,9 +504,10 @@ static inline struct object *disk_rig_object(struct disk_rig *rig, uint64_t numb
     cr_assert_not_null(object);
     object->hash = disk_rig_hash(rig, number);
     if (is_apart) {
-        object->body = body_new(0);
-        for (uint64_t at = 0; at < body_bytes; at += SLAB_PAGE_BYTES) {
-            uint64_t here = body_bytes - at < SLAB_PAGE_BYTES ? body_bytes - at : SLAB_PAGE_BYTES;
+        object->body = body_new_sized(body_bytes);
+        for (uint64_t at = 0, here; at < body_bytes; at += here) {
+            uint64_t stop = body_extent_start(object->body, object->body->count + 1);
+            here = (stop < body_bytes ? stop : body_bytes) - at;
             struct extent extent = room_alloc(rig->cache, here, object);
             cr_assert_not(extent_is_none(extent));
             body_append(rig->cache, &object->body, extent);
