@@ -71,6 +71,12 @@ $(BUILD)/diskfault.so: tests/fault/diskfault.c
 	@echo "  CC $@"
 	@$(CC) -std=gnu17 -Wall -Wextra -Werror -O1 -g -D_GNU_SOURCE -fPIC -shared -MMD -MP $< -lpthread -o $@
 
+# Clients and an origin for test_hammer.py: without sanitizers, which would only make it slow.
+$(BUILD)/stress/hammer: tests/stress/hammer.c
+	@mkdir -p $(@D)
+	@echo "  CC $@"
+	@$(CC) -std=gnu17 -Wall -Wextra -Werror -O2 -g -D_GNU_SOURCE $< -lpthread -o $@
+
 # What the binary knows of its build; made anew when any of it changes.
 FACTS = -DOUTRIGGER_VERSION='"$(VERSION)"' -DOUTRIGGER_PREFIX='"$(PREFIX)"' \
               -DOUTRIGGER_LIBRARIES='"$(foreach p,$(PKGS),$(p) $(shell pkg-config --modversion $(p) 2>/dev/null))"'
@@ -110,12 +116,12 @@ test:
 	@$(MAKE) $(QUIETLY) $(JOBS) SANITIZE=thread all $(STRESS_TESTS:$(BUILD)/%=build-thread/%)
 	@$(MAKE) $(QUIETLY) SANITIZE=thread e2e stress
 
-built: all $(BUILD)/diskfault.so $(UNIT_TESTS) $(STRESS_TESTS) $(CACHE_DRIVER) $(BENCH_PROGRAMS)
+built: all $(BUILD)/stress/hammer $(BUILD)/diskfault.so $(UNIT_TESTS) $(STRESS_TESTS) $(CACHE_DRIVER) $(BENCH_PROGRAMS)
 
 unit: $(UNIT_TESTS)
 	@set -e; for t in $^; do $$t; done
 
-e2e: all $(BUILD)/diskfault.so $(CACHE_DRIVER) $(BENCH_PROGRAMS)
+e2e: all $(BUILD)/stress/hammer $(BUILD)/diskfault.so $(CACHE_DRIVER) $(BENCH_PROGRAMS)
 	@$(PYTEST) tests/e2e $(if $(filter thread,$(SANITIZE)),-m threads)
 
 # Kills, flipped bits and cuts by the thousand; e2e has some of each. TORTURE_SEED=N is another course of events.
@@ -124,6 +130,12 @@ TORTURE_FLIPS ?= 100000
 .PHONY: torture
 torture: all
 	@TORTURE_KILLS=$(TORTURE_KILLS) TORTURE_FLIPS=$(TORTURE_FLIPS) $(PYTEST) -s tests/e2e/test_store_crash.py
+
+# Mixed sizes through a small cache, by the million: every byte is right, and memory stays within its limit. e2e has a short run of it.
+CHURN_REQUESTS ?= 10000000
+.PHONY: churn
+churn: all $(BUILD)/stress/hammer
+	@HAMMER_REQUESTS=$(CHURN_REQUESTS) $(PYTEST) -s tests/e2e/test_hammer.py
 
 # The cache against a slow and plain model of RFC 9111; e2e has a short run of it.
 .PHONY: model
@@ -275,6 +287,7 @@ help:
 	@echo "make test        install what is needed, build, run every test, under the sanitizers too"
 	@echo "make unit e2e stress    one kind of test, on one build"
 	@echo "make torture     the disk tier killed and damaged again and again, TORTURE_KILLS=1000 TORTURE_FLIPS=100000 TORTURE_SEED=1"
+	@echo "make churn       mixed sizes through a small cache, every byte and the memory checked, CHURN_REQUESTS=10000000"
 	@echo "make model       the cache against a model of RFC 9111, CASES=100000 random sequences"
 	@echo "make fuzz        the parsers of hostile bytes under libFuzzer, FUZZ_SECONDS or FUZZ_RUNS each"
 	@echo "make replay      a real server's log through the accelerator, every byte checked, with and without it"
