@@ -197,7 +197,7 @@ struct message_store_directory {
 struct message_store_geometry {
     unsigned char hash_key[32];
     uint32_t      count;
-    uint32_t      unused;
+    uint32_t      is_lent; /* another instance uses them: not to be touched before STORE_BEGIN */
     struct {
         uint64_t      segment_bytes;
         uint32_t      segment_count;

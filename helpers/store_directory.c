@@ -298,13 +298,20 @@ static bool fit(struct opening *opening)
 {
     struct store_directory_file *file = opening->file;
     uint64_t segment_bytes = file->superblock.segment_bytes, least = size_for(STORE_SEGMENTS_MIN, segment_bytes);
-    struct stat now;
     if (opening->size < least)
         return refuse(opening, "size %s is too small for the store in it, which needs %s; give it that, or remove " STORE_FILE,
                       size_text(opening->size).text, size_text(least).text);
     uint64_t count = (opening->size - STORE_FIRST_SEGMENT) / segment_bytes;
     file->segment_count = count < UINT32_MAX ? count : UINT32_MAX;
-    uint64_t most = size_for(file->segment_count, segment_bytes);
+    return true;
+}
+
+/* What was given before and is not any more. */
+static bool trim(struct opening *opening)
+{
+    const struct store_directory_file *file = opening->file;
+    uint64_t most = size_for(file->segment_count, file->superblock.segment_bytes);
+    struct stat now;
     if (fstat(file->fd, &now) < 0 || ((uint64_t)now.st_size > most && ftruncate(file->fd, (off_t)most) < 0))
         return refuse_errno(opening, errno, "the file " STORE_FILE);
     return true;
@@ -336,8 +343,8 @@ static bool end(struct opening *opening, bool is_good)
     return is_good;
 }
 
-bool store_directory_open(const char *path, uint64_t size, const struct hash_key *key, int uid, int gid, struct store_directory_file *file,
-                          char trouble[STORE_TROUBLE_MAX])
+bool store_directory_open(const char *path, uint64_t size, const struct hash_key *key, int uid, int gid, bool is_lent,
+                          struct store_directory_file *file, char trouble[STORE_TROUBLE_MAX])
 {
     struct opening opening = {.path = path, .size = size, .directory = -1, .file = file, .trouble = trouble};
     uint64_t least = size_for(STORE_SEGMENTS_MIN, STORE_SEGMENT_MIN_BYTES);
@@ -345,11 +352,23 @@ bool store_directory_open(const char *path, uint64_t size, const struct hash_key
     *file = (struct store_directory_file){.fd = -1};
     if (size < least)
         return refuse(&opening, "size %s is too small: at least %s", size_text(size).text, size_text(least).text);
-    bool is_good = open_directory(&opening, true, uid, gid) && open_file(&opening, O_RDWR, true, uid, gid) && lock_file(&opening) &&
-                   judge(&opening, &is_new) && (!is_new || make_store(&opening, key)) && fit(&opening);
+    bool is_good = open_directory(&opening, true, uid, gid) && open_file(&opening, O_RDWR, true, uid, gid) &&
+                   (is_lent || lock_file(&opening)) && judge(&opening, &is_new) && (!is_new || make_store(&opening, key)) &&
+                   fit(&opening) && (is_lent || trim(&opening));
     if (is_good)
         set_mode(file);
     return end(&opening, is_good);
+}
+
+bool store_directory_take(const char *path, struct store_directory_file *file, char trouble[STORE_TROUBLE_MAX])
+{
+    struct opening opening = {.path = path, .directory = -1, .file = file, .trouble = trouble};
+    return lock_file(&opening) && trim(&opening);
+}
+
+void store_directory_give(const struct store_directory_file *file)
+{
+    flock(file->fd, LOCK_UN);
 }
 
 bool store_directory_look(const char *path, struct store_directory_file *file, char trouble[STORE_TROUBLE_MAX])

@@ -343,11 +343,12 @@ void greeting_start(struct worker *worker, struct connection *connection, const 
 
 void greeting_drain(struct worker *worker)
 {
+    enum { GOODBYE_MS = 1000 }; /* as h1_client.h has it: who just connected may just be sending */
     LIST_FOR_EACH_SAFE(node, &worker->greetings)
     {
         struct greeting *greeting = LIST_OWNER(node, struct greeting, link);
-        if (greeting->kept_len == 0 && !greeting->header && !connection_has_input(greeting->connection))
-            greeting_close(greeting);
+        if (greeting->kept_len == 0 && !greeting->header)
+            loop_set_deadline(worker->loop, &greeting->deadline, GOODBYE_MS, on_deadline);
     }
 }
 

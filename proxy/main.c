@@ -12,7 +12,7 @@
 /* What a terminal or an operator sends to all of us at once (^C, killall -HUP) is for the supervisor, which tells the others. */
 static void leave_signals_to_supervisor(void)
 {
-    static const int theirs[] = {SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGPIPE};
+    static const int theirs[] = {SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE};
     for (size_t i = 0; i < sizeof theirs / sizeof *theirs; i++)
         signal(theirs[i], SIG_IGN);
 }

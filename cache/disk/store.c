@@ -319,6 +319,18 @@ bool store_drain(struct store *store, struct monotonic_ms now, struct wall_secon
     return is_done;
 }
 
+void store_release(struct store *store)
+{
+    atomic_store_explicit(&store->is_open, false, memory_order_release);
+    store->is_started = false;
+    for (unsigned i = 0; i < store->directory_count; i++) {
+        struct directory *directory = &store->directories[i];
+        atomic_store_explicit(&directory->state, DIRECTORY_BYPASSED, memory_order_relaxed);
+        queue_drop_all(directory);
+    }
+    logged_wake(store);
+}
+
 /* ---- figures ----------------------------------------------------------------------------------------------------------------------------- */
 
 static void directory_stats(const struct directory *directory, struct directory_stats *stats)

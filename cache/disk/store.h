@@ -98,6 +98,9 @@ void store_run(struct store *store, struct monotonic_ms now, struct wall_seconds
  * asking again the waker is called. */
 bool store_drain(struct store *store, struct monotonic_ms now, struct wall_seconds wall, bool with_sync);
 
+/* After store_drain said true: another instance takes the directories over. Nothing is found, read or written any more. */
+void store_release(struct store *store);
+
 /* ---- figures; the home loop, or any where a torn view does no harm ------------------------------------------------------------------------ */
 
 enum directory_state {

@@ -42,7 +42,7 @@ static bool open_stores(struct supervisor *s, unsigned number)
         family->disks[i] = (struct config_disk){.path = arena_printf(&s->config->arena, "%s/%u", whole->path, number).at,
                                                 .size_bytes = whole->size_bytes / families.count};
     }
-    return store_files_open(&family->stores, &share);
+    return store_files_open(&family->stores, &share, false);
 }
 
 bool families_prepare(struct supervisor *s)

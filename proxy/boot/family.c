@@ -199,6 +199,7 @@ bool family_start(struct supervisor *s)
     if (s->stores.count > 0) {
         struct message_store_geometry geometry;
         store_files_describe(&s->stores, &geometry);
+        geometry.is_lent = s->stores_are_lent;
         child_send(&s->proxy, MESSAGE_STORE_GEOMETRY, &geometry, BYTES_NONE, NULL, 0);
         if (!has_store_helpers)
             send_directories(s, &s->proxy);
@@ -246,6 +247,13 @@ static void proxy_ended(struct supervisor *s, const char *how)
     family_dismiss(s);
     if (s->ending != ENDING_NOT) {
         s->ending_deadline = monotonic_add(clock_monotonic(), 2 * LEAVE_MS); /* only the leavers are waited for */
+        return;
+    }
+    if (upgrade_is_guest(&s->upgrade)) { /* another instance serves: better that one than this */
+        log_error("supervisor", "the proxy %s before it took over: giving up", how);
+        s->has_failed = true;
+        s->ending = ENDING_STOP;
+        s->ending_deadline = monotonic_add(clock_monotonic(), 2 * LEAVE_MS);
         return;
     }
     s->taken = 0;
@@ -337,8 +345,13 @@ void family_reap(struct supervisor *s)
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         struct child *child = find_pid(s, pid);
-        if (child)
+        if (child) {
             child_ended(s, child, status);
+        } else {
+            char how[96];
+            describe(how, sizeof how, status);
+            upgrade_child_ended(s, pid, how);
+        }
         for (unsigned i = 0; i < s->leaver_count; i++)
             if (s->leavers[i].pid == pid)
                 s->leavers[i--] = s->leavers[--s->leaver_count];

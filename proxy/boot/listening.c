@@ -75,9 +75,10 @@ void listening_inherit(struct listening_set *set)
         return;
     const char *names = getenv("LISTEN_FDNAMES");
     for (int fd = INHERITED_FIRST; fd < INHERITED_FIRST + (int)count; fd++) {
-        struct listening listening = {.fd = fd, .is_inherited = true, .length = sizeof listening.address};
+        struct listening listening = {.fd = fd, .length = sizeof listening.address};
         size_t name_len = names ? strcspn(names, ":") : 0;
         snprintf(listening.text, sizeof listening.text, "%.*s", (int)name_len, names ? names : "");
+        listening.is_inherited = strcmp(listening.text, LISTENING_OWN) != 0;
         names = names && names[name_len] ? names + name_len + 1 : NULL;
         fcntl(fd, F_SETFD, FD_CLOEXEC);
         fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);

@@ -13,6 +13,9 @@
 
 enum { LISTENING_TEXT_MAX = 256, LISTENING_MAX = 256 /* sockets of one configuration */ };
 
+/* What a binary that is replaced calls the sockets that it bound itself. */
+#define LISTENING_OWN "outrigger"
+
 struct listening {
     enum listener_kind      kind;
     char                    text[LISTENING_TEXT_MAX]; /* as configured */
@@ -27,7 +30,7 @@ struct listening_set {
     unsigned          count;
 };
 
-/* The sockets that the service manager passed (sd_listen_fds(3)); the environment variables are removed. */
+/* The sockets that the service manager passed (sd_listen_fds(3)), or the binary that we replace, in the same way; the environment variables are removed. */
 void listening_inherit(struct listening_set *set);
 
 /* A socket for each address of `config`: from `before`, else from `inherited`, else bound now. False when one cannot be bound: each is told in a line

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,11 +12,18 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+static bool is_closed;
+
+void notify_close(void)
+{
+    is_closed = true;
+}
+
 void notify_manager(const char *format, ...)
 {
     struct sockaddr_un manager = {.sun_family = AF_UNIX};
     const char *path = getenv("NOTIFY_SOCKET");
-    if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof manager.sun_path)
+    if (is_closed || !path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof manager.sun_path)
         return;
     char state[512];
     va_list arguments;

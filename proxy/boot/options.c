@@ -15,7 +15,8 @@ const char options_help[] =
     "  -t               test the configuration, warn of what is dangerous in it, and exit\n"
     "  -T               print the effective configuration, with where each value comes from, and exit\n"
     "  --check-store DIR  verify a cache directory that no server uses, and exit: 0 all is well, 1 not\n"
-    "  -s SIGNAL        tell the running supervisor: reload, stop (at once), quit (finish what there is), reopen (log files)\n"
+    "  -s SIGNAL        tell the running supervisor: reload, stop (at once), quit (finish what there is), reopen (log files),\n"
+    "                   upgrade (the binary that is installed now takes over)\n"
     "  --origin URL     http://host:port or files:/directory; several are used in turn\n"
     "  --listen ADDR    \":8080\", \"127.0.0.1:8080\", \"[::1]:8080\"; may be given several times\n"
     "  --demo DIR       directory of the demo site\n"
@@ -23,7 +24,7 @@ const char options_help[] =
     "  -V               version and build\n"
     "  -h, --help       this text\n"
     "\n"
-    "Signals: TERM, INT stop; QUIT drain; HUP reload; USR1 reopen log files.\n";
+    "Signals: TERM, INT stop; QUIT drain; HUP reload; USR1 reopen log files; USR2 another binary takes over.\n";
 
 enum { OPTION_ORIGIN = 256, OPTION_LISTEN, OPTION_DEMO, OPTION_PID_FILE, OPTION_CHECK_STORE };
 
@@ -41,7 +42,7 @@ static const struct option long_options[] = {
 static const struct {
     const char *word;
     int signal;
-} signal_words[] = {{"reload", SIGHUP}, {"stop", SIGTERM}, {"quit", SIGQUIT}, {"reopen", SIGUSR1}};
+} signal_words[] = {{"reload", SIGHUP}, {"stop", SIGTERM}, {"quit", SIGQUIT}, {"reopen", SIGUSR1}, {"upgrade", SIGUSR2}};
 
 static bool __attribute__((format(printf, 2, 3))) wrong(char *error, const char *format, ...)
 {
@@ -68,7 +69,7 @@ static bool set_signal(struct options *options, const char *word, char *error)
             return set_action(options, ACTION_SIGNAL, error);
         }
     }
-    return wrong(error, "-s %s: expected reload, stop, quit or reopen", word);
+    return wrong(error, "-s %s: expected reload, stop, quit, reopen or upgrade", word);
 }
 
 static bool append(const char **list, unsigned *count, const char *value, const char *name, char *error)

@@ -64,6 +64,13 @@ void pid_file_remove(void)
     made_fd = -1;
 }
 
+void pid_file_give(void)
+{
+    if (made_fd >= 0)
+        close(made_fd);
+    made_fd = -1;
+}
+
 pid_t pid_file_read(const char *path)
 {
     if (!path)

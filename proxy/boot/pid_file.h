@@ -11,6 +11,8 @@ extern const char pid_file_default[];
 /* Creates, locks and writes `path`; NULL: the default place, where failing is no error. False, with a line on stderr: it cannot be written, or another
  * supervisor has it. */
 bool pid_file_create(const char *path);
+/* Leaves the file to another supervisor: unlocked, not removed. */
+void pid_file_give(void);
 /* Removes what pid_file_create made. */
 void pid_file_remove(void);
 /* The supervisor that holds the lock on `path` (NULL: default); 0, with a line on stderr, when there is none. */

@@ -231,14 +231,15 @@ static void drain_tick(struct deadline *deadline)
     loop_set_deadline(loop, deadline, DRAIN_TICK_MS, drain_tick);
 }
 
-static void begin_drain(void)
+/* `loops`: those that accept no more. */
+static void begin_drain(unsigned loops)
 {
     struct loop *loop = proxy.control_loop->worker.loop;
     if (proxy.is_draining)
         return;
     proxy.is_draining = true;
     proxy.drain_deadline = monotonic_add(loop_now(loop), proxy.drain_ms);
-    order_all(ORDER_DRAIN, proxy.worker_count, NULL, NULL);
+    order_all(ORDER_DRAIN, loops, NULL, NULL);
     loop_set_deadline(loop, &proxy.drain_tick, DRAIN_TICK_MS, drain_tick);
 }
 
@@ -252,6 +253,18 @@ static void begin_stop(void)
     order_all(ORDER_DRAIN, proxy.worker_count, NULL, NULL);
     order_all(ORDER_CUT, proxy.worker_count, NULL, NULL);
     store_home_drain(&proxy.store_home, false, end);
+}
+
+/* ---- the disk tier, between two instances ------------------------------------------------------------------------------------------------ */
+
+static void begin_store(void)
+{
+    store_home_start(&proxy.store_home, cache_store(proxy.cache), &proxy.control_loop->disk_port.io, proxy.control_loop->worker.loop);
+}
+
+static void store_released(void)
+{
+    tell_supervisor(MESSAGE_STORE_RELEASED, &(struct message_empty){0});
 }
 
 /* ---- control messages ------------------------------------------------------------------------------------------------------------------- */
@@ -275,8 +288,17 @@ static void take_message(struct control_message *received)
     case MESSAGE_CONFIG:
         serve_by(received, read_config(received));
         break;
+    case MESSAGE_STORE_BEGIN:
+        begin_store();
+        break;
+    case MESSAGE_STORE_RELEASE:
+        store_home_release(&proxy.store_home, store_released);
+        break;
     case MESSAGE_DRAIN:
-        begin_drain();
+        begin_drain(proxy.worker_count);
+        break;
+    case MESSAGE_RETIRE:
+        begin_drain(proxy.worker_count + 1);
         break;
     case MESSAGE_STOP:
         begin_stop();
@@ -470,7 +492,8 @@ static void build(struct config *config)
         proxy_loop_init(&proxy.loops[i], &loop_settings);
     }
     proxy.control_loop->take_order = take_order;
-    store_home_start(&proxy.store_home, cache_store(proxy.cache), &proxy.control_loop->disk_port.io, proxy.control_loop->worker.loop);
+    if (!proxy.geometry.is_lent)
+        begin_store();
     proxy.admin = admin_new(&ports);
     proxy.control_loop->worker.admin = proxy.admin;
     proxy.control_watch = loop_watch(proxy.control_loop->worker.loop, proxy.control, control_is_readable, NULL);

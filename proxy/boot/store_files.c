@@ -27,13 +27,13 @@ static void warn_of_small_filesystem(const struct config_disk *disk, const struc
                  (unsigned long long)(disk->size_bytes >> 20), (unsigned long long)(bytes >> 20));
 }
 
-static bool open_one(struct store_files *files, const struct config_disk *disk, const struct hash_key *key, const char *user)
+static bool open_one(struct store_files *files, const struct config_disk *disk, const struct hash_key *key, const char *user, bool is_lent)
 {
     char trouble[STORE_TROUBLE_MAX];
     struct store_directory_file *file = &files->at[files->count];
     int uid, gid;
     find_owner(user, &uid, &gid);
-    if (!store_directory_open(disk->path, disk->size_bytes, key, uid, gid, file, trouble)) {
+    if (!store_directory_open(disk->path, disk->size_bytes, key, uid, gid, is_lent, file, trouble)) {
         log_error("store", "cache.disk: %s: %s", disk->path, trouble);
         return false;
     }
@@ -55,13 +55,13 @@ static bool keys_agree(const struct store_files *files, const struct config *con
     return true;
 }
 
-bool store_files_open(struct store_files *files, const struct config *config)
+bool store_files_open(struct store_files *files, const struct config *config, bool is_lent)
 {
     struct hash_key key;
     files->count = 0;
     bool good = true;
     for (unsigned i = 0; good && i < config->disk_count; i++) {
-        good = open_one(files, &config->disks[i], i > 0 ? &key : NULL, config->user);
+        good = open_one(files, &config->disks[i], i > 0 ? &key : NULL, config->user, is_lent);
         if (good && i == 0)
             hash_key_derive(&key, files->at[0].superblock.hash_key);
     }
@@ -69,6 +69,25 @@ bool store_files_open(struct store_files *files, const struct config *config)
     if (!good)
         store_files_close(files);
     return good;
+}
+
+bool store_files_take(struct store_files *files, const struct config *config)
+{
+    char trouble[STORE_TROUBLE_MAX];
+    for (unsigned i = 0; i < files->count; i++) {
+        if (store_directory_take(config->disks[i].path, &files->at[i], trouble))
+            continue;
+        log_error("store", "cache.disk: %s: %s; going on without the disk tier until the server is restarted", config->disks[i].path,
+                  trouble);
+        return false;
+    }
+    return true;
+}
+
+void store_files_give(const struct store_files *files)
+{
+    for (unsigned i = 0; i < files->count; i++)
+        store_directory_give(&files->at[i]);
 }
 
 void store_files_close(struct store_files *files)

@@ -11,12 +11,14 @@ struct store_home {
     struct mail     mail;
     struct deadline tick;
     void (*drained)(void); /* NULL: it does not drain */
-    bool            syncs_at_end;
+    bool            syncs_at_end, is_releasing;
 };
 
 /* On `loop`, before it runs. `io` is that loop's. */
 void store_home_start(struct store_home *home, struct store *store, struct disk_io *io, struct loop *loop);
 /* Nothing more is going to be stored: what waits is written, and, with `with_sync`, safe from a loss of power; then `drained` is called, maybe at once. */
 void store_home_drain(struct store_home *home, bool with_sync, void (*drained)(void));
+/* Another instance takes the directories: what waits is written, then the tier is left alone for good, and `released` is called, maybe at once. */
+void store_home_release(struct store_home *home, void (*released)(void));
 
 #endif

@@ -86,19 +86,21 @@ static int watch_signals(void)
 {
     sigset_t signals;
     sigemptyset(&signals);
-    for (size_t i = 0; i < 6; i++)
-        sigaddset(&signals, (const int[]){SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD}[i]);
+    for (size_t i = 0; i < 7; i++)
+        sigaddset(&signals, (const int[]){SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD}[i]);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static void refuse_strangers(struct listening_set *inherited, const struct listening_set *used)
+/* `keeps_files`: of Unix sockets, which somebody else uses. */
+static void refuse_strangers(struct listening_set *inherited, const struct listening_set *used, bool keeps_files)
 {
     for (unsigned i = 0; i < inherited->count; i++) {
         bool is_used = false;
         for (unsigned k = 0; k < used->count; k++)
             is_used |= used->at[k].fd == inherited->at[i].fd;
+        inherited->at[i].is_inherited |= keeps_files;
         if (!is_used)
             log_warn("listen", "inherited socket %u (%s) has no address of the configuration: closed", i, inherited->at[i].text);
     }
@@ -108,8 +110,9 @@ static void refuse_strangers(struct listening_set *inherited, const struct liste
 static bool prepare(struct supervisor *s)
 {
     struct listening_set inherited;
+    bool is_guest = upgrade_is_guest(&s->upgrade);
     listening_inherit(&inherited);
-    if (!pid_file_create(s->options.pid_file))
+    if (!is_guest && !pid_file_create(s->options.pid_file))
         return false;
     for (unsigned kind = 0; kind < LOG_KIND_COUNT; kind++)
         s->logs.fd[kind] = -1;
@@ -117,11 +120,12 @@ static bool prepare(struct supervisor *s)
         pid_file_remove();
         return false;
     }
-    if (!(s->config->concurrency == CONCURRENCY_MP ? families_prepare(s) : store_files_open(&s->stores, s->config))) {
+    if (!(s->config->concurrency == CONCURRENCY_MP ? families_prepare(s) : store_files_open(&s->stores, s->config, is_guest))) {
         pid_file_remove();
         return false;
     }
-    refuse_strangers(&inherited, &s->sockets);
+    s->stores_are_lent = is_guest;
+    refuse_strangers(&inherited, &s->sockets, is_guest);
     raise_limits(s->config);
     s->main_pid = getpid();
     s->signals = watch_signals();
@@ -138,6 +142,7 @@ static void begin_stop(struct supervisor *s)
     struct message_empty empty = {0};
     log_info("supervisor", "stopping");
     notify_manager("STOPPING=1\nSTATUS=Stopping\n");
+    upgrade_abandon(s);
     s->ending = ENDING_STOP;
     s->ending_deadline = monotonic_add(clock_monotonic(), STOP_MS);
     listening_close(&s->retiring, &s->sockets);
@@ -157,11 +162,12 @@ static void begin_drain(struct supervisor *s)
         return;
     }
     struct message_empty empty = {0};
+    enum message_type how = s->upgrade.is_done ? MESSAGE_RETIRE : MESSAGE_DRAIN;
     log_info("supervisor", "draining: no new connections, at most %lld ms for what is under way", (long long)s->config->drain_timeout_ms);
     notify_manager("STOPPING=1\nSTATUS=Finishing what is under way\n");
     s->ending = ENDING_DRAIN;
     s->ending_deadline = monotonic_add(clock_monotonic(), s->config->drain_timeout_ms + DRAIN_EXTRA_MS);
-    child_send(&s->proxy, MESSAGE_DRAIN, &empty, BYTES_NONE, NULL, 0);
+    child_send(&s->proxy, how, &empty, BYTES_NONE, NULL, 0);
     listening_close(&s->retiring, &s->sockets);
     listening_close(&s->sockets, NULL);
 }
@@ -206,7 +212,12 @@ static void take_signals(struct supervisor *s)
             log_info("supervisor", "SIGUSR1: opening the log files again");
             reload_reopen_logs(s);
             break;
+        case SIGUSR2:
+            log_info("supervisor", "SIGUSR2: starting another binary");
+            upgrade_begin(s);
+            break;
         case SIGQUIT:
+            upgrade_abandon(s);
             begin_drain(s);
             break;
         default:
@@ -230,6 +241,20 @@ static void log_serving(const struct supervisor *s)
         log_info("supervisor", "listening on %s%s", s->sockets.at[i].text, kinds[s->sockets.at[i].kind]);
 }
 
+static void hand_over(struct supervisor *s)
+{
+    upgrade_hand_over(s);
+    if (s->upgrade.is_done)
+        begin_drain(s);
+}
+
+static void hear_new_binary(struct supervisor *s)
+{
+    upgrade_hear(s);
+    if (s->upgrade.is_done)
+        begin_drain(s);
+}
+
 /* Of the messages that wire.c lets through; helpers send none. */
 static void take_message(struct supervisor *s, const struct message *message)
 {
@@ -242,6 +267,10 @@ static void take_message(struct supervisor *s, const struct message *message)
         break;
     case MESSAGE_READY:
         log_serving(s);
+        upgrade_tell_ready(s);
+        break;
+    case MESSAGE_STORE_RELEASED:
+        hand_over(s);
         break;
     case MESSAGE_RELOAD_REQUEST:
         reload_ask(s, ((const struct message_reload *)message->payload)->request);
@@ -267,23 +296,35 @@ static void take_messages(struct supervisor *s, struct child *child)
     }
 }
 
+/* Of two waits in milliseconds; −1: for ever. */
+static int sooner(int a, int b)
+{
+    return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 static void run(struct supervisor *s)
 {
+    enum { BESIDE_HELPERS = 4 };
     while (!has_ended(s)) {
         struct monotonic_ms now = clock_monotonic();
-        int wait = family_tick(s, now), force = end_by_force(s, now);
-        if (force >= 0 && (wait < 0 || force < wait))
-            wait = force;
+        int wait = sooner(sooner(family_tick(s, now), end_by_force(s, now)), upgrade_tick(s, now));
         unsigned helpers = s->helper_count;
-        struct pollfd polled[CHILDREN_MAX + 2] = {{s->signals, POLLIN, 0}, {s->proxy.pid > 0 ? s->proxy.control : -1, POLLIN, 0}};
+        struct pollfd polled[CHILDREN_MAX + BESIDE_HELPERS] = {{s->signals, POLLIN, 0},
+                                                               {s->proxy.pid > 0 ? s->proxy.control : -1, POLLIN, 0},
+                                                               {s->upgrade.socket, POLLIN, 0},
+                                                               {s->upgrade.old, POLLIN, 0}};
         for (unsigned i = 0; i < helpers; i++)
-            polled[2 + i] = (struct pollfd){s->helpers[i].pid > 0 ? s->helpers[i].control : -1, POLLIN, 0};
-        if (poll(polled, 2 + helpers, wait) <= 0)
+            polled[BESIDE_HELPERS + i] = (struct pollfd){s->helpers[i].pid > 0 ? s->helpers[i].control : -1, POLLIN, 0};
+        if (poll(polled, BESIDE_HELPERS + helpers, wait) <= 0)
             continue;
         if (polled[1].revents)
             take_messages(s, &s->proxy);
+        if (polled[2].revents && s->upgrade.socket >= 0)
+            hear_new_binary(s);
+        if (polled[3].revents)
+            upgrade_old_spoke(s);
         for (unsigned i = 0; i < helpers && i < s->helper_count; i++)
-            if (polled[2 + i].revents)
+            if (polled[BESIDE_HELPERS + i].revents)
                 take_messages(s, &s->helpers[i]);
         if (polled[0].revents)
             take_signals(s);
@@ -310,7 +351,7 @@ static int serve_alone(struct supervisor *s)
     if (!family_start(s))
         return EXIT_FAILURE;
     run(s);
-    return EXIT_SUCCESS;
+    return s->has_failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int serve(struct supervisor *s)
@@ -318,6 +359,7 @@ static int serve(struct supervisor *s)
     int status = EXIT_SUCCESS;
     open_standard_streams();
     log_init("supervisor", LOG_LEVEL_INFO);
+    upgrade_init(&s->upgrade);
     if (!prepare(s))
         return EXIT_FAILURE;
     if (s->config->concurrency == CONCURRENCY_MP)

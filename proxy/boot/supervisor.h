@@ -8,6 +8,7 @@
  *   family.c      the children: start, channels, death, restart
  *   families.c    several of them, for comparison
  *   reload.c      a new configuration: check, take over, tell
+ *   upgrade.c     another binary
  */
 #ifndef BOOT_SUPERVISOR_H
 #define BOOT_SUPERVISOR_H
@@ -19,6 +20,7 @@
 #include "proxy/boot/log_files.h"
 #include "proxy/boot/options.h"
 #include "proxy/boot/store_files.h"
+#include "proxy/boot/upgrade.h"
 
 int supervisor_main(int argc, char **argv);
 
@@ -69,6 +71,8 @@ struct supervisor {
     struct listening_set retiring;   /* of the one before, until `config` is taken */
     struct log_files     logs;
     struct store_files   stores;     /* of the configuration at the start */
+    bool                 stores_are_lent; /* another instance has them */
+    struct upgrade       upgrade;
     uint32_t             askers[ASKERS_MAX]; /* tickets of RELOAD_REQUESTs that wait for `config` to be taken, or for a reload after it */
     unsigned             asker_count;
     bool                 is_reloading; /* `config` came by a reload and is not taken yet */
@@ -85,6 +89,7 @@ struct supervisor {
     enum ending         ending;
     struct monotonic_ms ending_deadline; /* everybody is killed then */
     unsigned            forced;          /* how often that was done */
+    bool                has_failed;      /* the end was nobody's wish */
 };
 
 /* family.c */

@@ -33,6 +33,7 @@ enum {
     H1_UPLOAD_BUFFER_BYTES = 64 * 1024, /* of a body on its way to an origin */
     H1_DRAIN_MAX_BYTES = 64 * 1024,    /* of an unread body: more is not worth keeping the connection */
     H1_DRAIN_MS = 2000,
+    H1_GOODBYE_MS = 1000, /* an idle connection stays that long when the server drains: its client, told nothing, may just be sending */
     H1_LINGER_MAX_BYTES = 256 * 1024,
     H1_LINGER_MS = 2000,
     H1_BATCH_BYTES = 16 * 1024,        /* responses to pipelined requests that leave together */

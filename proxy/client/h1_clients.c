@@ -116,9 +116,7 @@ void h1_drain(struct worker *worker)
         struct h1_client *client = LIST_OWNER(node, struct h1_client, link);
         if (client->state > H1_IDLE || client->held || client->out || connection_has_input(client->connection))
             continue;
-        h1_enter(client);
-        h1_close(client);
-        h1_leave(client);
+        h1_set_deadline(client, H1_GOODBYE_MS);
     }
 }
 

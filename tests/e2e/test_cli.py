@@ -48,7 +48,7 @@ def test_version_and_build():
 
 @pytest.mark.parametrize("arguments, words", [
     (["--orgin", "x"], "unknown option --orgin"), (["-x"], "unknown option -x"), (["-c"], "-c needs a value"), (["--listen"], "--listen needs a value"),
-    (["file.yaml"], 'unexpected argument "file.yaml"'), (["-s", "restart"], "expected reload, stop, quit or reopen"), (["-t", "-T"], "only one of"),
+    (["file.yaml"], 'unexpected argument "file.yaml"'), (["-s", "restart"], "expected reload, stop, quit, reopen or upgrade"), (["-t", "-T"], "only one of"),
     (["-c", "x", "--origin", "http://x"], "--origin and --listen are for running without a file"), (["--role=proxy", "--number=0", "--log-level=info"], "unknown option --role=proxy"),
 ])
 def test_unusable_options_are_exit_2(arguments, words):

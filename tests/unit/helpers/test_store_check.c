@@ -19,7 +19,7 @@ static void set_up(void)
     strcpy(directory, "/tmp/outrigger-test-XXXXXX");
     cr_assert_not_null(mkdtemp(directory));
     snprintf(store_path, sizeof store_path, "%s/" STORE_FILE, directory);
-    cr_assert(store_directory_open(directory, 16 * MIB, NULL, -1, -1, &store, trouble), "%s", trouble);
+    cr_assert(store_directory_open(directory, 16 * MIB, NULL, -1, -1, false, &store, trouble), "%s", trouble);
     cr_assert_eq(store.segment_count, SEGMENTS);
 }
 

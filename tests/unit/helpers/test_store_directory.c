@@ -42,7 +42,7 @@ TestSuite(store_directory, .init = set_up, .fini = tear_down, .timeout = 30);
 static bool open_store(uint64_t size)
 {
     trouble[0] = '\0';
-    return store_directory_open(directory, size, NULL, -1, -1, &file, trouble);
+    return store_directory_open(directory, size, NULL, -1, -1, false, &file, trouble);
 }
 
 static void expect_refusal(uint64_t size, const char *words)
@@ -82,7 +82,7 @@ Test(store_directory, a_store_is_made_once_and_found_again)
 {
     struct hash_key key;
     hash_key_random(&key);
-    cr_assert(store_directory_open(directory, 100 * MIB, &key, -1, -1, &file, trouble), "%s", trouble);
+    cr_assert(store_directory_open(directory, 100 * MIB, &key, -1, -1, false, &file, trouble), "%s", trouble);
     struct store_superblock first = file.superblock;
     cr_assert(file.is_new);
     cr_assert_arr_eq(first.hash_key, key.material, HASH_KEY_BYTES);
@@ -184,7 +184,7 @@ Test(store_directory, what_is_made_belongs_to_the_user_that_was_asked_for)
     struct stat found;
     if (geteuid() != 0)
         cr_skip_test("only root can");
-    cr_assert(store_directory_open(directory, 100 * MIB, NULL, 65534, 65534, &file, trouble), "%s", trouble);
+    cr_assert(store_directory_open(directory, 100 * MIB, NULL, 65534, 65534, false, &file, trouble), "%s", trouble);
     cr_assert(stat(directory, &found) == 0 && found.st_uid == 65534 && found.st_gid == 65534 && (found.st_mode & 0777) == 0700);
     cr_assert(stat(store, &found) == 0 && found.st_uid == 65534 && (found.st_mode & 0777) == 0600);
     store_directory_close(&file);

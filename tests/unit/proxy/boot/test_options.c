@@ -89,7 +89,7 @@ Test(options, says_what_is_wrong)
     assert_refused("-tx", "unknown option -x");
     assert_refused("-c", "-c needs a value");
     assert_refused("--origin", "--origin needs a value");
-    assert_refused("-s restart", "-s restart: expected reload, stop, quit or reopen");
+    assert_refused("-s restart", "-s restart: expected reload, stop, quit, reopen or upgrade");
     assert_refused("-t -T", "only one of -t, -T, -V, -h, -s and --check-store can be given");
     assert_refused("file.yaml", "unexpected argument \"file.yaml\"");
     assert_refused("-c f --origin http://a", "--origin and --listen are for running without a file: with -c they belong into f");

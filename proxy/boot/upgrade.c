@@ -1,0 +1,237 @@
+/* See upgrade.h. */
+#include "proxy/boot/upgrade.h"
+
+#include "base/log.h"
+#include "helpers/control.h"
+#include "proxy/boot/notify.h"
+#include "proxy/boot/pid_file.h"
+#include "proxy/boot/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ENVIRONMENT "OUTRIGGER_UPGRADE"
+
+enum {
+    START_MS = 60000, /* for the new one to serve; nobody waits for it */
+    FIRST_FD = 3,     /* sd_listen_fds(3) */
+    EXIT_CANNOT_START = 127,
+};
+
+static const char ready[] = "R", take[] = "T";
+
+void upgrade_init(struct upgrade *upgrade)
+{
+    const char *old = getenv(ENVIRONMENT);
+    uint64_t fd;
+    *upgrade = (struct upgrade){.socket = -1, .old = -1};
+    if (readlink("/proc/self/exe", upgrade->binary, sizeof upgrade->binary - 1) < 0)
+        upgrade->binary[0] = '\0';
+    if (!old)
+        return;
+    if (bytes_parse_u64(bytes_from_string(old), &fd) && fd <= INT32_MAX && fcntl((int)fd, F_SETFD, FD_CLOEXEC) == 0)
+        upgrade->old = (int)fd;
+    unsetenv(ENVIRONMENT);
+}
+
+/* ---- the old one: starting --------------------------------------------------------------------------------------------------------------- */
+
+static void set_number(const char *name, int value)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%d", value);
+    setenv(name, text, 1);
+}
+
+static void name_sockets(const struct listening_set *sockets)
+{
+    char names[LISTENING_MAX * sizeof LISTENING_OWN];
+    size_t len = 0;
+    for (unsigned i = 0; i < sockets->count; i++)
+        len +=
+            (size_t)snprintf(names + len, sizeof names - len, "%s%s", i > 0 ? ":" : "", sockets->at[i].is_inherited ? "" : LISTENING_OWN);
+    setenv("LISTEN_FDNAMES", names, 1);
+}
+
+/* Listening sockets from FIRST_FD on, then our socket; nothing else. Via copies above all their places, so that none overwrites another. */
+static bool arrange_descriptors(const struct listening_set *sockets, int socket)
+{
+    int count = (int)sockets->count, copies[LISTENING_MAX + 1];
+    for (int i = 0; i <= count; i++) {
+        copies[i] = fcntl(i < count ? sockets->at[i].fd : socket, F_DUPFD_CLOEXEC, FIRST_FD + count + 1);
+        if (copies[i] < 0)
+            return false;
+    }
+    for (int i = 0; i <= count; i++)
+        if (dup2(copies[i], FIRST_FD + i) < 0)
+            return false;
+    return close_range((unsigned)(FIRST_FD + count + 1), ~0u, 0) == 0;
+}
+
+static void __attribute__((noreturn)) become(struct supervisor *s, int socket)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    signal(SIGPIPE, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    set_number("LISTEN_PID", (int)getpid());
+    set_number("LISTEN_FDS", (int)s->sockets.count);
+    set_number(ENVIRONMENT, FIRST_FD + (int)s->sockets.count);
+    name_sockets(&s->sockets);
+    if (arrange_descriptors(&s->sockets, socket))
+        execv(s->upgrade.binary, s->argv);
+    dprintf(STDERR_FILENO, "outrigger: %s: %s\n", s->upgrade.binary, strerror(errno));
+    _exit(EXIT_CANNOT_START);
+}
+
+/* NULL, or why there can be no upgrade. */
+static const char *find_obstacle(const struct supervisor *s)
+{
+    if (s->ending != ENDING_NOT)
+        return "the server is shutting down";
+    if (s->upgrade.pid != 0 || upgrade_is_guest(&s->upgrade))
+        return "another one is under way";
+    if (s->config->concurrency == CONCURRENCY_MP)
+        return "there is none with concurrency: mp";
+    if (getpid() == 1)
+        return "this is process 1, with whose end everything ends: replace the container";
+    return NULL;
+}
+
+void upgrade_begin(struct supervisor *s)
+{
+    const char *obstacle = find_obstacle(s);
+    int pair[2];
+    if (obstacle || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+        log_error("upgrade", "no upgrade: %s", obstacle ? obstacle : strerror(errno));
+        return;
+    }
+    pid_t pid = fork();
+    if (pid == 0)
+        become(s, pair[1]);
+    close(pair[1]);
+    if (pid < 0) {
+        log_error("upgrade", "no upgrade: %s", strerror(errno));
+        close(pair[0]);
+        return;
+    }
+    log_info("upgrade", "starting %s as process %d", s->upgrade.binary, (int)pid);
+    s->upgrade.pid = pid;
+    s->upgrade.socket = pair[0];
+    s->upgrade.is_ready = false;
+    s->upgrade.deadline = monotonic_add(clock_monotonic(), START_MS);
+}
+
+/* ---- the old one: handing over ------------------------------------------------------------------------------------------------------------ */
+
+static void forget(struct upgrade *upgrade)
+{
+    if (upgrade->socket >= 0)
+        close(upgrade->socket);
+    upgrade->socket = -1;
+    upgrade->pid = 0;
+}
+
+void upgrade_hear(struct supervisor *s)
+{
+    char byte;
+    ssize_t got = recv(s->upgrade.socket, &byte, 1, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (got != 1 || byte != ready[0] || s->upgrade.is_ready) {
+        close(s->upgrade.socket); /* its end is told when it is reaped */
+        s->upgrade.socket = -1;
+        if (got > 0)
+            kill(s->upgrade.pid, SIGKILL);
+        return;
+    }
+    log_info("upgrade", "the new binary serves");
+    s->upgrade.is_ready = true;
+    if (s->stores.count > 0 && s->proxy.pid > 0)
+        child_send(&s->proxy, MESSAGE_STORE_RELEASE, &(struct message_empty){0}, BYTES_NONE, NULL, 0);
+    else
+        upgrade_hand_over(s);
+}
+
+void upgrade_hand_over(struct supervisor *s)
+{
+    if (!s->upgrade.is_ready || s->upgrade.pid == 0 || s->ending != ENDING_NOT)
+        return;
+    store_files_give(&s->stores);
+    pid_file_give();
+    for (unsigned i = 0; i < s->sockets.count; i++)
+        s->sockets.at[i].is_inherited = true; /* the files of Unix sockets are not ours any more */
+    s->upgrade.is_done = true;
+    notify_manager("MAINPID=%d\nSTATUS=Another binary takes over\n", (int)s->upgrade.pid);
+    notify_close();
+    if (send(s->upgrade.socket, take, 1, MSG_NOSIGNAL) != 1)
+        log_error("upgrade", "telling the new binary to take over: %s", strerror(errno)); /* then it sees us end, and does */
+    log_info("upgrade", "handed over to process %d", (int)s->upgrade.pid);
+    forget(&s->upgrade);
+}
+
+/* ---- the old one: when it fails ----------------------------------------------------------------------------------------------------------- */
+
+void upgrade_child_ended(struct supervisor *s, pid_t pid, const char *how)
+{
+    if (pid != s->upgrade.pid)
+        return;
+    forget(&s->upgrade);
+    if (s->ending != ENDING_NOT)
+        return;
+    log_error("upgrade", "the new binary %s; the old one keeps serving", how);
+    if (s->upgrade.is_ready && s->stores.count > 0)
+        log_error("upgrade", "the disk tier was handed over to it already, and rests until the server is restarted");
+    notify_manager("READY=1\nSTATUS=Serving; the last upgrade failed\n");
+}
+
+int upgrade_tick(struct supervisor *s, struct monotonic_ms now)
+{
+    if (s->upgrade.pid == 0 || s->upgrade.is_ready)
+        return -1;
+    int64_t left = monotonic_since(s->upgrade.deadline, now);
+    if (left > 0)
+        return (int)left;
+    log_error("upgrade", "the new binary does not serve after %d s: killing it", START_MS / 1000);
+    kill(s->upgrade.pid, SIGKILL);
+    s->upgrade.deadline = monotonic_add(now, START_MS);
+    return START_MS;
+}
+
+void upgrade_abandon(struct supervisor *s)
+{
+    if (s->upgrade.pid > 0)
+        kill(s->upgrade.pid, SIGTERM);
+}
+
+/* ---- the new one -------------------------------------------------------------------------------------------------------------------------- */
+
+void upgrade_tell_ready(struct supervisor *s)
+{
+    if (upgrade_is_guest(&s->upgrade) && send(s->upgrade.old, ready, 1, MSG_NOSIGNAL) != 1)
+        log_warn("upgrade", "the old server does not hear us: %s", strerror(errno)); /* its end is seen, too */
+}
+
+void upgrade_old_spoke(struct supervisor *s)
+{
+    char byte;
+    ssize_t got = recv(s->upgrade.old, &byte, 1, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (got != 1)
+        log_warn("upgrade", "the old server ended before it handed over");
+    close(s->upgrade.old);
+    s->upgrade.old = -1;
+    pid_file_create(s->options.pid_file);
+    s->stores_are_lent = s->stores.count > 0 && !store_files_take(&s->stores, s->started);
+    if (!s->stores_are_lent && s->stores.count > 0)
+        child_send(&s->proxy, MESSAGE_STORE_BEGIN, &(struct message_empty){0}, BYTES_NONE, NULL, 0);
+    log_info("upgrade", "this binary has taken over");
+    notify_manager("READY=1\nSTATUS=Serving\nMAINPID=%d\n", (int)s->main_pid);
+}

@@ -1,0 +1,69 @@
+/* Another binary takes over, without a connection refused or cut (USR2).
+ *
+ * DESIGN. The old supervisor starts the new binary, with the same arguments, as a supervisor of its own beside it; they talk over a socket by single bytes, so
+ * that versions far apart understand each other. Until the last step the old one serves as if nothing were, and goes on so when the new one fails.
+ *
+ *     old                                             new
+ *     starts it: listening sockets, socket  ────────→ configuration, logs, processes: all of its own
+ *                                           ←─ READY─ its proxy accepts clients, from the same sockets
+ *     its proxy writes what waits for the disk,
+ *     and leaves the cache directories alone;
+ *     unlocks them, gives up the pid file,
+ *     names the new main process to systemd ──TAKE──→ locks them, begins to recover what is in them; pid file
+ *     drains, ends
+ *
+ * So every moment has one owner of the directories, and clients of both meet the disk tier's contents. Memory is the new one's own: it is filled from disk.
+ */
+#ifndef BOOT_UPGRADE_H
+#define BOOT_UPGRADE_H
+
+#include "base/clock.h"
+#include "proxy/boot/listening.h"
+
+#include <sys/types.h>
+
+struct supervisor;
+
+struct upgrade {
+    char binary[4096];       /* what was started, by its name: another may be there now */
+    /* the old one's */
+    pid_t               pid; /* of the new supervisor; 0: none is under way */
+    int                 socket; /* −1: none */
+    struct monotonic_ms deadline;
+    bool                is_ready; /* it serves; the disk tier is being released */
+    bool                is_done;  /* it has taken over */
+    /* the new one's */
+    int old;                 /* −1: nobody, or everything is ours */
+};
+
+/* Notes what is needed later. First thing of a supervisor. */
+void upgrade_init(struct upgrade *upgrade);
+
+/* ---- the old one ---- */
+
+/* USR2. */
+void upgrade_begin(struct supervisor *s);
+/* The socket is readable. */
+void upgrade_hear(struct supervisor *s);
+/* STORE_RELEASED, or nothing is to be released. */
+void upgrade_hand_over(struct supervisor *s);
+/* A process of that id has ended with `status`. */
+void upgrade_child_ended(struct supervisor *s, pid_t pid, const char *how);
+/* Kills one that takes too long; milliseconds until then, −1: none is under way. */
+int upgrade_tick(struct supervisor *s, struct monotonic_ms now);
+/* The old one stops: so does the one that it was starting. */
+void upgrade_abandon(struct supervisor *s);
+
+/* ---- the new one ---- */
+
+/* Whether another instance serves, and everything is its own, until upgrade_old_spoke says otherwise. */
+static inline bool upgrade_is_guest(const struct upgrade *upgrade)
+{
+    return upgrade->old >= 0;
+}
+/* Our proxy serves. */
+void upgrade_tell_ready(struct supervisor *s);
+/* The old one is readable: what was its is ours. */
+void upgrade_old_spoke(struct supervisor *s);
+
+#endif

@@ -1,0 +1,187 @@
+"""Another binary takes over: no request fails, the disk tier goes with it, and a binary that does not start leaves the old one serving."""
+import os
+import shutil
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from harness.http import Connection
+from harness.outrigger import BINARY, SLOW, Outrigger
+from harness.poll import until
+
+UPGRADES = int(os.environ.get("UPGRADES", "3"))
+STORED = {"Cache-Control": "max-age=600"}
+
+
+class Replaceable(Outrigger):
+    """Runs a copy of the binary, which can be replaced; follows the supervisor that holds the pid file."""
+
+    def command(self):
+        self.binary = self.directory / "outrigger"
+        if not self.binary.exists():
+            shutil.copy(BINARY, self.binary)
+        return [str(self.binary), *super().command()[1:]]
+
+    def pid(self):
+        try:
+            return int((self.directory / "pid").read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def upgrade(self):
+        before, word = self.pid(), "this binary has taken over"
+        count = self.errors().count(word)
+        os.kill(before, signal.SIGUSR2)
+        until(lambda: self.errors().count(word) > count and self.pid() not in (0, before), 60 * SLOW, "the new binary to take over")
+        return self.pid()
+
+    def send_signal(self, number):
+        os.kill(self.pid(), number)
+
+    def stop(self, number=signal.SIGTERM, timeout=15):
+        last = self.pid()
+        if last:
+            try:
+                os.kill(last, number)
+            except ProcessLookupError:
+                pass
+            until(lambda: not is_running(last), 30 * SLOW, "the last supervisor to end")
+        self.process.wait(30 * SLOW)
+        self.notify.close()
+        self.output.close()
+        text = self.output_text() + self.errors()
+        assert "Sanitizer" not in text and "runtime error:" not in text and "Assertion" not in text, text
+
+
+def is_running(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def make(tmp_path, origin):
+    made = []
+    origin.on("*", lambda request: request.answer(request.target * 100, fields=STORED))
+
+    def make(**config):
+        made.append(Replaceable(tmp_path, origin=origin.url, config=config))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+class Clients:
+    """Half of them keep their connection, half connect for each request. An answer that is not whole and right is a failure; so is a refused connection."""
+
+    def __init__(self, port, count=4, urls=50):
+        self.port, self.urls, self.done, self.failures, self.sources, self.ending = port, urls, 0, [], {}, threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(i,)) for i in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, number):
+        keeps, connection, turn = number % 2 == 0, None, number
+        while not self.ending.is_set():
+            turn += 1
+            target = f"/{turn % self.urls}"
+            try:
+                connection = connection or Connection(self.port)
+                answer = connection.request(target)
+                assert answer.status == 200 and answer.body == (target * 100).encode(), f"{target}: {answer.status}"
+                self.done += 1
+                if not keeps or answer.get("Connection") == "close":
+                    connection.close()
+                    connection = None
+            except Exception as error:  # whatever it is, a client saw it
+                self.failures.append(f"{target}, request {turn}: {error!r}")
+                connection = None
+        if connection:
+            connection.close()
+
+    def stop(self):
+        self.ending.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def test_no_request_fails_while_other_binaries_take_over(make):
+    outrigger = make()
+    clients = Clients(outrigger.port)
+    pids = [outrigger.pid()]
+    for _ in range(UPGRADES):
+        before = clients.done
+        until(lambda: clients.done > before + 50, 30 * SLOW, "some load")
+        pids.append(outrigger.upgrade())
+    before = clients.done
+    until(lambda: clients.done > before + 50, 30 * SLOW, "some load")
+    until(lambda: not any(is_running(pid) for pid in pids[:-1]), 30 * SLOW, "the old ones to end")
+    clients.stop()
+    assert clients.failures == [] and clients.done > 100
+    assert len(set(pids)) == UPGRADES + 1
+    assert outrigger.get("/1").status == 200
+    assert outrigger.ctl("stats").returncode == 0, "the admin socket goes with it"
+
+
+def test_what_is_on_disk_is_found_by_the_new_one(make, tmp_path, origin):
+    outrigger = make(cache={"memory": "32MiB", "disk": [{"path": str(tmp_path / "store"), "size": "64MiB"}]}, disk={"admit": "always"})
+    for i in range(50):
+        outrigger.get(f"/{i}")
+    for _ in range(2):
+        before = outrigger.pid()
+        outrigger.upgrade()
+        until(lambda: not is_running(before), 30 * SLOW, "the old one to end")
+        until(lambda: outrigger.metric("outrigger_store_recovering") == 0, 30 * SLOW, "the disk tier to be found")
+        for i in range(50):
+            answer = outrigger.get(f"/{i}")
+            assert answer.get("Cache-Status").startswith("outrigger; hit") and answer.body == f"/{i}".encode() * 100
+    assert len(origin.requests) == 50
+    assert "in use by another instance" not in outrigger.errors()
+
+
+def test_a_purge_holds_for_the_new_one(make, tmp_path, origin):
+    outrigger = make(cache={"disk": [{"path": str(tmp_path / "store"), "size": "64MiB"}]}, disk={"admit": "always"})
+    outrigger.get("/kept"), outrigger.get("/purged")
+    assert outrigger.ctl("purge", "http://site.test/purged").stdout == "purged\n"
+    before = outrigger.pid()
+    outrigger.upgrade()
+    until(lambda: not is_running(before), 30 * SLOW, "the old one to end")
+    until(lambda: outrigger.metric("outrigger_store_recovering") == 0, 30 * SLOW, "the disk tier to be found")
+    assert "hit" in outrigger.get("/kept").get("Cache-Status") and "hit" not in outrigger.get("/purged").get("Cache-Status")
+
+
+def test_a_binary_that_cannot_be_executed_leaves_the_old_one_serving(make):
+    outrigger = make()
+    before = outrigger.pid()
+    outrigger.binary.unlink()
+    outrigger.binary.write_text("no binary")
+    os.kill(before, signal.SIGUSR2)
+    until(lambda: "the old one keeps serving" in outrigger.errors(), 20 * SLOW, "the failure to be told")
+    assert outrigger.pid() == before and outrigger.get("/1").status == 200
+
+
+def test_a_configuration_with_a_mistake_leaves_the_old_one_serving(make):
+    outrigger = make()
+    before = outrigger.pid()
+    outrigger.write_config("sites: 5\n")
+    os.kill(before, signal.SIGUSR2)
+    until(lambda: "the old one keeps serving" in outrigger.errors(), 20 * SLOW, "the failure to be told")
+    assert outrigger.pid() == before and outrigger.get("/1").status == 200 and is_running(before)
+    outrigger.write_config()
+    assert outrigger.upgrade() != before, "and it can be tried again"
+    assert outrigger.get("/1").status == 200
+
+
+def test_the_option_asks_for_it_and_a_reload_follows(make):
+    outrigger = make()
+    before = outrigger.pid()
+    subprocess.run([BINARY, "-s", "upgrade", "--pid-file", str(outrigger.directory / "pid")], check=True, timeout=30 * SLOW)
+    until(lambda: outrigger.pid() not in (0, before) and "this binary has taken over" in outrigger.errors(), 60 * SLOW, "the new binary to take over")
+    until(lambda: not is_running(before), 30 * SLOW, "the old one to end")
+    assert outrigger.ctl("reload").stdout == "reloaded\n"
+    assert outrigger.get("/1").status == 200
