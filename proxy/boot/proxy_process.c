@@ -20,7 +20,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -152,8 +152,6 @@ static struct generation *new_generation(const struct message_config *message, s
     generation->serial = message->serial;
     generation->config = config;
     generation->tls = tls_setup_server(config, proxy.tickets);
-    if (generation->tls) /* there are keys in this process: neither a core dump nor a debugger of the same account shall have them */
-        prctl(PR_SET_DUMPABLE, 0);
     memcpy(generation->sockets, proxy.sockets, sizeof proxy.sockets);
     generation->socket_count = proxy.socket_count;
     proxy.socket_count = 0;
@@ -537,6 +535,7 @@ void proxy_main(int control, int slab)
     proxy.slab = slab_adopt(slab);
     if (!proxy.slab)
         give_up("the slab cannot be mapped");
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); /* private keys and what clients said are not for core dumps */
     proxy.tickets = tls_tickets_new();
     mime_load(MIME_TYPES_PATH);
     collect_prepare();
