@@ -23,6 +23,7 @@
 #include "proxy/client/h2.h"
 #include "proxy/client/h2_fields.h"
 #include "proxy/client/h2_head.h"
+#include "proxy/origin/tunnel.h"
 #include "base/spill.h"
 
 #include <nghttp2/nghttp2.h>
@@ -135,7 +136,10 @@ struct h2_stream {
     bool is_deferred;  /* nghttp2 does not ask for its bytes until it is told to */
     bool waits;        /* the request was told that less was taken than offered */
     bool moved;        /* bytes of its body left since `stall` was set */
-    bool is_tunnel;    /* RFC 8441, after the origin's 101 */
+    bool is_tunnel;    /* RFC 8441, after the origin's 101: there are only bytes now */
+    bool tunnel_ended; /* the end of what came was read */
+    uint8_t tunnel_wants;
+    struct tunnel_stream tunnel;
     bool is_extended_connect;
     bool awaits_end;   /* its request starts when the client has ended it */
     bool has_upload;
@@ -235,6 +239,8 @@ ssize_t h2_write_body(struct h2_stream *stream, const struct iovec *iov, int cou
 
 /* h2_stream.c */
 extern const struct stream_ops h2_stream_ops;
+/* The client is not there any more: tells the request, or the tunnel, and drops the stream. */
+void h2_stream_gone(struct h2_stream *stream, enum error why);
 /* Acts on what was noted of it. */
 void h2_stream_act(struct h2_stream *stream);
 /* Its request ends here; the client is told by this code. */
@@ -242,6 +248,11 @@ void h2_stream_abort(struct h2_stream *stream, uint32_t code, enum error why);
 void h2_stream_watch_stall(struct h2_stream *stream);
 /* It is given up unless something comes in time. */
 void h2_stream_await_end(struct h2_stream *stream);
+
+/* h2_tunnel.c */
+struct tunnel_stream *h2_tunnel_take(struct stream *base);
+void h2_tunnel_act(struct h2_stream *stream);
+void h2_tunnel_writable(struct h2_stream *stream);
 
 /* h2_upload.c */
 void h2_upload_begin(struct h2_stream *stream, const struct h2_framing *framing);

@@ -33,8 +33,8 @@ static void reserve(struct h2_fields *fields, size_t bytes, size_t count)
 
 static bool is_of_the_connection(struct bytes name)
 {
-    static const struct bytes names[] = {
-        {"connection", 10}, {"keep-alive", 10}, {"proxy-connection", 16}, {"transfer-encoding", 17}, {"upgrade", 7}};
+    static const struct bytes names[] = {{"connection", 10},        {"keep-alive", 10}, {"proxy-connection", 16},
+                                         {"transfer-encoding", 17}, {"upgrade", 7},     {"sec-websocket-accept", 20} /* RFC 8441 §5 */};
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (bytes_equal(name, names[i]))
             return true;

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 enum { FIRST_CAPACITY = 2048, FIRST_FIELDS = 32, ABSENT = UINT32_MAX };
 
@@ -228,16 +229,32 @@ static void read_expectation(struct h2_block *block, bool ends, struct request_h
     headers_remove(&head->fields, HEADER_EXPECT);
 }
 
-/* RFC 8441 §4, §5: to the origin it is an upgrade by HTTP/1.1, which is a GET and, for a WebSocket, has a key. What the key is for (a cache in between that
- * answers) cannot be here. */
-static void become_upgrade(struct request_head *head, struct bytes protocol)
+/* RFC 6455 §4.1: 16 random bytes in base64. */
+static struct bytes websocket_key(struct arena *arena)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    unsigned char nonce[18] = {0}; /* 16, and what fills the last group */
+    char *key = arena_alloc(arena, 24);
+    if (getrandom(nonce, 16, 0) != 16)
+        abort(); /* cannot fail for so few bytes (getrandom(2)) */
+    for (unsigned i = 0; i < 6; i++) {
+        uint32_t group = (uint32_t)nonce[3 * i] << 16 | (uint32_t)nonce[3 * i + 1] << 8 | nonce[3 * i + 2];
+        for (unsigned d = 0; d < 4; d++)
+            key[4 * i + d] = digits[group >> (18 - 6 * d) & 63];
+    }
+    key[22] = key[23] = '=';
+    return bytes_from(key, 24);
+}
+
+/* RFC 8441 §4, §5: to the origin it is an upgrade by HTTP/1.1, which is a GET and, for a WebSocket, has a key. */
+static void become_upgrade(struct request_head *head, struct bytes protocol, struct arena *arena)
 {
     head->method = METHOD_GET;
     head->method_name = BYTES("GET");
     head->wants_upgrade = true;
     headers_add_known(&head->fields, HEADER_UPGRADE, protocol);
     if (bytes_equal_nocase(protocol, BYTES("websocket")) && !headers_find_named(&head->fields, BYTES("sec-websocket-key")))
-        headers_add(&head->fields, HEADER_OTHER, BYTES("Sec-WebSocket-Key"), BYTES("b3V0cmlnZ2VyIG92ZXIgaA=="));
+        headers_add(&head->fields, HEADER_OTHER, BYTES("Sec-WebSocket-Key"), websocket_key(arena));
 }
 
 enum error h2_block_finish(struct h2_block *block, bool ends, const struct config *config, struct arena *arena, struct request_head *head,
@@ -263,7 +280,7 @@ enum error h2_block_finish(struct h2_block *block, bool ends, const struct confi
     read_length(block, ends, config, head, framing);
     read_expectation(block, ends, head, framing);
     if (block->error == ERROR_OK && framing->is_extended_connect)
-        become_upgrade(head, slice(copy, block->pseudo[H2_PROTOCOL]));
+        become_upgrade(head, slice(copy, block->pseudo[H2_PROTOCOL]), arena);
     return block->error;
 }
 

@@ -89,15 +89,16 @@ static void begin_request(struct h2_session *session, int32_t id, bool ends)
         nghttp2_submit_rst_stream(session->protocol, NGHTTP2_FLAG_NONE, id, NGHTTP2_PROTOCOL_ERROR);
         h2_note(stream, H2_EVENT_CLOSED);
     } else {
+        stream->is_extended_connect = framing.is_extended_connect;
         read_priority(stream, &head->fields);
-        stream->awaits_end = !ends && framing.length_known && framing.length == 0 && stream->error == ERROR_OK;
+        stream->awaits_end =
+            !ends && framing.length_known && framing.length == 0 && stream->error == ERROR_OK && !framing.is_extended_connect;
         if (stream->awaits_end) {
             h2_stream_await_end(stream);
             return;
         }
         if (!ends && stream->error == ERROR_OK) {
             h2_upload_begin(stream, &framing);
-            stream->is_extended_connect = framing.is_extended_connect;
             head->upload = framing.is_extended_connect ? NULL : &stream->upload.upload;
         }
         h2_note(stream, H2_EVENT_HEAD);

@@ -35,10 +35,7 @@ static void abort_streams(struct h2_session *session, enum error why)
 {
     while (!list_is_empty(&session->streams)) {
         struct h2_stream *stream = LIST_OWNER(session->streams.next, struct h2_stream, link);
-        struct request *request = stream->request;
-        enum error cause = stream->error != ERROR_OK ? stream->error : why;
-        h2_stream_drop(stream);
-        request_client_gone(request, cause);
+        h2_stream_gone(stream, stream->error != ERROR_OK && !stream->has_begun ? stream->error : why);
     }
 }
 

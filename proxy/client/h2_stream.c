@@ -15,10 +15,13 @@ static void begin(struct h2_stream *stream)
         request_start(stream->request);
 }
 
-static void reset_by_client(struct h2_stream *stream)
+void h2_stream_gone(struct h2_stream *stream, enum error why)
 {
     struct request *request = stream->request;
-    enum error why = stream->error != ERROR_OK && !stream->has_begun ? stream->error : ERROR_CLIENT_CLOSED;
+    if (stream->is_tunnel) {
+        stream->tunnel.events->broken(stream->tunnel.owner); /* which closes it */
+        return;
+    }
     h2_stream_drop(stream);
     request_client_gone(request, why);
 }
@@ -28,10 +31,12 @@ void h2_stream_act(struct h2_stream *stream)
     uint8_t events = stream->events;
     stream->events = 0;
     if (events & H2_EVENT_CLOSED) {
-        reset_by_client(stream);
+        h2_stream_gone(stream, stream->error != ERROR_OK && !stream->has_begun ? stream->error : ERROR_CLIENT_CLOSED);
         return;
     }
-    if ((events & H2_EVENT_BODY) && !(events & H2_EVENT_HEAD)) /* a request that begins looks for itself */
+    if (stream->is_tunnel)
+        h2_tunnel_act(stream);
+    else if ((events & H2_EVENT_BODY) && !(events & H2_EVENT_HEAD)) /* a request that begins looks for itself */
         h2_upload_notify(stream);
     else
         begin(stream);
@@ -39,11 +44,9 @@ void h2_stream_act(struct h2_stream *stream)
 
 void h2_stream_abort(struct h2_stream *stream, uint32_t code, enum error why)
 {
-    struct request *request = stream->request;
     if (!stream->is_closed)
         nghttp2_submit_rst_stream(stream->session->protocol, NGHTTP2_FLAG_NONE, stream->id, code);
-    h2_stream_drop(stream);
-    request_client_gone(request, why);
+    h2_stream_gone(stream, why);
 }
 
 /* --- a client that does not take its response --- */
@@ -83,11 +86,16 @@ static void interim(struct stream *base, unsigned status, const struct headers *
     struct h2_stream *stream = h2_stream_of(base);
     struct h2_session *session = stream->session;
     struct h2_fields *fields = &session->worker->h2->fields;
-    if (stream->is_closed || stream->head_sent || status == 101) /* RFC 9113 §8.6 */
+    if (stream->is_closed || stream->head_sent || (status == 101 && !stream->is_extended_connect)) /* RFC 9113 §8.6 */
         return;
     h2_enter(session);
-    h2_fields_of_headers(fields, status, headers);
-    nghttp2_submit_headers(session->protocol, NGHTTP2_FLAG_NONE, stream->id, NULL, fields->at, fields->count, NULL);
+    h2_fields_of_headers(fields, status == 101 ? 200 : status, headers);
+    if (status == 101) { /* RFC 8441 §5 */
+        stream->head_sent = true;
+        nghttp2_submit_response(session->protocol, stream->id, fields->at, fields->count, &h2_body_provider);
+    } else {
+        nghttp2_submit_headers(session->protocol, NGHTTP2_FLAG_NONE, stream->id, NULL, fields->at, fields->count, NULL);
+    }
     h2_produce(session);
     h2_leave_later(session);
 }
@@ -144,4 +152,5 @@ const struct stream_ops h2_stream_ops = {
     .send = send_response,
     .is_flushed = is_flushed,
     .finished = finished,
+    .take_stream = h2_tunnel_take,
 };

@@ -68,7 +68,7 @@ void h2_upload_begin(struct h2_stream *stream, const struct h2_framing *framing)
 bool h2_upload_feed(struct h2_stream *stream, struct bytes bytes)
 {
     struct h2_upload *upload = &stream->upload;
-    uint64_t max = h2_config(stream->session)->body_bytes_max;
+    uint64_t max = stream->is_extended_connect ? 0 : h2_config(stream->session)->body_bytes_max;
     upload->received_bytes += bytes.len;
     if (max && upload->received_bytes > max && upload->upload.error == ERROR_OK) {
         upload->upload.error = ERROR_BODY_TOO_LARGE;

@@ -260,6 +260,9 @@ void h2_take_turns(struct h2_session *session)
     while (!session->out && !session->gone && session->turn_bytes < H2_SESSION_TURN_BYTES && (stream = first_ready(session))) {
         list_remove(&stream->turn);
         stream->waits = false;
-        request_writable(stream->request);
+        if (stream->is_tunnel)
+            h2_tunnel_writable(stream);
+        else
+            request_writable(stream->request);
     }
 }

@@ -9,9 +9,15 @@
 
 enum { TUNNEL_BUFFER_BYTES = 16 * 1024 };
 
+/* One or the other. */
+struct side {
+    struct connection *connection;
+    struct tunnel_stream *stream;
+};
+
 struct flow {
     struct tunnel *tunnel;
-    struct connection **from, **to;
+    struct side *from, *to;
     char *kept; /* read, not yet written */
     size_t kept_at, kept_len;
     bool at_end; /* the source sent its FIN */
@@ -20,7 +26,7 @@ struct flow {
 };
 
 struct tunnel {
-    struct connection *client, *origin;
+    struct side client, origin;
     struct flow to_origin, to_client;
     struct deadline idle;
     int64_t idle_timeout_ms;
@@ -28,13 +34,50 @@ struct tunnel {
     void *context;
 };
 
+static ssize_t side_read(struct side *side, char *buffer, size_t capacity)
+{
+    return side->stream ? side->stream->ops->read(side->stream, buffer, capacity) : connection_read(side->connection, buffer, capacity);
+}
+
+static ssize_t side_write(struct side *side, const char *at, size_t length)
+{
+    return side->stream ? side->stream->ops->write(side->stream, at, length) : connection_write(side->connection, at, length, false);
+}
+
+static void side_want(struct side *side, unsigned wants)
+{
+    if (side->stream)
+        side->stream->ops->want(side->stream, wants);
+    else
+        connection_want(side->connection, wants);
+}
+
+static void side_shutdown(struct side *side)
+{
+    if (side->stream)
+        side->stream->ops->shutdown(side->stream);
+    else
+        connection_shutdown(side->connection);
+}
+
+static void side_close(struct side *side)
+{
+    if (side->stream)
+        side->stream->ops->close(side->stream);
+    else
+        connection_close(&side->connection);
+}
+
+static struct loop *loop_of(const struct tunnel *tunnel)
+{
+    return connection_loop(tunnel->origin.connection);
+}
+
 static void tunnel_free(struct tunnel *tunnel)
 {
     deadline_clear(&tunnel->idle);
-    if (tunnel->client)
-        connection_close(&tunnel->client);
-    if (tunnel->origin)
-        connection_close(&tunnel->origin);
+    side_close(&tunnel->client);
+    side_close(&tunnel->origin);
     free(tunnel->to_origin.kept);
     free(tunnel->to_client.kept);
     free(tunnel);
@@ -68,14 +111,14 @@ static void keep(struct flow *flow, const char *at, size_t length)
 static void set_wants(struct tunnel *tunnel)
 {
     const struct flow *out = &tunnel->to_origin, *in = &tunnel->to_client;
-    connection_want(tunnel->client, (out->at_end || out->kept ? 0 : WANT_READ) | (in->kept ? WANT_WRITE : 0));
-    connection_want(tunnel->origin, (in->at_end || in->kept ? 0 : WANT_READ) | (out->kept ? WANT_WRITE : 0));
+    side_want(&tunnel->client, (out->at_end || out->kept ? 0 : WANT_READ) | (in->kept ? WANT_WRITE : 0));
+    side_want(&tunnel->origin, (in->at_end || in->kept ? 0 : WANT_READ) | (out->kept ? WANT_WRITE : 0));
 }
 
 /* False: the connection is broken. */
 static bool flow_write(struct flow *flow, const char *at, size_t length, size_t *written)
 {
-    ssize_t count = connection_write(*flow->to, at, length, false);
+    ssize_t count = side_write(flow->to, at, length);
     *written = count > 0 ? (size_t)count : 0;
     flow->bytes += *written;
     return count != CONNECTION_ERROR;
@@ -96,8 +139,8 @@ static bool flow_write_kept(struct flow *flow)
 
 static bool flow_read(struct flow *flow)
 {
-    char *buffer = loop_read_buffer(connection_loop(*flow->from));
-    ssize_t count = connection_read(*flow->from, buffer, TUNNEL_BUFFER_BYTES);
+    char *buffer = loop_read_buffer(loop_of(flow->tunnel));
+    ssize_t count = side_read(flow->from, buffer, TUNNEL_BUFFER_BYTES);
     if (count == CONNECTION_AGAIN)
         return true;
     if (count == CONNECTION_ERROR)
@@ -118,13 +161,13 @@ static void after_event(struct tunnel *tunnel, struct flow *flow, bool is_good)
 {
     if (is_good && flow->at_end && !flow->kept && !flow->ended) {
         flow->ended = true;
-        connection_shutdown(*flow->to);
+        side_shutdown(flow->to);
     }
     if (!is_good || (tunnel->to_client.ended && tunnel->to_origin.ended)) {
         tunnel_end(tunnel);
         return;
     }
-    loop_set_deadline(connection_loop(tunnel->client), &tunnel->idle, tunnel->idle_timeout_ms, idle_expired);
+    loop_set_deadline(loop_of(tunnel), &tunnel->idle, tunnel->idle_timeout_ms, idle_expired);
     set_wants(tunnel);
 }
 
@@ -167,14 +210,14 @@ static void side_broken(void *owner)
 static const struct connection_events client_events = {.readable = client_readable, .writable = client_writable, .broken = side_broken};
 static const struct connection_events origin_events = {.readable = origin_readable, .writable = origin_writable, .broken = side_broken};
 
-struct tunnel *tunnel_start(struct connection *client, struct bytes client_unread, struct connection *origin, struct bytes origin_unread,
+static struct tunnel *start(struct side client, struct bytes client_unread, struct connection *origin, struct bytes origin_unread,
                             int64_t idle_timeout_ms, void (*ended)(void *context, const struct tunnel_end *end), void *context)
 {
     struct tunnel *tunnel = calloc(1, sizeof(*tunnel));
     if (!tunnel)
         abort();
     tunnel->client = client;
-    tunnel->origin = origin;
+    tunnel->origin.connection = origin;
     tunnel->to_origin = (struct flow){.tunnel = tunnel, .from = &tunnel->client, .to = &tunnel->origin};
     tunnel->to_client = (struct flow){.tunnel = tunnel, .from = &tunnel->origin, .to = &tunnel->client};
     tunnel->idle_timeout_ms = idle_timeout_ms;
@@ -184,9 +227,27 @@ struct tunnel *tunnel_start(struct connection *client, struct bytes client_unrea
         keep(&tunnel->to_origin, client_unread.at, client_unread.len);
     if (origin_unread.len > 0)
         keep(&tunnel->to_client, origin_unread.at, origin_unread.len);
-    connection_set_owner(client, &client_events, tunnel);
     connection_set_owner(origin, &origin_events, tunnel);
-    loop_set_deadline(connection_loop(client), &tunnel->idle, idle_timeout_ms, idle_expired);
+    loop_set_deadline(loop_of(tunnel), &tunnel->idle, idle_timeout_ms, idle_expired);
+    return tunnel;
+}
+
+struct tunnel *tunnel_start(struct connection *client, struct bytes client_unread, struct connection *origin, struct bytes origin_unread,
+                            int64_t idle_timeout_ms, void (*ended)(void *context, const struct tunnel_end *end), void *context)
+{
+    struct tunnel *tunnel =
+        start((struct side){.connection = client}, client_unread, origin, origin_unread, idle_timeout_ms, ended, context);
+    connection_set_owner(client, &client_events, tunnel);
+    set_wants(tunnel);
+    return tunnel;
+}
+
+struct tunnel *tunnel_start_stream(struct tunnel_stream *client, struct connection *origin, struct bytes origin_unread,
+                                   int64_t idle_timeout_ms, void (*ended)(void *context, const struct tunnel_end *end), void *context)
+{
+    struct tunnel *tunnel = start((struct side){.stream = client}, BYTES_NONE, origin, origin_unread, idle_timeout_ms, ended, context);
+    client->events = &client_events;
+    client->owner = tunnel;
     set_wants(tunnel);
     return tunnel;
 }

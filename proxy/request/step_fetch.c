@@ -30,6 +30,17 @@ static void tunnel_ended(void *context, const struct tunnel_end *end)
     request_resume(request);
 }
 
+static struct tunnel *start_tunnel(struct request *request, const struct fetch_upgrade *upgrade)
+{
+    const struct stream_ops *ops = request->stream->ops;
+    int64_t idle_ms = request->site->config->tunnel_idle_timeout_ms;
+    struct bytes unread = BYTES_NONE;
+    if (ops->take_stream != NULL)
+        return tunnel_start_stream(ops->take_stream(request->stream), upgrade->connection, upgrade->unread, idle_ms, tunnel_ended, request);
+    struct connection *client = ops->take_connection(request->stream, &unread);
+    return tunnel_start(client, unread, upgrade->connection, upgrade->unread, idle_ms, tunnel_ended, request);
+}
+
 static void fetch_upgraded(void *context, const struct fetch_upgrade *upgrade)
 {
     struct request *request = context;
@@ -41,15 +52,12 @@ static void fetch_upgraded(void *context, const struct fetch_upgrade *upgrade)
         if (field->id == HEADER_UPGRADE || !header_is_hop_by_hop(field, upgrade->fields))
             headers_add(&fields, field->id, field->name, field->value);
     }
-    struct bytes unread = BYTES_NONE;
     request->stream->ops->interim(request->stream, 101, &fields);
-    struct connection *client = request->stream->ops->take_connection(request->stream, &unread);
     reader_close(&request->reader);
     request->reader_is_open = false;
     request->status = 101;
     counter_add(request->worker->counters, COUNTER_TUNNELS, 1);
-    request->tunnel = tunnel_start(client, unread, upgrade->connection, upgrade->unread, request->site->config->tunnel_idle_timeout_ms,
-                                   tunnel_ended, request);
+    request->tunnel = start_tunnel(request, upgrade);
     request->step = STEP_TUNNEL;
 }
 

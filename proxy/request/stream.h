@@ -10,6 +10,7 @@
 
 struct connection;
 struct stream;
+struct tunnel_stream;
 
 struct response_head {
     unsigned     status;
@@ -38,6 +39,8 @@ struct stream_ops {
     /* For a tunnel, after interim(101): the connection changes hands; `unread` is what the client sent behind its head, borrowed until the turn ends.
      * The stream is gone. */
     struct connection *(*take_connection)(struct stream *stream, struct bytes *unread);
+    /* The same where the connection has other streams; NULL where it has not, as take_connection is here. The stream is the tunnel's from then on. */
+    struct tunnel_stream *(*take_stream)(struct stream *stream);
 };
 
 struct stream {

@@ -79,7 +79,7 @@ class Ended(Exception):
 class H2:
     """A connection. `say`: the pairs of its settings; None: it says nothing at all, not even the preface."""
 
-    def __init__(self, port, say=(), timeout=15.0, receive_buffer=None, window=None, wrap=None):
+    def __init__(self, port, say=(), timeout=15.0, receive_buffer=None, window=None, wrap=None, answers=True):
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -90,8 +90,10 @@ class H2:
             self.socket = wrap(self.socket)
         self.buffer, self.decoder, self.encoder = b"", hpack.Decoder(), hpack.Encoder()
         self.decoder.max_allowed_table_size = 65536
+        self.answers = answers  # to settings and pings
         self.next_stream, self.server_settings = 1, {}
         self.streams = {}
+        self.windows = {0: 65535}  # what may be sent
         if say is not None:
             self.send(PREFACE + settings(*say) + (window_update(0, window) if window else b""))
 
@@ -138,12 +140,36 @@ class H2:
             for at in range(0, length, 6):
                 identifier, value = struct.unpack(">HI", got.payload[at : at + 6])
                 self.server_settings[identifier] = value
-            self.try_to_send(frame(SETTINGS, ACK))
-        elif kind == PING and not flags & ACK:
+            if self.answers:
+                self.try_to_send(frame(SETTINGS, ACK))
+        elif kind == PING and not flags & ACK and self.answers:
             self.try_to_send(frame(PING, ACK, payload=got.payload))
+        elif kind == WINDOW_UPDATE:
+            self.windows[got.stream] = self.window_of(got.stream) + got.last_stream
         elif kind == HEADERS:
             got.fields = self.decoder.decode(got.payload)
         return got
+
+    def window_of(self, stream):
+        return self.windows.get(stream, self.server_settings.get(INITIAL_WINDOW_SIZE, 65535))
+
+    def upload(self, stream, body, ends=True):
+        """As the server's windows allow; what comes meanwhile is kept for response()."""
+        while True:
+            room = min(16384, len(body), self.window_of(0), self.window_of(stream))
+            if room or not body:
+                self.data(stream, body[:room], ends=ends and room == len(body))
+                body = body[room:]
+            if not body:
+                return
+            if not min(self.window_of(0), self.window_of(stream)):
+                self._keep(self.read())
+
+    def _keep(self, got, update=True):
+        if got.stream:
+            self.streams.setdefault(got.stream, []).append(got)
+        if got.kind == DATA and update and got.payload:
+            self.try_to_send(window_update(0, len(got.payload)), window_update(got.stream, len(got.payload)))
 
     def read_until(self, wanted):
         """Frames up to the first for which wanted(frame)."""
@@ -185,6 +211,7 @@ class H2:
         return stream
 
     def data(self, stream, payload=b"", ends=False):
+        self.windows[0], self.windows[stream] = self.window_of(0) - len(payload), self.window_of(stream) - len(payload)
         return self.send(frame(DATA, END_STREAM if ends else 0, stream, payload))
 
     def response(self, stream, update=True):
@@ -193,10 +220,7 @@ class H2:
             got = self.read()
             if got.kind == GOAWAY and got.code != NO_ERROR:
                 raise Ended
-            if got.stream:
-                self.streams.setdefault(got.stream, []).append(got)
-            if got.kind == DATA and update and got.payload:
-                self.try_to_send(window_update(0, len(got.payload)), window_update(got.stream, len(got.payload)))
+            self._keep(got, update)
         return self._assemble(self.streams.pop(stream))
 
     def _is_over(self, stream):
