@@ -145,7 +145,9 @@ static bool is_for(const struct proxy_loop *loop, const struct shared_socket *so
 
 static void configure(struct proxy_loop *loop, struct generation *generation)
 {
+    loop->worker.origin_tls = generation->origin_tls;
     worker_configure(&loop->worker, generation->config);
+    loop->worker.origin_tls = NULL;
     tls_server_unref(&loop->worker.tls);
     loop->worker.tls = generation->tls ? tls_server_ref(generation->tls) : NULL;
     for (unsigned i = loop->listener_count; i-- > 0;)

@@ -31,6 +31,7 @@ struct generation {
     uint32_t              serial;
     struct config        *config;  /* a reference */
     struct tls_server    *tls;     /* a reference; NULL: no listener needs it */
+    struct origin_tls    *origin_tls;
     struct shared_socket *sockets[LISTENING_MAX]; /* references */
     unsigned              socket_count;
 };

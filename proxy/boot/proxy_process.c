@@ -15,6 +15,7 @@
 #include "proxy/boot/collect.h"
 #include "proxy/net/tls.h"
 #include "proxy/origin/mime.h"
+#include "proxy/origin/origin_tls.h"
 #include "proxy/request/routes.h"
 
 #include <errno.h>
@@ -152,6 +153,9 @@ static struct generation *new_generation(const struct message_config *message, s
     generation->serial = message->serial;
     generation->config = config;
     generation->tls = tls_setup_server(config, proxy.tickets);
+    generation->origin_tls = tls_setup_origins(config);
+    if (!generation->origin_tls)
+        give_up("the TLS settings of an origin cannot be used, though the supervisor has found them good");
     memcpy(generation->sockets, proxy.sockets, sizeof proxy.sockets);
     generation->socket_count = proxy.socket_count;
     proxy.socket_count = 0;
@@ -173,6 +177,7 @@ static void generation_taken(struct generation *generation)
     proxy.drain_ms = generation->config->drain_timeout_ms;
     config_unref(&generation->config);
     tls_server_unref(&generation->tls);
+    origin_tls_free(&generation->origin_tls);
     for (unsigned i = 0; i < generation->socket_count; i++)
         shared_socket_unref(generation->sockets[i]);
     free(generation);

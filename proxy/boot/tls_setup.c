@@ -116,13 +116,13 @@ bool tls_setup_check(const struct config *config, struct bytes text, FILE *error
     struct arena arena;
     struct report report;
     struct complaints complaints = {config, &report};
-    if (!is_needed(config))
-        return true;
     arena_init(&arena);
     report_init(&report, &arena, config->name, text);
-    struct tls_server *server = make(config, NULL, &complaints);
-    bool good = server != NULL;
+    struct tls_server *server = is_needed(config) ? make(config, NULL, &complaints) : NULL;
+    struct origin_tls *origins = origin_tls_new(config, complain, &complaints);
+    bool good = origins && (server || !is_needed(config));
     tls_server_unref(&server);
+    origin_tls_free(&origins);
     report_print(&report, errors);
     arena_free(&arena);
     return good;
@@ -132,4 +132,10 @@ struct tls_server *tls_setup_server(const struct config *config, struct tls_tick
 {
     struct complaints complaints = {config, NULL};
     return is_needed(config) ? make(config, made, &complaints) : NULL;
+}
+
+struct origin_tls *tls_setup_origins(const struct config *config)
+{
+    struct complaints complaints = {config, NULL};
+    return origin_tls_new(config, complain, &complaints);
 }

@@ -275,14 +275,14 @@ static const char *files_origin_parse(struct bytes path, struct config_origin *o
 
 const char *origin_parse(struct bytes text, struct config_origin *origin)
 {
-    *origin = (struct config_origin){.kind = ORIGIN_KIND_HTTP, .url = text, .port = 80};
+    bool is_https = bytes_starts_with(text, BYTES("https://"));
+    size_t scheme = is_https ? strlen("https://") : strlen("http://");
+    *origin = (struct config_origin){.kind = ORIGIN_KIND_HTTP, .is_https = is_https, .url = text, .port = is_https ? 443 : 80};
     if (bytes_starts_with(text, BYTES("files:")))
         return files_origin_parse(bytes_from(text.at + 6, text.len - 6), origin);
-    if (bytes_starts_with(text, BYTES("https://")))
-        return "uses https, which is not supported by this version";
-    if (!bytes_starts_with(text, BYTES("http://")))
-        return "is not an origin: write \"http://host:port\" or \"files:/directory\"";
-    struct bytes authority = bytes_from(text.at + 7, text.len - 7);
+    if (!is_https && !bytes_starts_with(text, BYTES("http://")))
+        return "is not an origin: write \"http://host:port\", \"https://host:port\" or \"files:/directory\"";
+    struct bytes authority = bytes_from(text.at + scheme, text.len - scheme);
     size_t end = 0;
     while (end < authority.len && !memchr("/?#", authority.at[end], 3))
         end++;

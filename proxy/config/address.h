@@ -22,7 +22,7 @@ const char *host_pattern_check(struct bytes text);
 /* A Host field value: a name or literal with an optional port. */
 const char *host_header_check(struct bytes text);
 
-/* "http://host[:port]" or "files:/directory". `root` is not filled: the path follows "files:" in the text. */
+/* "http://host[:port]", "https://host[:port]" or "files:/directory". `root` is not filled: the path follows "files:" in the text. */
 const char *origin_parse(struct bytes text, struct config_origin *origin);
 
 #endif

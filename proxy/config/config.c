@@ -162,9 +162,24 @@ static void check_client_certificates(struct reading *reading, const struct yaml
         site->client_policy = (site->client_policy ^ (unsigned char)*at) * 1099511628211u;
 }
 
-static void check_origin_tls(struct reading *reading, const struct yaml_node *node, const struct config_site *site)
+static bool has_https_origin(const struct config_site *site)
 {
-    const struct config_origin_tls *tls = &site->origin_tls;
+    for (unsigned i = 0; i < site->origin_count; i++)
+        if (site->origins[i].is_https)
+            return true;
+    return false;
+}
+
+/* The system's authorities are read as a file like the others: OpenSSL would look for them in a directory, in the middle of a handshake. */
+static void check_origin_tls(struct reading *reading, const struct yaml_node *node, struct config_site *site)
+{
+    static const char system_authorities[] = "/etc/ssl/certs/ca-certificates.crt";
+    struct config_origin_tls *tls = &site->origin_tls;
+
+    if (tls->verify && has_https_origin(site)) {
+        tls->authorities = tls->ca ? tls->ca : system_authorities;
+        value_note_file(reading, tls->authorities, node->place);
+    }
 
     if (!tls->certificate != !tls->key)
         report_error(&reading->report, node->place, "origin_tls: there is a %s without its %s", tls->key ? "key" : "certificate",

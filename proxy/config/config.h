@@ -81,6 +81,7 @@ struct config_origin {
 struct config_origin_tls {
     bool         verify;
     const char  *ca;               /* NULL: the system's authorities */
+    const char  *authorities;      /* the file that they are in; NULL: nothing is verified */
     struct bytes name;             /* expected in the certificate; absent: the origin's own */
     const char  *certificate, *key; /* what we show; NULL: nothing */
 };

@@ -284,7 +284,7 @@ static void read_directory(struct reading *reading, const struct setting *settin
         read_path(reading, setting, node, field);
 }
 
-static void note_file(struct reading *reading, const char *path, struct place place)
+void value_note_file(struct reading *reading, const char *path, struct place place)
 {
     struct config *config = reading->config;
 
@@ -310,7 +310,7 @@ static void read_file(struct reading *reading, const struct setting *setting, co
     read_path(reading, setting, node, &path);
     if (!path)
         return;
-    note_file(reading, path, node->place);
+    value_note_file(reading, path, node->place);
     *(const char **)field = path;
 }
 

@@ -46,6 +46,8 @@ void value_note_written(struct reading *reading, const struct setting *setting, 
 void values_sort_written(struct reading *reading);
 /* What was written for this setting of `owner`; NULL: its default stands. Only of a reading that keeps it. */
 const struct yaml_node *value_written(const struct reading *reading, const struct setting *setting, const void *owner);
+/* The content of that file belongs to the configuration. */
+void value_note_file(struct reading *reading, const char *path, struct place place);
 
 /* The default of a setting that has one, as a node. */
 const struct yaml_node *value_default(struct reading *reading, const struct setting *setting);

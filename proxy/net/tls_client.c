@@ -227,8 +227,11 @@ SSL *tls_client_ssl(struct tls_client *client, struct bytes name)
 enum error tls_client_error(const SSL *ssl)
 {
     switch (SSL_get_verify_result(ssl)) {
-    case X509_V_OK:
-        return ERROR_ORIGIN_TLS_FAILED;
+    case X509_V_OK: /* OpenSSL's words for a record that begins like none; before the first good one, it is plaintext */
+        return ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_WRONG_VERSION_NUMBER ? ERROR_ORIGIN_TLS_PLAINTEXT : ERROR_ORIGIN_TLS_FAILED;
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return ERROR_ORIGIN_TLS_EXPIRED;
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
         return ERROR_ORIGIN_TLS_NAME;

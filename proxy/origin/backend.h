@@ -9,7 +9,8 @@
 struct backend {
     const struct config_origin *config;
     struct health               health;    /* http: whether any of its addresses could be connected to */
-    struct addresses            addresses; /* http only */
+    struct pool_settings        pool;      /* http only, as… */
+    struct addresses            addresses;
 };
 
 struct origin {
@@ -22,7 +23,7 @@ struct origin {
     unsigned                  cursor;  /* balance */
     unsigned                  fetches; /* under way; with the owner, what keeps it alive */
     bool                      retired;
-    struct pool_settings      pool;
+    struct tls_client        *tls; /* a reference; NULL: no https:// origin */
     struct addresses_settings addresses;
 };
 

@@ -44,7 +44,7 @@ struct fetch {
     bool            all_down;
     struct backend *backend;
     struct bytes    origin_text; /* the address that answered, in the arena */
-    const char     *fault;       /* detail for the log; static, or NULL */
+    const char     *fault;       /* detail for the log; static or in the arena, or NULL */
     /* the kind and its state, in the arena */
     const struct fetch_kind *kind;
     void                    *state;

@@ -565,6 +565,8 @@ static void race_over(struct race *race, struct upstream *upstream, enum error e
         connection_set_owner(upstream->connection, &exchange_events, h1);
         begin_exchange(h1, upstream);
     } else {
+        if (race->reason[0])
+            fetch->fault = arena_string(&fetch->arena, bytes_from_string(race->reason));
         fetch_failed_backend(fetch, error, true);
     }
     fetch_unhold(fetch);

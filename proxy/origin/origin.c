@@ -1,7 +1,28 @@
 /* See origin.h. */
+#include "proxy/net/tls.h"
 #include "proxy/origin/fetch.h"
 
+#include <assert.h>
 #include <stdlib.h>
+
+/* A pool of its own: a connection made by some TLS settings, to a server of some name, is never used by others. */
+static void begin_backend(struct origin *origin, struct backend *backend)
+{
+    const struct config_site *site = origin->site;
+    const struct config_origin *config = backend->config;
+    backend->pool = (struct pool_settings){
+        .loop = origin->context.loop,
+        .counters = origin->context.counters,
+        .limit = site->pool_connections,
+        .idle_ms = site->pool_idle_ms,
+    };
+    if (config->is_https) {
+        assert(origin->tls); /* never in plaintext instead */
+        backend->pool.tls = origin->tls;
+        backend->pool.tls_name = site->origin_tls.name.at != NULL ? site->origin_tls.name : config->host;
+    }
+    addresses_init(&backend->addresses, &backend->pool, &origin->addresses, config->host, config->port);
+}
 
 struct origin *origin_new(const struct origin_context *context, struct config *config, const struct config_site *site)
 {
@@ -11,12 +32,8 @@ struct origin *origin_new(const struct origin_context *context, struct config *c
     origin->context = *context;
     origin->config = config_ref(config);
     origin->site = site;
-    origin->pool = (struct pool_settings){
-        .loop = context->loop,
-        .counters = context->counters,
-        .limit = site->pool_connections,
-        .idle_ms = site->pool_idle_ms,
-    };
+    if (context->tls)
+        origin->tls = tls_client_ref(context->tls);
     origin->addresses = (struct addresses_settings){
         .resolver = context->resolver,
         .ttl_min_s = config->resolver_ttl_min_s,
@@ -35,7 +52,7 @@ struct origin *origin_new(const struct origin_context *context, struct config *c
         backend->config = &site->origins[i];
         origin->healths[i] = &backend->health;
         if (backend->config->kind == ORIGIN_KIND_HTTP)
-            addresses_init(&backend->addresses, &origin->pool, &origin->addresses, backend->config->host, backend->config->port);
+            begin_backend(origin, backend);
     }
     return origin;
 }
@@ -55,6 +72,7 @@ static void free_when_unused(struct origin *origin)
     for (unsigned i = 0; i < origin->backend_count; i++)
         if (origin->backends[i].config->kind == ORIGIN_KIND_HTTP)
             addresses_clear(&origin->backends[i].addresses);
+    tls_client_unref(&origin->tls);
     config_unref(&origin->config);
     free(origin->healths);
     free(origin->backends);
@@ -66,10 +84,11 @@ void origin_retire(struct origin **at)
     struct origin *origin = *at;
     *at = NULL;
     origin->retired = true;
-    origin->pool.closed = true;
-    for (unsigned i = 0; i < origin->backend_count; i++)
+    for (unsigned i = 0; i < origin->backend_count; i++) {
+        origin->backends[i].pool.closed = true;
         if (origin->backends[i].config->kind == ORIGIN_KIND_HTTP)
             addresses_retire(&origin->backends[i].addresses);
+    }
     free_when_unused(origin);
 }
 
@@ -92,14 +111,12 @@ struct fetch *origin_fetch(struct origin *origin, const struct fetch_request *re
 
 void origin_stats(const struct origin *origin, struct origin_stats *stats)
 {
-    *stats = (struct origin_stats){
-        .connections_idle = origin->pool.idle,
-        .connections_busy = origin->pool.busy,
-        .fetches = origin->fetches,
-    };
+    *stats = (struct origin_stats){.fetches = origin->fetches};
     struct monotonic_ms now = loop_now(origin->context.loop);
     for (unsigned i = 0; i < origin->backend_count; i++) {
         const struct addresses *addresses = &origin->backends[i].addresses;
+        stats->connections_idle += origin->backends[i].pool.idle;
+        stats->connections_busy += origin->backends[i].pool.busy;
         stats->addresses += addresses->count;
         for (unsigned j = 0; j < addresses->count; j++)
             stats->addresses_down += health_is_down(&addresses->endpoints[j]->health, now);

@@ -22,6 +22,7 @@ struct origin_context {
     struct disk_client     *disk;
     struct resolver_client *resolver;
     struct counters        *counters;
+    struct tls_client      *tls; /* of the site's https:// origins; NULL: it has none */
 };
 
 struct origin;

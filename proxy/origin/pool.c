@@ -97,10 +97,12 @@ static void drop_idle(struct upstream *upstream)
     upstream_close(&upstream);
 }
 
-/* The origin closed it, or spoke out of turn: either way it is of no more use. */
+/* The origin closed it, or spoke out of turn: either way it is of no more use. But what TLS says for itself (session tickets) is no such thing. */
 static void idle_readable(void *owner)
 {
-    drop_idle(owner);
+    struct upstream *upstream = owner;
+    if (connection_has_input(upstream->connection))
+        drop_idle(upstream);
 }
 
 static void idle_expired(struct deadline *deadline)

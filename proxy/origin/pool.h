@@ -13,8 +13,10 @@
 
 /* What the connections of one origin have in common. Borrowed by its endpoints; the origin outlives them. */
 struct pool_settings {
-    struct loop     *loop;
-    struct counters *counters;
+    struct loop       *loop;
+    struct counters   *counters;
+    struct tls_client *tls;      /* NULL: plaintext */
+    struct bytes       tls_name; /* of the server, to ask for and to expect */
     unsigned         limit;
     int64_t          idle_ms;
     bool             closed;     /* retired: nothing is kept any more */

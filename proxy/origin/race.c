@@ -3,6 +3,8 @@
 
 #include "base/log.h"
 
+#include <stdio.h>
+
 static void begin_more(struct race *race);
 
 static struct loop *loop_of(const struct race *race)
@@ -13,7 +15,8 @@ static struct loop *loop_of(const struct race *race)
 static void mark_failed(struct race *race, struct endpoint *endpoint, enum error error)
 {
     if (health_fail(&endpoint->health, loop_now(loop_of(race)), race->down_ms))
-        log_warn("origin", "%s: %s; skipped for %lld ms", endpoint->text, error_text(error), (long long)race->down_ms);
+        log_warn("origin", "%s: %s%s%s; skipped for %lld ms", endpoint->text, error_text(error), race->reason[0] ? ": " : "", race->reason,
+                 (long long)race->down_ms);
 }
 
 static void end_attempt(struct race_attempt *attempt)
@@ -49,6 +52,7 @@ static void win(struct race *race, struct race_attempt *winner)
     struct upstream *upstream = winner->upstream;
     winner->upstream = NULL;
     race->under_way--;
+    race->reason[0] = '\0';
     for (struct race_attempt *earlier = race->attempts; earlier < winner; earlier++)
         if (earlier->upstream)
             mark_failed(race, earlier->upstream->endpoint, ERROR_ORIGIN_CONNECT_TIMEOUT);
@@ -59,15 +63,30 @@ static void win(struct race *race, struct race_attempt *winner)
     race->done(race, upstream, ERROR_OK);
 }
 
+/* HARDENING: not a byte of a request, or of an answer, is taken before the handshake is over. */
+static bool begin_handshake(struct race_attempt *attempt)
+{
+    const struct pool_settings *settings = attempt->upstream->endpoint->settings;
+    attempt->is_shaking_hands = true;
+    return connection_start_tls_client(attempt->upstream->connection, settings->tls, settings->tls_name);
+}
+
 static void connected(void *owner, enum error error)
 {
     struct race_attempt *attempt = owner;
     struct race *race = attempt->race;
+    if (error == ERROR_OK && attempt->upstream->endpoint->settings->tls && !attempt->is_shaking_hands) {
+        if (begin_handshake(attempt))
+            return;
+        error = ERROR_OVERLOADED;
+    }
     if (error == ERROR_OK) {
         win(race, attempt);
         return;
     }
     race->error = error;
+    snprintf(race->reason, sizeof(race->reason), "%s",
+             attempt->is_shaking_hands ? connection_tls_failure(attempt->upstream->connection) : "");
     mark_failed(race, attempt->upstream->endpoint, error);
     end_attempt(attempt);
     begin_more(race);

@@ -1,5 +1,5 @@
 /* Connecting to one of the addresses of an origin, as in RFC 8305 §5: the first address is tried; when it fails, or has not answered within
- * RACE_STAGGER_MS, the next one as well; the first to connect wins, the others are closed. Addresses that failed or lost are skipped for a
+ * RACE_STAGGER_MS, the next one as well; the first to connect, and to have finished its TLS handshake where there is one, wins; the others are closed. Addresses that failed or lost are skipped for a
  * while afterwards. */
 #ifndef ORIGIN_RACE_H
 #define ORIGIN_RACE_H
@@ -14,6 +14,7 @@ enum {
 struct race_attempt {
     struct race     *race;
     struct upstream *upstream; /* NULL: over */
+    bool             is_shaking_hands;
 };
 
 struct race {
@@ -24,6 +25,7 @@ struct race {
     struct deadline     stagger;
     int64_t             down_ms;
     enum error          error; /* of the latest failure */
+    char                reason[160]; /* of a TLS handshake that failed, in words; else "" */
     /* The race is over: `upstream` is taken by the callee; NULL: every address failed, and `error` says how the last did. */
     void (*done)(struct race *race, struct upstream *upstream, enum error error);
 };

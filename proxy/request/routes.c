@@ -1,6 +1,8 @@
 /* Host → site. Built once a reload on each loop; a lookup is one hash and one comparison. */
 #include "proxy/request/routes.h"
 
+#include "proxy/origin/origin_tls.h"
+
 #include <stdlib.h>
 
 struct route {
@@ -47,6 +49,7 @@ static void site_init(struct site *site, struct worker *worker, struct config *c
         .disk = worker->disk,
         .resolver = worker->resolver,
         .counters = worker->counters,
+        .tls = worker->origin_tls != NULL ? origin_tls_client(worker->origin_tls, (unsigned)(from - config->sites)) : NULL,
     };
     site->config = from;
     site->rules = (struct site_rules){

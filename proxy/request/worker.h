@@ -15,6 +15,7 @@ struct admin;
 struct h1_clients;
 struct tls_server;
 struct h2_clients;
+struct origin_tls;
 struct routes;
 struct request;
 
@@ -27,6 +28,7 @@ struct worker {
     struct resolver_client *resolver;
     struct log_client      *log;
     struct admin           *admin;    /* only on the loop that serves the admin listeners, else NULL */
+    const struct origin_tls *origin_tls; /* of the configuration that worker_configure is given; until that returns */
     struct config          *config;   /* current generation; a reference */
     struct routes          *routes;   /* of that generation, on this loop */
     struct tls_server      *tls;      /* of that generation; a reference; NULL: no listener needs it */

@@ -202,10 +202,12 @@ Test(address, origins)
         {"http://app/", "app", 80},
         {"http://[::1]:81", "::1", 81},
         {"http://[::1]", "::1", 80},
+        {"https://app", "app", 443},
+        {"https://[::1]:8443/", "::1", 8443},
         {"http://App.Internal:65535/", "App.Internal", 65535},
     };
     static const char *const bad[] = {
-        "",           "app",        "app:80",         "//app",      "ftp://app",   "HTTP://app",     "https://app",
+        "",           "app",        "app:80",         "//app",      "ftp://app",   "HTTP://app",     "https://",
         "http:/app",  "http://",    "http:///x",      "http://:80", "http://app:", "http://app:0",   "http://a:b",
         "http://a/x", "http://a//", "http://a?",      "http://a#x", "http://u@a",  "http://u:p@a:1", "http://[::1]x",
         "http://[1]", "http://a b", "http://a:70000", "files:",     "files:srv",   "files://srv",    "files:./a"};
@@ -217,6 +219,7 @@ Test(address, origins)
         cr_expect_eq(origin.kind, ORIGIN_KIND_HTTP);
         cr_expect(bytes_equal(origin.host, bytes_from_string(good[i].host)), "%s", good[i].text);
         cr_expect_eq(origin.port, good[i].port, "%s", good[i].text);
+        cr_expect_eq(origin.is_https, bytes_starts_with(origin.url, BYTES("https://")), "%s", good[i].text);
     }
     for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct config_origin origin;

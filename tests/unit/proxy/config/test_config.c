@@ -441,12 +441,9 @@ static const struct {
                                                      "port, and the path of each request is passed on as it is\n"
                                                      "      origin: http://x/app\n"
                                                      "              ^~~~~~~~~~~~\n"},
-    {"sites:\n- hosts: a\n  origin: https://x\n",
-     "t.yaml:3:11: error: origin: \"https://x\" uses https, which is not supported by this version\n"
-     "      origin: https://x\n"
-     "              ^~~~~~~~~\n"},
     {"sites:\n- hosts: a\n  origin: 127.0.0.1:3000\n",
-     "t.yaml:3:11: error: origin: \"127.0.0.1:3000\" is not an origin: write \"http://host:port\" or \"files:/directory\"\n"
+     "t.yaml:3:11: error: origin: \"127.0.0.1:3000\" is not an origin: write \"http://host:port\", \"https://host:port\" or "
+     "\"files:/directory\"\n"
      "      origin: 127.0.0.1:3000\n"
      "              ^~~~~~~~~~~~~~\n"
      "    hint: did you mean \"http://127.0.0.1:3000\"?\n"},

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define LISTEN "listen: {address: \":8080\", proxy_protocol: true}\n"
+#define HTTPS  "sites: [{hosts: \"*\", origin: https://app.test"
 #define SITE   "sites: [{hosts: \"*\", origin: http://127.0.0.1:3000"
 
 static struct config *parse(const char *text, char **findings)
@@ -60,6 +61,12 @@ Test(edge_settings, what_each_text_means)
         {SITE "}]\n", "acme_challenge: pass\n"},
         {SITE ", acme_challenge: pass}]\n", "acme_challenge: pass\n"},
         {SITE ", acme_challenge: /tmp}]\n", "acme_challenge: /tmp\n"},
+        {HTTPS "}]\n", "origin: [https://app.test]\n"},
+        {HTTPS "}]\n", "origin_tls:\n      verify: true\n"},
+        {HTTPS ", host_header: a, origin_tls: {verify: off}}]\n", "verify: false\n"},
+        {HTTPS ", origin_tls: {name: app.test}}]\n", "name: app.test\n"},
+        {HTTPS ", origin_tls: {name: \"[::1]\"}}]\n", "name: \"[::1]\"\n"},
+        {HTTPS ", origin_tls: {ca: /a, certificate: /b, key: /c}}]\n", "ca: /a\n      certificate: /b\n      key: /c\n"},
     };
     for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         expect_printed(rows[i].text, rows[i].line);
@@ -79,6 +86,11 @@ Test(edge_settings, each_mistake_is_explained)
         {SITE ", https_redirect: [308]}]\n", "error: https_redirect: expected true, false, 301 or 308, found a list\n", false},
         {SITE ", acme_challenge: challenges}]\n", "error: acme_challenge: \"challenges\" is not an absolute path or pass\n", false},
         {SITE ", acme_challenge: /not/there}]\n", "warning: acme_challenge: /not/there is not a directory that can be read now\n", true},
+        {HTTPS ", origin_tls: {certificate: /b}}]\n", "error: origin_tls: there is a certificate without its key\n", false},
+        {HTTPS ", origin_tls: {key: /b}}]\n", "error: origin_tls: there is a key without its certificate\n", false},
+        {HTTPS ", origin_tls: {ca: system}}]\n", "error: origin_tls.ca: \"system\" is not the absolute path of a file\n", false},
+        {HTTPS ", origin_tls: {name: \"https://a\"}}]\n", "is not a host name or an address\n", false},
+        {HTTPS ", origin_tls: {name: \"a:8443\"}}]\n", "is not a host name or an address\n", false},
         {SITE ", hsts: 1}]\n", "error: hsts.max_age: \"1\" has no unit\n", false},
         {SITE ", hsts: 1.5s}]\n", "error: hsts.max_age:", false},
         {SITE ", hsts: {include_subdomains: true}}]\n", "warning: hsts: without hsts.max_age nothing is sent\n", true},
@@ -120,4 +132,28 @@ Test(edge_settings, the_directory_of_challenges_is_an_origin_of_its_own)
     cr_expect_eq(config->sites[0].origins[0].kind, ORIGIN_KIND_HTTP);
     free(findings);
     config_unref(&config);
+}
+
+static void expect_files(const char *text, const char *const *paths, unsigned count)
+{
+    char *findings;
+    struct config *config = parse(text, &findings);
+    cr_assert(config, "%s", findings);
+    cr_assert_eq(config->file_count, count, "%s: %u files", text, config->file_count);
+    for (unsigned i = 0; i < count; i++) {
+        cr_expect(config_file(config, paths[i]), "%s", paths[i]);
+        cr_expect_str_eq(config->files[i].path, paths[i]);
+    }
+    cr_expect_null(config_file(config, "/other"));
+    free(findings);
+    config_unref(&config);
+}
+
+Test(edge_settings, files_that_are_named_belong_to_the_configuration_once)
+{
+    static const char *const system[] = {"/etc/ssl/certs/ca-certificates.crt"}, *const own[] = {"/a", "/b", "/c"};
+    expect_files(SITE "}]\n", NULL, 0);
+    expect_files(SITE "}, {hosts: a, origin: https://a}, {hosts: b, origin: [http://b, https://b]}]\n", system, 1);
+    expect_files(HTTPS ", origin_tls: {verify: false}}]\n", NULL, 0);
+    expect_files(HTTPS ", origin_tls: {ca: /a, certificate: /b, key: /c}}, {hosts: a, origin: https://a, origin_tls: {ca: /a}}]\n", own, 3);
 }

@@ -73,6 +73,8 @@ struct connection {
     void *owner;
     unsigned wants;
     bool has_input;
+    bool has_tls; /* was told to shake hands */
+    struct bytes tls_name;
     union socket_address to;
     struct list link; /* open ones, oldest first */
 };
@@ -109,6 +111,22 @@ void connection_set_owner(struct connection *connection, const struct connection
 void connection_want(struct connection *connection, unsigned wants)
 {
     connection->wants = wants;
+}
+
+static bool fake_tls_fails; /* at once: no memory */
+
+bool connection_start_tls_client(struct connection *connection, struct tls_client *client, struct bytes server_name)
+{
+    cr_assert_not_null(client);
+    cr_assert_not(connection->has_tls);
+    connection->has_tls = !fake_tls_fails;
+    connection->tls_name = server_name;
+    return connection->has_tls;
+}
+
+const char *connection_tls_failure(const struct connection *connection)
+{
+    return connection->has_tls ? "no good" : "";
 }
 
 bool connection_has_input(const struct connection *connection)

@@ -105,9 +105,20 @@ Test(pool, one_with_something_unread_is_never_used_again)
 Test(pool, one_that_speaks_or_ends_while_idle_is_closed)
 {
     struct connection *connection = keep();
+    connection->has_input = true;
     connection->events->readable(connection->owner);
     cr_assert_eq(fake_open_count(), 0);
     cr_assert_null(take());
+}
+
+/* A TLS connection is readable when a session ticket comes, which is no input. */
+Test(pool, one_that_is_readable_without_input_stays)
+{
+    struct connection *connection = keep();
+    connection->events->readable(connection->owner);
+    struct upstream *upstream = take();
+    cr_assert_eq(upstream->connection, connection);
+    upstream_close(&upstream);
 }
 
 Test(pool, idle_ones_end_with_time)

@@ -167,3 +167,66 @@ Test(race, without_a_descriptor_it_does_not_begin)
     cr_assert_eq(race.error, ERROR_OVERLOADED);
     cr_assert_not(is_down(0), "that is our trouble, not the address's");
 }
+
+/* ---- TLS: an address has connected when its handshake is over */
+
+static void use_tls(void)
+{
+    settings.tls = (struct tls_client *)&settings;
+    settings.tls_name = BYTES("origin.test");
+}
+
+Test(race, a_handshake_follows_before_anybody_wins)
+{
+    use_tls();
+    start(2);
+    cr_assert_not(fake_connection_to("10.0.0.0")->has_tls);
+    fake_connected("10.0.0.0", ERROR_OK);
+    cr_assert(fake_connection_to("10.0.0.0")->has_tls);
+    cr_assert(bytes_equal(fake_connection_to("10.0.0.0")->tls_name, BYTES("origin.test")));
+    cr_assert_eq(over, 0);
+    fake_connected("10.0.0.0", ERROR_OK);
+    cr_assert_eq(over, 1);
+    cr_assert_str_eq(won->endpoint->text, "10.0.0.0:80");
+}
+
+Test(race, a_handshake_that_fails_moves_on_at_once)
+{
+    use_tls();
+    start(2);
+    fake_connected("10.0.0.0", ERROR_OK);
+    fake_connected("10.0.0.0", ERROR_ORIGIN_TLS_NAME);
+    cr_assert_eq(over, 0);
+    cr_assert(is_down(0));
+    fake_connected("10.0.0.1", ERROR_OK);
+    fake_connected("10.0.0.1", ERROR_ORIGIN_TLS_UNTRUSTED);
+    cr_assert_eq(over, 1);
+    cr_assert_null(won);
+    cr_assert_eq(lost, ERROR_ORIGIN_TLS_UNTRUSTED);
+    cr_assert_str_eq(race.reason, "no good");
+}
+
+Test(race, a_handshake_that_takes_long_starts_the_next)
+{
+    use_tls();
+    start(2);
+    fake_connected("10.0.0.0", ERROR_OK);
+    fake_pass(RACE_STAGGER_MS);
+    fake_connected("10.0.0.1", ERROR_OK);
+    fake_connected("10.0.0.1", ERROR_OK);
+    cr_assert_eq(over, 1);
+    cr_assert_str_eq(won->endpoint->text, "10.0.0.1:80");
+    cr_assert(is_down(0));
+}
+
+Test(race, a_handshake_that_cannot_begin)
+{
+    use_tls();
+    fake_tls_fails = true;
+    start(1);
+    fake_connected("10.0.0.0", ERROR_OK);
+    cr_assert_eq(over, 1);
+    cr_assert_null(won);
+    cr_assert_eq(lost, ERROR_OVERLOADED);
+    cr_assert_str_eq(race.reason, "");
+}
