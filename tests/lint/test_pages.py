@@ -11,6 +11,11 @@ def test_the_reference_page_is_not_older_than_the_table_of_settings():
     assert (ROOT / "docs" / "outrigger.yaml.5").read_text() == written, "run: packaging/settings-man > docs/outrigger.yaml.5"
 
 
+def test_the_reference_configuration_is_not_older_than_the_table_of_settings():
+    written = subprocess.run([ROOT / "packaging" / "reference-conf"], capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "conf" / "reference.yaml").read_text() == written, "run: packaging/reference-conf > conf/reference.yaml"
+
+
 def test_every_setting_has_its_entry():
     rows = (ROOT / "proxy" / "config" / "settings.tbl").read_text().count("\nSETTING(") + (
         ROOT / "proxy" / "config" / "settings.tbl"
