@@ -277,6 +277,35 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|@PREFIX@|$(PREFIX)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' packaging/outrigger.service.in > \
 	    $(DESTDIR)$(PREFIX)/lib/systemd/system/outrigger.service
+	install -m 644 packaging/outrigger.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/outrigger.socket
+	install -d $(SHARE)/bash-completion/completions
+	install -m 644 packaging/completion/* $(SHARE)/bash-completion/completions
+
+# ---- release -----------------------------------------------------------------------------------------------------------------------------
+# What git knows of, as it is here; the same bytes for the same files, whoever makes it, wherever and with whatever umask. `make deb` builds from that.
+
+RELEASE := outrigger-$(VERSION)
+EPOCH   := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
+
+.PHONY: dist deb deb-test
+dist:
+	@mkdir -p build
+	@git ls-files -z | LC_ALL=C tar --null -T - --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --mtime=@$(EPOCH) \
+	    --format=gnu --transform 's,^,$(RELEASE)/,S' -cf - | gzip -9n > build/$(RELEASE).tar.gz
+	@sha256sum build/$(RELEASE).tar.gz
+
+deb: dist
+	@packaging/install-packages build package
+	@rm -rf build/deb && mkdir -p build/deb
+	@tar -C build/deb -xzf build/$(RELEASE).tar.gz
+	@cp -r build/deb/$(RELEASE)/packaging/debian build/deb/$(RELEASE)/debian
+	@cd build/deb/$(RELEASE) && SOURCE_DATE_EPOCH=$(EPOCH) dpkg-buildpackage -us -uc -b $(JOBS) >../build.log 2>&1 || { tail -n 40 ../build.log; false; }
+	@lintian --fail-on error,warning build/deb/*.changes
+	@ls build/deb/*.deb
+
+# Needs root: installs the package into a copy of this machine's root, uses, upgrades, removes and purges it there.
+deb-test: deb
+	@$(PYTHON) -m pytest -q tests/package
 
 clean:
 	rm -rf build build-address build-thread build-clang build-fuzz
@@ -300,6 +329,7 @@ help:
 	@echo "make bench-eviction    hit ratios of eviction policies and disk admission;  DOCUMENT=docs/EVICTION.md: put there"
 	@echo "make lint        the other compiler's warnings, floors, style, clang-tidy"
 	@echo "make install     PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR)"
+	@echo "make dist deb    the source archive, the Debian package;  make deb-test: the package installed, used and purged in a copy of the root"
 	@echo "make clean"
 	@echo "SANITIZE=address|thread with any of them: a debug build with ASan and UBSan, or TSan, in a directory of its own"
 
