@@ -144,7 +144,7 @@ static void try_what_sanitizers_may(void)
     void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     EXPECT(page != MAP_FAILED);
     EXPECT(is_refused(mprotect(page, 4096, PROT_READ | PROT_EXEC)));
-    EXPECT(is_refused(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)));
+    EXPECT(is_refused(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)));
 }
 
 Test(sandbox, nobody_forks_traces_or_makes_code, .disabled = SANITIZED)
