@@ -38,13 +38,19 @@ bool reload_text(const struct options *options, FILE *errors, struct bytes *name
     return true;
 }
 
+/* With its files; NULL: they are no good, or `config` was NULL. */
+static struct config *check_files(struct config *config, struct bytes text, FILE *errors)
+{
+    if (config && !(config_files_read(config, text, errors) && tls_setup_check(config, text, errors)))
+        config_unref(&config);
+    return config;
+}
+
 struct config *reload_read(const struct options *options, FILE *errors, struct bytes *text)
 {
     struct bytes name;
     struct config *config = reload_text(options, errors, &name, text) ? config_parse(name, *text, errors) : NULL;
-    if (config && !(config_files_read(config, *text, errors) && tls_setup_check(config, *text, errors)))
-        config_unref(&config);
-    return config;
+    return check_files(config, *text, errors);
 }
 
 /* Line by line, for a line of the log is a line. */
@@ -169,13 +175,11 @@ static void set_roots(struct supervisor *s, const struct config *before)
     }
 }
 
-/* Everything that can fail is done before anything is changed. */
-static bool take_over(struct supervisor *s, const struct listening_set *inherited, FILE *errors)
+/* Everything that can fail is done before anything is changed. `config` may be NULL; it and `text` are taken. */
+static bool take_over(struct supervisor *s, struct config *config, struct bytes text, const struct listening_set *inherited, FILE *errors)
 {
     struct listening_set sockets;
     struct log_files logs;
-    struct bytes text;
-    struct config *config = reload_read(&s->options, errors, &text);
     if (config && log_files_open(&logs, config, errors)) {
         if (listening_open(&sockets, config, &s->sockets, inherited, errors)) {
             struct config *before = s->config;
@@ -201,7 +205,9 @@ static bool take_over(struct supervisor *s, const struct listening_set *inherite
 
 bool reload_first(struct supervisor *s, const struct listening_set *inherited)
 {
-    return take_over(s, inherited, stderr);
+    struct bytes text;
+    struct config *config = reload_read(&s->options, stderr, &text);
+    return take_over(s, config, text, inherited, stderr);
 }
 
 /* ---- telling the proxy ------------------------------------------------------------------------------------------------------------------- */
@@ -245,6 +251,14 @@ static void notify_reloading(void)
     notify_manager("RELOADING=1\nMONOTONIC_USEC=%llu\n", (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
 }
 
+static void tell_proxy(struct supervisor *s)
+{
+    s->is_reloading = true;
+    warn_of_restart(s->started, s->config);
+    family_send_settings(s);
+    reload_send_config(s);
+}
+
 void reload_begin(struct supervisor *s)
 {
     static const struct listening_set none = {0};
@@ -264,25 +278,50 @@ void reload_begin(struct supervisor *s)
     }
     char *errors = NULL;
     size_t size;
+    struct bytes text;
     FILE *stream = open_memstream(&errors, &size);
     if (!stream)
         abort();
     notify_reloading();
     listening_close(&s->retiring, &s->sockets);
-    bool accepted = take_over(s, &none, stream);
+    struct config *config = reload_read(&s->options, stream, &text);
+    bool accepted = take_over(s, config, text, &none, stream);
     fclose(stream);
     log_lines(accepted ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR, errors);
     if (accepted) {
-        s->is_reloading = true;
-        warn_of_restart(s->started, s->config);
-        family_send_settings(s);
-        reload_send_config(s);
+        tell_proxy(s);
     } else {
         log_error("config", "the new configuration is refused; the old one keeps serving");
         answer_askers(s, false, errors);
         notify_manager("READY=1\nSTATUS=Serving; the last reload was refused\n");
     }
     free(errors);
+}
+
+bool reload_files(struct supervisor *s)
+{
+    static const struct listening_set none = {0};
+    char *errors = NULL;
+    size_t size;
+    if (s->proxy.pid == 0 || s->taken != s->serial)
+        return false;
+    FILE *stream = open_memstream(&errors, &size);
+    if (!stream)
+        abort();
+    struct bytes text = bytes_from(strndup(s->text.at, s->text.len), s->text.len);
+    struct config *config = check_files(config_parse(s->config->name, text, stream), text, stream);
+    listening_close(&s->retiring, &s->sockets);
+    bool accepted = take_over(s, config, text, &none, stream);
+    fclose(stream);
+    log_lines(accepted ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR, errors);
+    free(errors);
+    if (accepted) {
+        log_info("config", "files that the configuration names have changed, and were read again");
+        tell_proxy(s);
+    } else {
+        log_error("config", "files that the configuration names have changed, and are refused; what they were keeps serving");
+    }
+    return true;
 }
 
 void reload_ask(struct supervisor *s, uint32_t ticket)

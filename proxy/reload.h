@@ -9,6 +9,9 @@
 bool reload_first(struct supervisor *s, const struct listening_set *inherited);
 /* Reads the configuration of s->options again. Errors go to the log and to the askers. */
 void reload_begin(struct supervisor *s);
+/* Reads the files of the present configuration again, certificates and keys, and nothing else. What is wrong with them is logged, and the old ones stay.
+ * False: not now, a reload is under way. */
+bool reload_files(struct supervisor *s);
 /* Somebody asks for a reload over the admin socket. */
 void reload_ask(struct supervisor *s, uint32_t ticket);
 /* The proxy serves by configuration `serial`. */

@@ -7,6 +7,7 @@
 #include "helpers/store_check.h"
 #include "proxy/boot/config_files.h"
 #include "proxy/boot/families.h"
+#include "proxy/boot/file_watch.h"
 #include "proxy/boot/notify.h"
 #include "proxy/boot/pid_file.h"
 #include "proxy/boot/tls_setup.h"
@@ -307,7 +308,7 @@ static void run(struct supervisor *s)
     enum { BESIDE_HELPERS = 4 };
     while (!has_ended(s)) {
         struct monotonic_ms now = clock_monotonic();
-        int wait = sooner(sooner(family_tick(s, now), end_by_force(s, now)), upgrade_tick(s, now));
+        int wait = sooner(sooner(family_tick(s, now), end_by_force(s, now)), sooner(upgrade_tick(s, now), file_watch_tick(s, now)));
         unsigned helpers = s->helper_count;
         struct pollfd polled[CHILDREN_MAX + BESIDE_HELPERS] = {{s->signals, POLLIN, 0},
                                                                {s->proxy.pid > 0 ? s->proxy.control : -1, POLLIN, 0},

@@ -6,6 +6,7 @@
  *
  *   supervisor.c  command line, signals, messages, the end
  *   family.c      the children: start, channels, death, restart
+ *   file_watch.c  certificates that change
  *   families.c    several of them, for comparison
  *   reload.c      a new configuration: check, take over, tell
  *   upgrade.c     another binary
@@ -52,6 +53,13 @@ enum {
 
 enum ending { ENDING_NOT, ENDING_DRAIN, ENDING_STOP };
 
+/* See file_watch.h. */
+struct file_watch {
+    uint64_t            known, last; /* how the files looked when they were read, and at the last look */
+    uint32_t            serial;      /* of the configuration that `known` belongs to */
+    struct monotonic_ms next;
+};
+
 struct supervisor {
     struct options options;
     int            signals; /* signalfd */
@@ -66,6 +74,7 @@ struct supervisor {
     char                *roots;      /* each with its NUL: of `config` and of the one before, whose requests may still be under way */
     size_t               roots_len;
     uint32_t             serial;     /* of `config`; grows with each reload */
+    struct file_watch    file_watch;
     uint32_t             taken;      /* the last that the proxy said it serves */
     struct listening_set sockets;    /* of `config` */
     struct listening_set retiring;   /* of the one before, until `config` is taken */

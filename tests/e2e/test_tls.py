@@ -361,3 +361,24 @@ def test_keys_need_not_be_readable_by_the_account_that_serves(make, authority, t
     assert edge.fetch()[0] == 200
     proxy = edge.children("proxy")[0]
     assert "Max core file size        0 " in open(f"/proc/{proxy}/limits").read()
+
+
+def replace(files, by):
+    """As who renews certificates does it: each file is another at once."""
+    for old, new in zip(files, by):
+        fresh = old.with_suffix(".fresh")
+        fresh.write_bytes(new.read_bytes())
+        os.replace(fresh, old)
+
+
+def test_files_that_change_serve_without_a_signal(make, authority):
+    shown = authority.issue("www.example.org")
+    edge = make([{"hosts": ["www.example.org"], "tls": pair(shown)}])
+    kept = edge.tls()
+    replace(shown, authority.issue("renewed.example"))
+    until(lambda: subject(edge.s_client()) == "renewed.example", what="the new certificate")
+    assert edge.fetch(connection=kept)[0] == 200
+    kept.close()
+    replace(shown[1:], authority.issue("stranger.example")[1:])
+    until(lambda: "are refused" in edge.errors(), what="the refusal")
+    assert subject(edge.s_client()) == "renewed.example"
