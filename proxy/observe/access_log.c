@@ -1,4 +1,4 @@
-/* DESIGN. A line is structure (times, numbers, our own words: bounded, STRUCTURE_MAX) and five fields that a client wrote. Room for the structure is set aside
+/* DESIGN. A line is structure (times, numbers, our own words: bounded, …_STRUCTURE_MAX) and five fields that a client wrote. Room for the structure is set aside
  * first, the rest is shared among the fields: short ones whole, the longest cut to one length. So nothing has to be checked while the structure is written.
  * The usual line, whose fields would fit even if every byte were escaped, is written in one pass. */
 #include "proxy/observe/access_log.h"
@@ -6,12 +6,13 @@
 #include <assert.h>
 
 enum {
-    STRUCTURE_MAX = 920,
+    COMBINED_STRUCTURE_MAX = 920,
+    JSON_STRUCTURE_MAX = 1300,
     OWN_TEXT_MAX = 64, /* an address or a word of ours, escaped */
     ESCAPE_MAX = 6,    /* bytes that one byte can become: \u0000 */
 };
 
-_Static_assert((int)ACCESS_LINE_MIN > (int)STRUCTURE_MAX, "room for the fields of clients");
+_Static_assert((int)ACCESS_LINE_MIN > (int)JSON_STRUCTURE_MAX, "room for the fields of clients");
 
 enum field { FIELD_METHOD, FIELD_TARGET, FIELD_REFERER, FIELD_AGENT, FIELD_HOST, FIELD_COUNT };
 
@@ -340,17 +341,21 @@ static char *put_json(char *out, const struct access_entry *entry, const struct 
         out = put_json_string(PUT(out, ",\"cipher\":"), bytes_from_string(entry->tls_cipher), OWN_TEXT_MAX);
         out = put_json_string(PUT(out, ",\"sni\":"), entry->tls_name, OWN_TEXT_MAX);
     }
+    if (entry->request_id.at)
+        out = put_json_string(PUT(out, ",\"request_id\":"), entry->request_id, OWN_TEXT_MAX);
+    if (entry->traceparent.at)
+        out = put_json_string(PUT(out, ",\"traceparent\":"), entry->traceparent, OWN_TEXT_MAX);
     return PUT(out, "}");
 }
 
 size_t access_log_format(const struct access_entry *entry, enum access_format format, char *out, size_t size)
 {
     const struct bytes fields[FIELD_COUNT] = {entry->method, entry->target, entry->referer, entry->user_agent, entry->host};
-    size_t limits[FIELD_COUNT];
+    size_t limits[FIELD_COUNT], structure = format == ACCESS_JSON ? JSON_STRUCTURE_MAX : COMBINED_STRUCTURE_MAX;
     char *end;
 
     assert(size >= ACCESS_LINE_MIN);
-    share_budget(fields, format == ACCESS_JSON ? escape_json : escape_bare, size - STRUCTURE_MAX, limits);
+    share_budget(fields, format == ACCESS_JSON ? escape_json : escape_bare, size - structure, limits);
     end = format == ACCESS_JSON ? put_json(out, entry, fields, limits) : put_combined(out, entry, fields, limits);
     *end++ = '\n';
     return (size_t)(end - out);

@@ -9,7 +9,7 @@
 enum access_format { ACCESS_COMBINED, ACCESS_JSON };
 
 /* A line fits into that much whatever clients sent; more room means fewer cuts. */
-enum { ACCESS_LINE_MIN = 1024 };
+enum { ACCESS_LINE_MIN = 1536 };
 
 struct access_entry {
     struct bytes        client;   /* address */
@@ -26,6 +26,7 @@ struct access_entry {
     struct bytes        origin;   /* address that answered, or absent */
     const char         *tls_version, *tls_cipher; /* JSON only; NULL: plain */
     struct bytes        tls_name; /* the server name asked for, or absent */
+    struct bytes        request_id, traceparent; /* JSON only; left out when absent */
 };
 
 /* combined: `client - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 2326 "referer" "agent" HIT reason 0.000123 host`.

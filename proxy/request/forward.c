@@ -95,6 +95,7 @@ static void add_forwarding(struct headers *out, const struct request *request, s
     append_list(out, &head->fields, HEADER_VIA,
                 arena_printf(arena, "%u.%u %.*s", head->version_major, head->version_minor, BYTES_FMT(name)), arena);
     append_list(out, &head->fields, HEADER_CDN_LOOP, name, arena);
+    headers_add_named(out, BYTES("X-Request-Id"), request->id);
     struct bytes client = arena_copy(arena, bytes_from(address, len));
     headers_add_known(out, HEADER_X_FORWARDED_FOR, request->forwarding != NULL ? request->forwarding->x_forwarded_for : client);
     headers_add_known(out, HEADER_X_REAL_IP, client);
@@ -141,7 +142,7 @@ void forward_fields(struct headers *out, const struct request *request, struct a
     headers_add_known(out, HEADER_HOST, host_for_origin(request, arena));
     for (unsigned f = 0; f < head->fields.count; f++) {
         const struct header *field = &head->fields.at[f];
-        if (is_ours(field->id) || is_forged(field) || (is_cacheable && is_override(field)) ||
+        if (is_ours(field->id) || is_forged(field) || field_is_request_id(field) || (is_cacheable && is_override(field)) ||
             (for_cache && header_selects_a_part(field->id)))
             continue;
         if (!header_is_hop_by_hop(field, &head->fields) || is_client_name(request, field))

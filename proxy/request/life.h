@@ -98,6 +98,7 @@ struct request {
     enum error          error;
     uint64_t            started_us; /* monotonic */
     struct bytes        origin;     /* address that answered, in the arena */
+    struct bytes        id;         /* what others are told that it is called; absent: nobody was told */
     bool                broken;     /* ended before its end */
 
     /* Not zeroed for each request, which half of its memory would be: whatever of these is read was set before, as what stands above says. */
@@ -173,6 +174,12 @@ enum step request_await_log(struct request *request, enum step next);
 void fetch_in_background(struct request *request);
 /* step_fetch.c: a slice of the response that the reader has. Takes the fill. */
 struct fetch *fetch_slice(struct request *request, struct fill *fill, const struct fetch_events *events);
+
+/* request_id.c: gives the request its id, once: the one that came with it, or a new one. */
+void request_name(struct request *request);
+/* request_id.c: the id that came with it, absent when there is none that can be used. Whether a field is for that. */
+struct bytes request_given_id(const struct request *request);
+bool field_is_request_id(const struct header *field);
 
 /* forwarded.c: when the peer is a trusted proxy, the client, the scheme and the authority become what it says. */
 void request_believe_proxy(struct request *request);

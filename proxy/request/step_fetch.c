@@ -97,6 +97,7 @@ static struct fetch *fetch_begin(struct request *request, const struct fetch_eve
     struct request_head *head = &request->head;
     bool for_cache = request->lookup.outcome != LOOKUP_PASS;
     struct headers fields;
+    request_name(request);
     forward_fields(&fields, request, &request->arena, for_cache, for_cache ? fill_stale(request->lookup.fill) : NULL);
     add_range(&fields, fill_slice(request->lookup.fill));
     /* What is stored is a GET's response, also when a HEAD found it stale. */
@@ -142,6 +143,7 @@ struct fetch *fetch_slice(struct request *request, struct fill *fill, const stru
     struct arena arena;
     struct headers fields;
     arena_init(&arena);
+    request_name(request);
     forward_fields(&fields, request, &arena, true, NULL);
     add_range(&fields, fill_slice(fill));
     add_precondition(request, &fields);

@@ -29,7 +29,8 @@ static void write_access_line(struct request *request, uint64_t duration_us)
     const struct request_head *head = &request->head;
     char client[64], line[4096];
     size_t client_len = socket_address_format(&request->peer, client, sizeof client);
-    const struct access_entry entry = {
+    enum access_format format = request->routes->config->access_log_json ? ACCESS_JSON : ACCESS_COMBINED;
+    struct access_entry entry = {
         .client = bytes_from(client, client_len),
         .time = loop_wall(request->worker->loop),
         .method = head->method_name,
@@ -50,9 +51,34 @@ static void write_access_line(struct request *request, uint64_t duration_us)
         .tls_cipher = head->tls ? head->tls->cipher : NULL,
         .tls_name = head->tls ? head->tls->sni : BYTES_NONE,
     };
-    enum access_format format = request->routes->config->access_log_json ? ACCESS_JSON : ACCESS_COMBINED;
+    if (format == ACCESS_JSON) {
+        const struct header *trace = headers_find_named(&head->fields, BYTES("traceparent"));
+        entry.request_id = request->id.at ? request->id : request_given_id(request);
+        entry.traceparent = trace ? trace->value : BYTES_NONE;
+    }
     size_t len = access_log_format(&entry, format, line, sizeof line);
     log_client_write(request->worker->log, LOG_KIND_ACCESS, bytes_from(line, len));
+}
+
+enum { CAUSE_LINES_A_SECOND = 100 }; /* of one thread, for one cause */
+
+/* Whether one more line of that cause may be written; says how many were not, once the second is over. */
+static bool may_log(enum error cause, struct wall_seconds now)
+{
+    static _Thread_local struct {
+        int64_t second;
+        unsigned written, left_out;
+    } causes[ERROR_COUNT];
+    if (causes[cause].second != now.s) {
+        if (causes[cause].left_out > 0)
+            log_warn("request", "%s: and %u more within a second", error_text(cause), causes[cause].left_out);
+        causes[cause].second = now.s;
+        causes[cause].written = causes[cause].left_out = 0;
+    }
+    if (causes[cause].written++ < CAUSE_LINES_A_SECOND)
+        return true;
+    causes[cause].left_out++;
+    return false;
 }
 
 /* One line a cause, for what an operator should see; a client that merely went away is in the access log. */
@@ -63,9 +89,13 @@ static void log_cause(const struct request *request)
     if (request->error == ERROR_OK || request->error == ERROR_CLIENT_CLOSED || request->error == ERROR_SITE_UNKNOWN ||
         request->error == ERROR_CHALLENGE_UNKNOWN)
         return;
+    if (!may_log(request->error, loop_wall(request->worker->loop)))
+        return;
+    struct bytes id = request->id.at ? request->id : request_given_id(request);
     size_t client_len = socket_address_format(&request->peer, client, sizeof client);
-    log_warn("request", "%s: client %.*s, host \"%.*s\", \"%.*s %.*s\", answered %u", error_text(request->error), (int)client_len, client,
-             BYTES_FMT(head->authority), BYTES_FMT(head->method_name), BYTES_FMT(head->target), request->status);
+    log_warn("request", "%s: client %.*s, host \"%.*s\", \"%.*s %.*s\", answered %u%s%.*s", error_text(request->error), (int)client_len,
+             client, BYTES_FMT(head->authority), BYTES_FMT(head->method_name), BYTES_FMT(head->target), request->status,
+             id.len > 0 ? ", request " : "", BYTES_FMT(id));
 }
 
 enum step step_finish(struct request *request)

@@ -328,3 +328,58 @@ def test_the_level_is_heeded_and_changes_with_a_reload(make_outrigger, origin):
     outrigger.await_access_lines(2)
     outrigger.stop()
     assert "/second" not in outrigger.errors()
+
+
+# ---- one request in several logs ----
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def test_a_request_has_one_id_here_and_at_the_origin(json_log, origin):
+    origin.on("*", lambda request: request.answer(b"x", fields={"Cache-Control": "max-age=60"}))
+    json_log.get("/made"), json_log.get("/kept", fields={"X-Request-Id": "abc-1.2_3"}), json_log.get("/kept", fields={"X-Request-Id": "of-a-hit"}), json_log.get("/made")
+    lines = json_lines(json_log, 4)
+    made, kept = (request.get("X-Request-Id") for request in origin.requests)
+    assert re.fullmatch("[0-9a-f]{32}", made) and kept == "abc-1.2_3"
+    assert sorted(str(line.get("request_id")) for line in lines) == sorted([made, kept, "of-a-hit", "None"]), "a hit that came without has none"
+
+
+@pytest.mark.parametrize("fields", [[("X-Request-Id", "a b")], [("X-Request-Id", "x" * 65)], [("X-Request-Id", '"><script>')], [("X_Request_Id", "other")],
+                                    [("X-Request-Id", "one"), ("X-Request-Id", "two")]], ids=["space", "long", "markup", "underscore", "two"])
+def test_an_origin_sees_one_id_that_can_stand_in_a_log(json_log, origin, fields):
+    origin.on("*", lambda request: request.answer(b"x", fields=PASSED))
+    json_log.get("/", fields=fields)
+    (line,) = json_lines(json_log, 1)
+    (request,) = origin.requests
+    ids = [value for name, value in request.fields if name.lower().replace("_", "-") == "x-request-id"]
+    assert len(ids) == 1 and re.fullmatch(r"[-._~+/=:@A-Za-z0-9]{1,64}", ids[0]) and line["request_id"] == ids[0]
+
+
+def test_ids_are_made_once_only(json_log, origin):
+    origin.on("*", lambda request: request.answer(b"x", fields=PASSED))
+    for i in range(20):
+        json_log.get(f"/{i}")
+    assert len({request.get("X-Request-Id") for request in origin.requests}) == 20
+
+
+def test_traceparent_is_passed_on_and_logged(json_log, origin):
+    origin.on("*", lambda request: request.answer(b"x", fields=PASSED))
+    json_log.get("/", fields={"traceparent": TRACE, "tracestate": "a=b"})
+    (line,) = json_lines(json_log, 1)
+    assert line["traceparent"] == TRACE
+    assert origin.requests[0].get("traceparent") == TRACE and origin.requests[0].get("tracestate") == "a=b"
+
+
+def test_the_error_log_names_the_request_and_does_not_repeat_a_cause_without_end(make_outrigger):
+    outrigger = make_outrigger(origin=f"http://127.0.0.1:{free_port()}", config={"workers": 1})
+    count = 400
+    with outrigger.connect() as client:
+        for i in range(count):
+            assert client.request("/", fields={"X-Request-Id": f"id-{i}"}).status in (502, 503)
+    until(lambda: "request id-99\n" in outrigger.errors(), what="the first lines, with their requests")
+
+    def all_are_told_or_counted():
+        outrigger.get("/")
+        return outrigger.errors().count(", answered 50") >= count or "more within a second" in outrigger.errors()
+
+    until(all_are_told_or_counted, what="a line for each, or the number of those without one")

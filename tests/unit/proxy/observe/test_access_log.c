@@ -154,6 +154,19 @@ Test(access_log, json_is_always_valid_utf8_and_reads_back)
     }
 }
 
+Test(access_log, ids_are_in_json_where_there_are_some)
+{
+    struct access_entry entry = entry_usual();
+    char *line = format_into(&entry, ACCESS_JSON, 4096);
+    cr_assert(!strstr(line, "request_id") && !strstr(line, "traceparent"));
+    free(line);
+    entry.request_id = BYTES("abc");
+    entry.traceparent = BYTES("00-1-2-01\"");
+    line = format_into(&entry, ACCESS_JSON, 4096);
+    cr_assert(strstr(line, ",\"request_id\":\"abc\",\"traceparent\":\"00-1-2-01\\\"\"}\n"), "%s", line);
+    free(line);
+}
+
 /* Random bytes in every field, every size of room: the structure survives. */
 Test(access_log, a_line_that_does_not_fit_is_cut_in_the_fields_of_the_client)
 {
@@ -173,13 +186,15 @@ Test(access_log, a_line_that_does_not_fit_is_cut_in_the_fields_of_the_client)
         entry.duration_us = UINT64_MAX;
         entry.origin = bytes_from(text[0], sizeof(text[0]) / 2);
         entry.client = bytes_from(text[1], sizeof(text[1]) / 2);
+        entry.request_id = entry.origin;
+        entry.traceparent = entry.client;
         memset(text[0] + entry.method.len, 0xff, sizeof(text[0]) - entry.method.len);
         memset(text[1] + entry.target.len, 1, sizeof(text[1]) - entry.target.len);
         size_t size = ACCESS_LINE_MIN + (size_t)rand_r(&seed) % 4000;
         char *line = format_into(&entry, ACCESS_JSON, size);
         json_t *object = json_loads(line, JSON_ALLOW_NUL, NULL);
         cr_assert(object, "round %u: %s", round, line);
-        cr_assert_eq(json_object_size(object), 15);
+        cr_assert_eq(json_object_size(object), 17);
         json_decref(object);
         free(line);
 

@@ -1,0 +1,54 @@
+/* What a request is called in several servers' logs: X-Request-Id, kept where the client or a proxy in front sent one that can stand in a log, else made. */
+#include "proxy/request/life.h"
+
+#include <stdlib.h>
+#include <sys/random.h>
+
+enum { ID_MAX_BYTES = 64 };
+
+bool field_is_request_id(const struct header *field)
+{
+    static const char name[] = "x-request-id";
+    if (field->id != HEADER_OTHER || field->name.len != strlen(name))
+        return false;
+    for (size_t i = 0; i < field->name.len; i++) /* in a CGI's environment an underscore and a hyphen are the same */
+        if ((field->name.at[i] == '_' ? '-' : byte_lower(field->name.at[i])) != name[i])
+            return false;
+    return true;
+}
+
+static bool is_usable(struct bytes id)
+{
+    for (size_t i = 0; i < id.len; i++) {
+        char c = byte_lower(id.at[i]);
+        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && !memchr("-._~+/=:@", c, 9))
+            return false;
+    }
+    return id.len > 0 && id.len <= ID_MAX_BYTES;
+}
+
+struct bytes request_given_id(const struct request *request)
+{
+    const struct headers *fields = &request->head.fields;
+    for (unsigned i = 0; i < fields->count; i++)
+        if (field_is_request_id(&fields->at[i]))
+            return is_usable(fields->at[i].value) ? fields->at[i].value : BYTES_NONE;
+    return BYTES_NONE;
+}
+
+/* Of one thread: a random beginning, and a number that it gives once. */
+static struct bytes make_id(struct arena *arena)
+{
+    static _Thread_local uint64_t beginning, count;
+    if (beginning == 0 && getrandom(&beginning, sizeof beginning, 0) != (ssize_t)sizeof beginning)
+        abort(); /* up to 256 bytes come whole */
+    return arena_printf(arena, "%016llx%016llx", (unsigned long long)beginning, (unsigned long long)++count);
+}
+
+void request_name(struct request *request)
+{
+    if (request->id.at != NULL)
+        return;
+    struct bytes given = request_given_id(request);
+    request->id = given.at != NULL ? arena_copy(&request->arena, given) : make_id(&request->arena);
+}
