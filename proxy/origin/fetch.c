@@ -188,7 +188,8 @@ void fetch_failed_backend(struct fetch *fetch, enum error error, bool in_connect
         return;
     }
     if (in_connect && fetch->all_down) {
-        fetch->fault = error_text(error);
+        const char *fault = fetch->fault;
+        fetch->fault = arena_printf(&fetch->arena, "%s%s%s", error_text(error), fault ? ": " : "", fault ? fault : "").at;
         error = ERROR_ORIGIN_ALL_DOWN;
     }
     fetch_fail(fetch, error);

@@ -2,6 +2,7 @@
 #include "proxy/origin/race.h"
 
 #include "base/log.h"
+#include "proxy/net/tls.h"
 
 #include <stdio.h>
 
@@ -71,10 +72,22 @@ static bool begin_handshake(struct race_attempt *attempt)
     return connection_start_tls_client(attempt->upstream->connection, settings->tls, settings->tls_name);
 }
 
+static void count_handshake(const struct race_attempt *attempt, enum error error)
+{
+    const struct tls_facts *facts = error == ERROR_OK ? connection_tls(attempt->upstream->connection) : NULL;
+    counter_add(attempt->upstream->endpoint->settings->counters,
+                !facts           ? COUNTER_ORIGIN_TLS_FAILED
+                : facts->resumed ? COUNTER_ORIGIN_TLS_RESUMED
+                                 : COUNTER_ORIGIN_TLS_FULL,
+                1);
+}
+
 static void connected(void *owner, enum error error)
 {
     struct race_attempt *attempt = owner;
     struct race *race = attempt->race;
+    if (attempt->is_shaking_hands)
+        count_handshake(attempt, error);
     if (error == ERROR_OK && attempt->upstream->endpoint->settings->tls && !attempt->is_shaking_hands) {
         if (begin_handshake(attempt))
             return;

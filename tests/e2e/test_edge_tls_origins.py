@@ -300,6 +300,8 @@ def test_a_new_connection_resumes_the_session(front, make_origin, good, version)
     origin = make_origin(tls=context).on("*", told_of_connection)
     outrigger = front(origin, site={"pool": {"connections": 0}}, config={"workers": 1})
     assert [ask(outrigger) for _ in range(4)] == [(1, False), (2, True), (3, True), (4, True)]
+    assert outrigger.metric("outrigger_origin_tls_handshakes_total", kind="full") == 1
+    assert outrigger.metric("outrigger_origin_tls_handshakes_total", kind="resumed") == 3
 
 
 def test_sites_with_other_settings_share_neither_connections_nor_sessions(make_outrigger, make_origin, authority, good):

@@ -3,6 +3,7 @@
 #define TESTS_ORIGIN_FAKES_H
 
 #include "helpers/resolver_client.h"
+#include "proxy/net/tls.h"
 #include "proxy/net/connection.h"
 #include "proxy/observe/counters.h"
 
@@ -122,6 +123,13 @@ bool connection_start_tls_client(struct connection *connection, struct tls_clien
     connection->has_tls = !fake_tls_fails;
     connection->tls_name = server_name;
     return connection->has_tls;
+}
+
+static struct tls_facts fake_tls_facts;
+
+const struct tls_facts *connection_tls(const struct connection *connection)
+{
+    return connection->has_tls ? &fake_tls_facts : NULL;
 }
 
 const char *connection_tls_failure(const struct connection *connection)

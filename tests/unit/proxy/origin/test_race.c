@@ -188,6 +188,18 @@ Test(race, a_handshake_follows_before_anybody_wins)
     fake_connected("10.0.0.0", ERROR_OK);
     cr_assert_eq(over, 1);
     cr_assert_str_eq(won->endpoint->text, "10.0.0.0:80");
+    cr_assert_eq(fake_count(COUNTER_ORIGIN_TLS_FULL), 1);
+}
+
+Test(race, a_resumed_handshake_is_counted_as_such)
+{
+    use_tls();
+    start(1);
+    fake_connected("10.0.0.0", ERROR_OK);
+    fake_tls_facts.resumed = true;
+    fake_connected("10.0.0.0", ERROR_OK);
+    cr_assert_eq(fake_count(COUNTER_ORIGIN_TLS_RESUMED), 1);
+    cr_assert_eq(fake_count(COUNTER_ORIGIN_TLS_FULL), 0);
 }
 
 Test(race, a_handshake_that_fails_moves_on_at_once)
@@ -204,6 +216,7 @@ Test(race, a_handshake_that_fails_moves_on_at_once)
     cr_assert_null(won);
     cr_assert_eq(lost, ERROR_ORIGIN_TLS_UNTRUSTED);
     cr_assert_str_eq(race.reason, "no good");
+    cr_assert_eq(fake_count(COUNTER_ORIGIN_TLS_FAILED), 2);
 }
 
 Test(race, a_handshake_that_takes_long_starts_the_next)
