@@ -39,7 +39,8 @@ static uint64_t mixed(uint64_t x)
 /* Sizes around every border: of a chunk, of a page, of both with a head beside them. */
 static uint32_t size_of(uint32_t key)
 {
-    static const uint32_t sizes[] = {0, 1, 100, 700, 1024, 3000, 9000, 15900, 16384, 20000, 40000, 61000, 65536, 65537, 100000, 180000, 300000};
+    static const uint32_t sizes[] = {0,     1,     100,   700,   1024,  3000,   9000,   15900, 16384,
+                                     20000, 40000, 61000, 65536, 65537, 100000, 180000, 300000};
     return sizes[mixed(key) % (sizeof sizes / sizeof *sizes)];
 }
 
@@ -77,8 +78,9 @@ static void answer(int fd, uint32_t key)
     char head[256], *body = malloc(PIECE + 32);
     uint32_t size = size_of(key);
     bool chunked = key % 5 == 0;
-    int length = chunked ? snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nCache-Control: max-age=3600\r\nTransfer-Encoding: chunked\r\n\r\n")
-                         : snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nCache-Control: max-age=3600\r\nContent-Length: %u\r\n\r\n", size);
+    int length = chunked
+                     ? snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nCache-Control: max-age=3600\r\nTransfer-Encoding: chunked\r\n\r\n")
+                     : snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nCache-Control: max-age=3600\r\nContent-Length: %u\r\n\r\n", size);
     send_all(fd, head, (size_t)length);
     for (uint32_t at = 0, here; at < size; at += here) {
         here = size - at < PIECE ? size - at : PIECE;
@@ -359,9 +361,9 @@ static int run_load(char **words)
     }
     for (unsigned i = 0; i < threads; i++)
         pthread_join(running[i], NULL);
-    printf("{\"answers\": %lu, \"hits\": %lu, \"purges\": %lu, \"aborted\": %lu, \"reopened\": %lu, \"bytes\": %lu}\n", (unsigned long)load.answers,
-           (unsigned long)load.hits, (unsigned long)load.purges, (unsigned long)load.aborted, (unsigned long)load.reopened,
-           (unsigned long)load.bytes);
+    printf("{\"answers\": %lu, \"hits\": %lu, \"purges\": %lu, \"aborted\": %lu, \"reopened\": %lu, \"bytes\": %lu}\n",
+           (unsigned long)load.answers, (unsigned long)load.hits, (unsigned long)load.purges, (unsigned long)load.aborted,
+           (unsigned long)load.reopened, (unsigned long)load.bytes);
     free(running);
     return 0;
 }
