@@ -223,6 +223,16 @@ $(BUILD)/bench/under_callgrind.so: tests/bench/under_callgrind.c
 	@echo "  CC $@"
 	@$(CC) -std=gnu17 -Wall -Wextra -Werror -O1 -g -D_GNU_SOURCE -fPIC -shared $< -o $@
 
+# writev against sendfile from a memory file (docs/HITPATH.md).
+$(BUILD)/bench/sendfile: tests/bench/sendfile.c
+	@mkdir -p $(@D)
+	@echo "  CC $@"
+	@$(CC) -std=gnu17 -Wall -Wextra -Werror -O2 -g -D_GNU_SOURCE $< -lpthread -o $@
+
+.PHONY: bench-sendfile
+bench-sendfile: $(BUILD)/bench/sendfile
+	@$(if $(FIRST),chrt --rr 1) $<
+
 .PHONY: bench-instructions
 bench-instructions:
 	@$(MEASURE)/instructions.py $(if $(filter command line environment,$(origin CASES)),--cases $(CASES)) $(if $(JSON),--json $(JSON))
@@ -323,6 +333,7 @@ help:
 	@echo "make bench       speed beside six peers on this machine; CASES=hit1k,zipf PEERS=nginx,h2o: some; QUICK=1: a little; FIRST=1: where it is not idle"
 	@echo "make bench-report    the same, to docs/BENCHMARKS.md"
 	@echo "make bench-instructions    instructions a request under callgrind, by function;  CASES=hit,pipelined,logged,100k,miss,pass JSON=FILE"
+	@echo "make bench-sendfile    writev against sendfile from a memory file"
 	@echo "make bench-diskbound    hits from memory beside a load that a slow disk bounds, against four peers; needs root"
 	@echo "make bench-architectures    helpers, one loop, threads and processes side by side, as in the Flash paper; needs root"
 	@echo "make bench-restart    a restart with a million records on disk: until it listens, until the first hit, memory of the index; needs root"
