@@ -124,6 +124,11 @@ unit: $(UNIT_TESTS)
 e2e: all $(BUILD)/stress/hammer $(BUILD)/diskfault.so $(CACHE_DRIVER) $(BENCH_PROGRAMS)
 	@$(PYTEST) tests/e2e $(if $(filter thread,$(SANITIZE)),-m threads)
 
+# docs/METRICS.md, from what a server shows.
+.PHONY: metrics-page
+metrics-page: all
+	@WRITE_PAGE=1 $(PYTEST) tests/e2e/test_metrics_page.py
+
 # Kills, flipped bits and cuts by the thousand; e2e has some of each. TORTURE_SEED=N is another course of events.
 TORTURE_KILLS ?= 1000
 TORTURE_FLIPS ?= 100000
@@ -340,6 +345,7 @@ help:
 	@echo "make bench-eviction    hit ratios of eviction policies and disk admission;  DOCUMENT=docs/EVICTION.md: put there"
 	@echo "make lint        the other compiler's warnings, floors, style, clang-tidy"
 	@echo "make install     PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR)"
+	@echo "make metrics-page    docs/METRICS.md, from what a server shows"
 	@echo "make dist deb    the source archive, the Debian package;  make deb-test: the package installed, used and purged in a copy of the root"
 	@echo "make clean"
 	@echo "SANITIZE=address|thread with any of them: a debug build with ASan and UBSan, or TSan, in a directory of its own"
