@@ -162,9 +162,12 @@ FUZZ_MAX_LEN.key_rules   := 200
 FUZZ_MAX_LEN.vary        := 300
 FUZZ_MAX_LEN.h1_request  := 1600
 FUZZ_MAX_LEN.h1_response := 1600
+FUZZ_MAX_LEN.h2_session  := 600
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
 FUZZ_SOURCES := $(filter base/%.c cache/policy/%.c proxy/client/h1_parse.c proxy/client/h1_target.c proxy/client/proxy_header.c proxy/net/socket_address.c proxy/origin/h1_response.c,$(LIB_SOURCES))
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=build-fuzz/%.o) $(LLHTTP_OBJECTS:$(BUILD)/%=build-fuzz/%)
+# A session is fuzzed as a whole, between a loop and requests of its target's own.
+FUZZ_SESSION := $(patsubst %.c,build-fuzz/%.o,$(wildcard proxy/client/h2*.c) proxy/client/clients.c proxy/observe/counters.c)
 FUZZ_CC      := clang -std=gnu17 -Wall -Wextra -Werror -O2 -g $(CPPFLAGS) -MMD -MP -fno-sanitize-recover=undefined
 build-fuzz/%.o: %.c
 	@mkdir -p $(@D)
@@ -176,9 +179,11 @@ build-fuzz/third_party/llhttp/%.o: /usr/share/llhttp/%.c
 
 build-fuzz/run/%: tests/fuzz/%.c $(FUZZ_OBJECTS)
 	@mkdir -p $(@D)
-	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined $< $(FUZZ_OBJECTS) $(LLHTTP_LIBS) -lpthread -o $@
+	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined $(filter-out %.h,$^) $(LLHTTP_LIBS) -lnghttp2 -lpthread -o $@
 
-.SECONDARY: $(FUZZ_OBJECTS)
+build-fuzz/run/h2_session: $(FUZZ_SESSION)
+
+.SECONDARY: $(FUZZ_OBJECTS) $(FUZZ_SESSION)
 .PHONY: fuzz
 fuzz: $(FUZZ_TARGETS:%=build-fuzz/run/%)
 	@set -e; $(foreach t,$(FUZZ_TARGETS), \
@@ -351,4 +356,4 @@ help:
 	@echo "SANITIZE=address|thread with any of them: a debug build with ASan and UBSan, or TSan, in a directory of its own"
 
 -include $(wildcard $(BUILD)/tests/bench/*.d) $(patsubst %.o,%.d,$(LIB_OBJECTS)) $(MAINS:%.c=$(BUILD)/%.d) $(UNIT_TESTS:=.d) $(STRESS_TESTS:=.d) $(BUILD)/diskfault.d $(CACHE_DRIVER).d \
-    $(FUZZ_OBJECTS:.o=.d)
+    $(FUZZ_OBJECTS:.o=.d) $(FUZZ_SESSION:.o=.d)

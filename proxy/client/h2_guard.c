@@ -55,7 +55,7 @@ static bool note_stream(struct h2_session *session, const nghttp2_frame_hd *hd)
     if (hd->stream_id % 2 == 0)
         return true;
     if (hd->stream_id > session->last_stream) {
-        unsigned ahead = (unsigned)(hd->stream_id - session->last_stream + 1) / 2;
+        unsigned ahead = ((unsigned)(hd->stream_id - session->last_stream) + 1) / 2;
         if (hd->type != NGHTTP2_HEADERS)
             return true; /* an idle stream: nghttp2 knows */
         session->opened = ahead < 64 ? session->opened << ahead : 0;
