@@ -33,17 +33,7 @@ class Entry:
     """A contestant that runs; stopped (SIGSTOP) while others are measured."""
 
     def __init__(self, contestant, directory, place):
-        self.contestant, self.lacks = contestant, dict(contestant.lacks)
-        try:
-            self.server = Server(directory, contestant.peer, **place.values())
-        except Refused as refusal:
-            if not contestant.plain:
-                raise
-            self.lacks["tls"] = str(refusal).rsplit("error: ", 1)[-1]
-            self.server = Server(directory.with_name(directory.name + "-plain"), contestant.plain, **place.values())
-
-    def reason_to_skip(self, case):
-        return self.contestant._replace(lacks=self.lacks).reason_to_skip(case)
+        self.contestant, self.server = contestant, Server(directory, contestant.peer, **place.values())
 
     def load(self, words, **how):
         if self.server.process.poll() is not None:
@@ -109,7 +99,7 @@ def run_case(case, entries, place, options, skipped):
             rounds.pop(entry.contestant.name, None)
 
     for entry in entries:
-        reason = entry.reason_to_skip(case)
+        reason = entry.contestant.reason_to_skip(case)
         if reason:
             skipped.setdefault(case.name, {})[entry.contestant.name] = reason
         else:
@@ -174,8 +164,6 @@ def run_memory_case(case, contestants, top, place, options, skipped):
             if reason:
                 raise Refused(reason)
             entry = Entry(contestant, top / f"{contestant.name}-{case.name}", place)
-            if entry.reason_to_skip(case):
-                raise Refused(entry.reason_to_skip(case))
             of = memory_of_object if case.of == "object" else memory_of_connection
             result[contestant.name] = {"bytes": of(case, entry, place, options)}
         except Refused as refusal:

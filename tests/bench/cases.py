@@ -92,14 +92,12 @@ class Contestant(NamedTuple):
     peer: Peer
     lacks: Dict[str, str] = {}  # a need: what is said instead of a figure
     is_limit: bool = False
-    plain: Optional[Peer] = None  # where the other is refused for its TLS
 
     def reason_to_skip(self, case):
         return next((self.lacks[need] for need in (case.name, *case.needs) if need in self.lacks), None)
 
 
 VARNISH = "varnishd -F -j none -n {dir}/work -f {file} -a 127.0.0.1:{port} -s malloc,1200m -p thread_pools=1 -p thread_pool_min=200 -p timeout_idle=3600"
-OUTRIGGER_COMMAND = [str(ROOT / "build" / "outrigger"), "-c", "{file}"]
 NO_TLS = "speaks no TLS"
 OUTRIGGER, FLOOR = "outrigger", "floor"
 
@@ -108,7 +106,7 @@ CONTESTANTS: List[Contestant] = [
         FLOOR, "raw epoll", Peer(None, [str(PROGRAMS / "floor"), "{port}", "{tls_port}", "{certificate}", "{key}"]),
         {"cache": "fetches nothing", "proxy": "fetches nothing", "h2": "has no HTTP/2"}, is_limit=True,
     ),
-    Contestant(OUTRIGGER, "Outrigger", Peer("outrigger-tls.yaml", OUTRIGGER_COMMAND), plain=Peer("outrigger.yaml", OUTRIGGER_COMMAND)),
+    Contestant(OUTRIGGER, "Outrigger", Peer("outrigger-tls.yaml", [str(ROOT / "build" / "outrigger"), "-c", "{file}"])),
     Contestant("nginx", "nginx", Peer("nginx.conf", ["nginx", "-c", "{file}"])),
     Contestant("h2o", "H2O", Peer("h2o.yaml", ["h2o", "-m", "worker", "-c", "{file}"]), {"cache": "has no cache"}),
     Contestant("haproxy", "HAProxy", Peer("haproxy.cfg", ["haproxy", "-f", "{file}"]), {"object": "takes the memory of all at its start"}),

@@ -17,6 +17,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 PROGRAMS = ROOT / "build" / "bench"
 SERVER_CORE, CLIENT_CORE = "0", "1"
 START_SECONDS = 30
+LOAD_SECONDS_MAX = 600  # beyond what it was to take
 
 
 PR_SET_PDEATHSIG = 1
@@ -46,7 +47,11 @@ def pinned(core, command, is_first=True):
 
 
 class Refused(Exception):
-    """A server does not start; says why in one line."""
+    """A server does not start, or not do; says why in one line."""
+
+
+class Stuck(Refused):
+    """Asking again would not help."""
 
 
 def free_port():
@@ -197,7 +202,11 @@ def load_command(server, *groups, seconds=0, warm_up=0, seed=1, fields=(), check
 
 def load(server, *groups, **how):
     """Runs groups side by side; 0 seconds: until each has asked for everything. Returns what load.c prints: the server's CPU seconds are in it."""
-    ran = subprocess.run(load_command(server, *groups, **how), capture_output=True, text=True, preexec_fn=allow_descriptors)
+    command = load_command(server, *groups, **how)
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, preexec_fn=allow_descriptors, timeout=how.get("seconds", 0) + LOAD_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        raise Stuck(f"it has not answered everything in {LOAD_SECONDS_MAX} s") from None
     if ran.returncode != 0:
         raise Refused(complaint(ran.stderr))
     result = json.loads(ran.stdout)
@@ -215,8 +224,8 @@ def fill(server, origin, groups, passes=12, **how):
         before = origin.asked()
         try:
             wanted = sum(of["requests"] for of in load(server, *groups, **how)["groups"].values())
-        except Refused:
-            if left == 0:
+        except Refused as refusal:
+            if left == 0 or isinstance(refusal, Stuck):
                 raise
             continue
         if origin.asked() - before < 0.002 * wanted:
