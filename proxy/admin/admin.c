@@ -2,6 +2,7 @@
 
 #include "cache/policy/detail.h"
 #include "proxy/admin/sizing.h"
+#include "proxy/admin/top.h"
 #include "proxy/admin/why.h"
 
 #include <jansson.h>
@@ -157,6 +158,13 @@ static void sizing(struct admin *admin, struct admin_request *request)
     answer_json(request, 200, sizing_json(&report));
 }
 
+static void top(struct admin *admin, struct admin_request *request)
+{
+    struct top_lists lists;
+    admin->ports.top(admin->ports.context, request->arena, &lists);
+    answer_json(request, 200, top_json(&lists, request->arena));
+}
+
 static const struct {
     struct bytes name;
     const char *word;
@@ -298,7 +306,7 @@ static const struct route {
 } routes[] = {
     {{"/healthz", 8}, false, false, healthz}, {{"/metrics", 8}, false, false, metrics}, {{"/stats", 6}, false, false, stats},
     {{"/purge", 6}, true, true, purge},       {{"/reload", 7}, true, true, reload},     {{"/why", 4}, false, true, why},
-    {{"/sizing", 7}, false, false, sizing},
+    {{"/sizing", 7}, false, false, sizing},   {{"/top", 4}, false, true, top},
 };
 
 static bool takes_method(const struct route *route, enum method method)

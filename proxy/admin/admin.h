@@ -4,6 +4,7 @@
  *   GET /metrics            Prometheus text
  *   GET /stats              the same as JSON, for outriggerctl
  *   GET /sizing             JSON: what the hit ratio would be with other sizes
+ *   GET /top                JSON: URLs, sites, tags and statuses by requests, bytes and misses of the last minutes   socket only
  *   POST /purge?…           JSON {"purged": true|false, "by": …, "soft": …}   socket only
  *        url=URL | tag=TAG (as often as there are tags) | host=HOST | all=1, and soft=1
  *   GET /why?url=URL&header=… JSON: what the cache knows of it, and what a request with these fields ("Name: value") would get   socket only
@@ -31,6 +32,7 @@ struct admin_purge {
 
 struct admin_why;
 struct sizing_report;
+struct top_lists;
 
 struct admin_ports {
     void *context;
@@ -41,6 +43,8 @@ struct admin_ports {
     /* False: not an absolute URL. What it says lies in `arena`. */
     bool (*explain)(void *context, struct bytes url, const struct headers *fields, struct arena *arena, struct admin_why *why);
     void (*size)(void *context, struct sizing_report *report);
+    /* Sums all loops' lists, into `arena`. */
+    void (*top)(void *context, struct arena *arena, struct top_lists *lists);
     /* Asks the supervisor; admin_reloaded follows. */
     void (*reload)(void *context, uint32_t ticket);
     bool (*is_draining)(void *context);

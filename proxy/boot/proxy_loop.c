@@ -302,6 +302,7 @@ static void turn_end(void *context)
         resolver_client_tick(worker->resolver, now);
         store_client_tick(loop->disk_port.client, now);
         publish_gauges(loop);
+        top_tick(worker->top, now);
         if (monotonic_since(now, loop->next_look) >= 0) {
             loop->next_look = monotonic_add(now, LOOK_MS);
             publish_origins(loop);
@@ -337,6 +338,7 @@ void proxy_loop_init(struct proxy_loop *loop, const struct proxy_loop_settings *
     }
     worker->cache = settings->cache;
     worker->counters = counters_new();
+    worker->top = top_new();
     worker->disk = disk_client_new(&hooks, deadline_ms, DISK_QUEUE_MAX);
     worker->resolver = resolver_client_new(&hooks, deadline_ms);
     struct disk_inline *made_here = settings->files->count > 0 ? disk_inline_new(worker->loop, settings->slab, settings->files) : NULL;

@@ -335,6 +335,17 @@ static void size(void *context, struct sizing_report *report)
     cache_sizing(self->cache, report);
 }
 
+enum { TOP_ROWS = 20 };
+
+static void top(void *context, struct arena *arena, struct top_lists *lists)
+{
+    const struct proxy *self = context;
+    struct top **tops = arena_alloc(arena, self->worker_count * sizeof *tops);
+    for (unsigned i = 0; i < self->worker_count; i++)
+        tops[i] = self->loops[i].worker.top;
+    top_merge(tops, self->worker_count, TOP_ROWS, arena, lists);
+}
+
 static void ask_reload(void *context, uint32_t ticket)
 {
     (void)context;
@@ -467,6 +478,7 @@ static void build(struct config *config)
                                 .purge = purge,
                                 .explain = explain,
                                 .size = size,
+                                .top = top,
                                 .reload = ask_reload,
                                 .is_draining = is_draining,
                                 .context = &proxy};

@@ -1,6 +1,8 @@
 /* The end of a request: counted, logged once, and everything that it held let go. */
 #include "proxy/request/life.h"
 
+#include "cache/policy/tags.h"
+
 #include <time.h>
 
 static uint64_t elapsed_us(const struct request *request)
@@ -22,6 +24,42 @@ static void count(struct request *request, uint64_t duration_us)
         counter_add(counters, COUNTER_CACHE_BYTES_SENT, request->body_bytes);
         counter_add(counters, request->lookup.was_loaded ? COUNTER_HITS_DISK : COUNTER_HITS_MEMORY, 1);
     }
+}
+
+/* Of the response that it was answered with. */
+static void find_tags(struct request *request, struct top_request *counted)
+{
+    struct response_view view;
+    struct headers fields;
+    struct tag *tags;
+    enum error error;
+    if (!request->reader_is_open || request->reader.object == NULL || reader_head(&request->reader, &view, &error) != READER_HEAD_READY)
+        return;
+    headers_init(&fields, &request->arena);
+    headers_parse_block(&fields, view.fields);
+    headers_parse_block(&fields, view.hidden);
+    unsigned count = tags_collect(&fields, &request->arena, &tags);
+    counted->tags_count = count < TOP_TAGS_MAX ? count : TOP_TAGS_MAX;
+    for (unsigned i = 0; i < counted->tags_count; i++)
+        counted->tags[i] = tags[i].name;
+}
+
+/* While the reader is open. */
+static void count_among_the_top(struct request *request)
+{
+    const struct request_head *head = &request->head;
+    struct top_request counted = {
+        .scheme = head->scheme,
+        .host = head->authority,
+        .path = head->path,
+        .query = head->query,
+        .site = request->site != NULL ? request->site->config->hosts[0] : BYTES_NONE,
+        .status = request->status != 0 ? request->status : 499,
+        .bytes = request->body_bytes,
+        .is_miss = request->result != RESULT_NONE && !cache_result_is_hit(request->result),
+    };
+    find_tags(request, &counted);
+    top_count(request->worker->top, &counted);
 }
 
 static void write_access_line(struct request *request, uint64_t duration_us)
@@ -103,6 +141,8 @@ enum step step_finish(struct request *request)
     uint64_t duration_us = elapsed_us(request);
     bool tunnelled = request->status == 101;
     deadline_clear(&request->patience);
+    if (request->listener == LISTENER_PUBLIC && top_wants(request->worker->top))
+        count_among_the_top(request);
     body_close(request);
     load_close(request->worker->cache, &request->lookup.wait);
     if (cache_store(request->worker->cache) != NULL)

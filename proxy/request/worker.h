@@ -10,6 +10,7 @@
 #include "proxy/config/config.h"
 #include "proxy/net/loop.h"
 #include "proxy/observe/counters.h"
+#include "proxy/observe/top.h"
 
 struct admin;
 struct h1_clients;
@@ -24,6 +25,7 @@ struct worker {
     struct cache           *cache;    /* shared by all loops */
     struct disk_io         *disk_io;  /* to the cache's records on disk; NULL: there is no disk tier */
     struct counters        *counters;
+    struct top      *top;      /* what is asked for most */
     struct disk_client     *disk;
     struct resolver_client *resolver;
     struct log_client      *log;

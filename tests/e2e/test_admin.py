@@ -282,6 +282,22 @@ def test_sizing_for_people_and_for_programs(outrigger, origin):
     assert b'outrigger_sizing_hit_ratio{tier="memory",times="0.5"}' in admin(outrigger, "/metrics").body
 
 
+def test_what_is_asked_for_most(outrigger, origin):
+    origin.on("/often", lambda request: request.answer(b"x" * 100, fields={"Cache-Tag": "news, front", "Cache-Control": "max-age=60"}))
+    origin.on("/large", lambda request: request.answer(b"x" * 100000, fields=PASSED))
+    for target in ["/often"] * 20 + ["/large?a=1"] * 3 + ["/none"]:
+        outrigger.get(target)
+    outrigger.await_metric(24, "outrigger_requests_total")
+    top = json.loads(get(outrigger.socket, "/top", host="localhost").body)
+    names = {(kind, measure): [(row["name"].split("//")[-1].split("/", 1)[-1], row["count"]) for row in rows] for kind, lists in top.items() for measure, rows in lists.items()}
+    assert names["urls", "requests"] == [("often", 20), ("large?a=1", 3), ("none", 1)]
+    assert names["urls", "bytes"][:2] == [("large?a=1", 300000), ("often", 2000)]
+    assert names["urls", "misses"][0] == ("large?a=1", 3) and ("often", 1) in names["urls", "misses"]
+    assert sorted(names["tags", "requests"]) == [("front", 20), ("news", 20)] and sorted(names["tags", "misses"]) == [("front", 1), ("news", 1)]
+    assert names["statuses", "requests"] == [("200", 23), ("404", 1)]
+    assert names["sites", "requests"][0][1] == 24
+
+
 def test_the_socket_is_for_its_owner_and_group(outrigger):
     mode = os.stat(outrigger.socket).st_mode
     assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) & 0o007 == 0

@@ -1,5 +1,6 @@
 #include "proxy/admin/admin.h"
 #include "cache/sizing.h"
+#include "proxy/observe/top.h"
 #include "proxy/admin/why.h"
 
 #include <criterion/criterion.h>
@@ -49,6 +50,14 @@ static void size(void *context, struct sizing_report *report)
     *report = (struct sizing_report){.requests = 9, .memory = {{64, 0.25}, {128, 0.5}}};
 }
 
+static void top(void *context, struct arena *scratch, struct top_lists *lists)
+{
+    static struct top_row row = {{"http://a/\xff", 10}, 5, 1};
+    (void)context;
+    (void)scratch;
+    *lists = (struct top_lists){.by[TOP_URLS][TOP_BYTES] = {&row, 1}};
+}
+
 static void reload(void *context, uint32_t ticket)
 {
     ((struct fake *)context)->ticket = ticket;
@@ -70,7 +79,7 @@ static struct arena arena;
 
 static void set_up(void)
 {
-    struct admin_ports ports = {&fake, collect, purge, explain, size, reload, is_draining};
+    struct admin_ports ports = {&fake, collect, purge, explain, size, top, reload, is_draining};
     admin = admin_new(&ports);
     arena_init(&arena);
     fake = (struct fake){.is_url = true};
@@ -289,4 +298,16 @@ Test(admin, sizing_is_json)
     cr_assert(contains(asked.answer.body, "{\"requests\":9,\"memory\":[{\"times\":0.5,\"bytes\":64,\"hit_ratio\":0.25},"), "%.*s",
               BYTES_FMT(asked.answer.body));
     cr_assert(contains(asked.answer.body, "\"disk\":null"));
+}
+
+Test(admin, top_is_json_and_tells_of_urls_to_the_socket_only)
+{
+    struct admin_request asked = request(METHOD_GET, "/top", NULL, false);
+    admin_start(admin, &asked);
+    cr_assert_eq(asked.answer.status, 403);
+    asked = request(METHOD_GET, "/top", NULL, true);
+    admin_start(admin, &asked);
+    cr_assert_eq(asked.answer.status, 200);
+    cr_assert(contains(asked.answer.body, "{\"urls\":{\"requests\":[],\"bytes\":[{\"name\":\"http://a/\\\\xff\",\"count\":5,\"error\":1}]"),
+              "%.*s", BYTES_FMT(asked.answer.body));
 }
