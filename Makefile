@@ -77,6 +77,13 @@ $(BUILD)/stress/hammer: tests/stress/hammer.c
 	@echo "  CC $@"
 	@$(CC) -std=gnu17 -Wall -Wextra -Werror -O2 -g -D_GNU_SOURCE $< -lpthread -o $@
 
+$(BUILD)/proxy/admin/assets.o: $(wildcard proxy/admin/dashboard/*)
+
+# What docs/dashboard.png shows.
+.PHONY: dashboard-screenshot
+dashboard-screenshot: all
+	@DASHBOARD_SCREENSHOT=$(CURDIR)/docs/dashboard.png $(PYTEST) tests/e2e/test_dashboard.py -k screenshot
+
 # What the binary knows of its build; made anew when any of it changes.
 FACTS = -DOUTRIGGER_VERSION='"$(VERSION)"' -DOUTRIGGER_PREFIX='"$(PREFIX)"' \
               -DOUTRIGGER_LIBRARIES='"$(foreach p,$(PKGS),$(p) $(shell pkg-config --modversion $(p) 2>/dev/null))"'

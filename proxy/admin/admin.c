@@ -1,6 +1,7 @@
 #include "proxy/admin/admin.h"
 
 #include "cache/policy/detail.h"
+#include "proxy/admin/assets.h"
 #include "proxy/admin/sizing.h"
 #include "proxy/admin/top.h"
 #include "proxy/admin/why.h"
@@ -13,7 +14,10 @@ struct admin {
     struct admin_ports ports;
     struct list reloading; /* requests that wait for the supervisor */
     uint32_t last_ticket;
+    unsigned events_count; /* answers that go on */
 };
+
+enum { EVENTS_MAX = 16 }; /* each costs the control loop about a millisecond a second */
 
 struct admin *admin_new(const struct admin_ports *ports)
 {
@@ -296,6 +300,96 @@ void admin_cancel(struct admin *admin, struct admin_request *request)
     list_remove(&request->link);
 }
 
+/* ---- dashboard -------------------------------------------------------------------------------------------------------------------------- */
+
+static const char page_fields[] =
+    "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+    "Referrer-Policy: no-referrer\r\nCross-Origin-Resource-Policy: same-origin\r\n";
+
+static void serve_asset(struct admin_request *request, const struct asset *asset)
+{
+    request->answer.fields = BYTES(page_fields);
+    answer(request, 200, asset->content_type, asset->body);
+}
+
+/* Takes the object. */
+static struct bytes json_text(json_t *object, struct arena *arena)
+{
+    char *text = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    json_decref(object);
+    if (!text)
+        abort();
+    struct bytes copy = arena_copy(arena, bytes_from_string(text));
+    free(text);
+    return copy;
+}
+
+/* What stays as it is. */
+static struct bytes hello_event(const struct admin_request *request, struct arena *arena)
+{
+    json_t *reasons = json_object();
+    for (unsigned detail = 1; detail < DETAIL_COUNT; detail++)
+        json_object_set_new(reasons, detail_word(detail), json_string(detail_sentence(detail)));
+    struct bytes text = json_text(json_pack("{s:b, s:o}", "control", request->is_privileged, "reasons", reasons), arena);
+    return arena_printf(arena, "retry: 2000\nevent: hello\ndata: %.*s\n\n", BYTES_FMT(text));
+}
+
+/* URLs are for those only who may ask about them. */
+static struct bytes figures_event(struct admin *admin, const struct admin_request *request, struct arena *arena)
+{
+    struct collected all;
+    struct sizing_report report;
+    struct top_lists lists;
+    struct bytes top_text = BYTES("null");
+    collect(admin, arena, &all);
+    struct bytes stats_text = metrics_json(arena, all.sum, all.details, DETAIL_COUNT, all.gauges, all.gauge_count);
+    counters_free(&all.sum);
+    admin->ports.size(admin->ports.context, &report);
+    struct bytes sizing_text = json_text(sizing_json(&report), arena);
+    if (request->is_privileged) {
+        admin->ports.top(admin->ports.context, arena, &lists);
+        top_text = json_text(top_json(&lists, arena), arena);
+    }
+    return arena_printf(arena, "event: figures\ndata: {\"stats\":%.*s,\"sizing\":%.*s,\"top\":%.*s}\n\n", BYTES_FMT(stats_text),
+                        BYTES_FMT(sizing_text), BYTES_FMT(top_text));
+}
+
+struct stream_of_events {
+    struct admin *admin;
+    struct arena arena;
+};
+
+static void end_events(void *context)
+{
+    struct stream_of_events *stream = context;
+    stream->admin->events_count--;
+    arena_free(&stream->arena);
+}
+
+static void events(struct admin *admin, struct admin_request *request)
+{
+    if (admin->events_count == EVENTS_MAX) {
+        refuse(request, 503, "too many look at it already");
+        return;
+    }
+    struct stream_of_events *stream = arena_zalloc(request->arena, sizeof *stream);
+    stream->admin = admin;
+    arena_init(&stream->arena);
+    admin->events_count++;
+    arena_defer(request->arena, end_events, stream);
+    request->events = &stream->arena;
+    struct bytes hello = hello_event(request, request->events), figures = figures_event(admin, request, request->events);
+    request->answer.goes_on = request->method == METHOD_GET;
+    answer(request, 200, "text/event-stream", arena_printf(request->events, "%.*s%.*s", BYTES_FMT(hello), BYTES_FMT(figures)));
+}
+
+void admin_continue(struct admin *admin, struct admin_request *request)
+{
+    arena_clear(request->events);
+    request->answer.body = figures_event(admin, request, request->events);
+}
+
 /* ---- routes ----------------------------------------------------------------------------------------------------------------------------- */
 
 static const struct route {
@@ -306,7 +400,7 @@ static const struct route {
 } routes[] = {
     {{"/healthz", 8}, false, false, healthz}, {{"/metrics", 8}, false, false, metrics}, {{"/stats", 6}, false, false, stats},
     {{"/purge", 6}, true, true, purge},       {{"/reload", 7}, true, true, reload},     {{"/why", 4}, false, true, why},
-    {{"/sizing", 7}, false, false, sizing},   {{"/top", 4}, false, true, top},
+    {{"/sizing", 7}, false, false, sizing},   {{"/top", 4}, false, true, top},          {{"/events", 7}, false, false, events},
 };
 
 static bool takes_method(const struct route *route, enum method method)
@@ -324,10 +418,16 @@ void admin_start(struct admin *admin, struct admin_request *request)
         if (!takes_method(route, request->method))
             refuse(request, 405, route->changes ? "this is for POST" : "this is for GET");
         else if (route->is_privileged && !request->is_privileged)
-            refuse(request, 403, "only over the Unix socket (admin.socket)");
+            refuse(request, 403, "only over the Unix socket (admin.socket), unless admin.control allows it");
         else
             route->serve(admin, request);
         return;
     }
-    refuse(request, 404, "here are /healthz, /metrics, /stats and /sizing");
+    const struct asset *asset = asset_find(request->path);
+    if (asset != NULL && (request->method == METHOD_GET || request->method == METHOD_HEAD))
+        serve_asset(request, asset);
+    else if (asset != NULL)
+        refuse(request, 405, "this is for GET");
+    else
+        refuse(request, 404, "here are /, /healthz, /metrics, /stats and /sizing");
 }

@@ -3,8 +3,11 @@
  *   GET /healthz            200 "ok", 503 while draining
  *   GET /metrics            Prometheus text
  *   GET /stats              the same as JSON, for outriggerctl
+ *   GET /                   the dashboard, and its files
+ *   GET /events             what it shows, as server-sent events, one a second
  *   GET /sizing             JSON: what the hit ratio would be with other sizes
  *   GET /top                JSON: URLs, sites, tags and statuses by requests, bytes and misses of the last minutes   socket only
+ *   What is for the socket only is for the admin listener too, where the configuration (admin.control) says so.
  *   POST /purge?…           JSON {"purged": true|false, "by": …, "soft": …}   socket only
  *        url=URL | tag=TAG (as often as there are tags) | host=HOST | all=1, and soft=1
  *   GET /why?url=URL&header=… JSON: what the cache knows of it, and what a request with these fields ("Name: value") would get   socket only
@@ -57,14 +60,16 @@ struct admin_answer {
     unsigned     status;
     const char  *content_type;
     struct bytes body; /* in the request's arena */
+    struct bytes fields;     /* further field lines, each with its CRLF; or absent */
     bool         has_purged; /* it is to be given when what was purged is on disk */
+    bool         goes_on;    /* admin_continue has more, a second later, when the body was sent */
 };
 
 struct admin_request {
     /* in */
     enum method   method;
     struct bytes  path, query;
-    bool          is_privileged; /* came by the Unix socket */
+    bool          is_privileged; /* came by the Unix socket, or may do the same */
     struct arena *arena;
     void (*done)(struct admin_request *request); /* may be called from inside admin_start */
     void *context;
@@ -73,9 +78,12 @@ struct admin_request {
     /* admin's own */
     struct list link;
     uint32_t    ticket;
+    struct arena *events; /* of an answer that goes on: its present body */
 };
 
 void admin_start(struct admin *admin, struct admin_request *request);
+/* The next part of the body of an answer that goes on; the one before it is not needed any more. */
+void admin_continue(struct admin *admin, struct admin_request *request);
 /* The asker went away: `done` is not called any more. */
 void admin_cancel(struct admin *admin, struct admin_request *request);
 /* The supervisor answered. */

@@ -152,6 +152,7 @@ struct config {
     unsigned     listener_count;
     struct config_networks trusted_proxies; /* who may say whose request or connection it is */
     struct config_address admin_listen; /* length 0: off */
+    bool         admin_control;
     const char  *admin_socket;          /* NULL: off */
 
     enum config_tls_version tls_min_version;

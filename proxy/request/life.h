@@ -42,6 +42,7 @@ struct local_answer {
     struct response_head head;
     struct bytes         body;
     size_t               sent_bytes;
+    bool                 goes_on; /* the admin interface has more to say, again and again */
 };
 
 /* What goes on to the origin of what a trusted proxy said, and of the proxy itself. */
@@ -166,6 +167,9 @@ bool              parts_are_stored(struct request *request);
 /* invalidate.c: what the response to an unsafe request makes invalid (RFC 9111 §4.4, RFC 9875 §3); once its status is known to do so. Returns whether
  * anything of that was stored. */
 bool invalidate(struct request *request, const struct response_view *view);
+
+/* step_admin.c: waits until there is more of an answer that goes on. */
+enum step admin_wait(struct request *request);
 
 /* step_await_log.c: the step to take when what was purged so far is on disk; `next` comes after that. */
 enum step request_await_log(struct request *request, enum step next);

@@ -76,6 +76,7 @@ enum step respond_with(struct request *request, unsigned status, const char *con
     const char *date = loop_http_date(request->worker->loop);
     answer->body = body;
     answer->sent_bytes = 0;
+    answer->goes_on = false;
     answer->head = (struct response_head){
         .status = status,
         .head = arena_printf(&request->arena,
@@ -134,10 +135,13 @@ enum step step_respond(struct request *request)
 {
     struct local_answer *answer = &request->answer;
     while (!request->last_sent) {
+        bool is_last = !answer->goes_on || request->worker->draining;
         size_t offered = answer->head.has_body ? answer->body.len - answer->sent_bytes : 0;
+        if (offered == 0 && !is_last && !request->response_pending)
+            return admin_wait(request);
         struct iovec iov = {(char *)answer->body.at + answer->sent_bytes, offered};
         ssize_t sent =
-            request->stream->ops->send(request->stream, request->response_pending ? &answer->head : NULL, &iov, offered > 0, true);
+            request->stream->ops->send(request->stream, request->response_pending ? &answer->head : NULL, &iov, offered > 0, is_last);
         if (sent == STREAM_GONE) {
             request->broken = true;
             return STEP_FINISH;
@@ -148,7 +152,7 @@ enum step step_respond(struct request *request)
         answer->sent_bytes += (size_t)sent;
         if ((size_t)sent < offered)
             return STEP_WAIT;
-        request->last_sent = true;
+        request->last_sent = is_last;
     }
     return request->stream->ops->is_flushed(request->stream) ? STEP_FINISH : STEP_WAIT;
 }

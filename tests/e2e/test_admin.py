@@ -73,7 +73,7 @@ def test_no_url_appears_in_the_metrics(outrigger, origin):
     assert b"secret" not in admin(outrigger, "/metrics").body
 
 
-@pytest.mark.parametrize("target, method, status", [("/", "GET", 404), ("/metricsx", "GET", 404), ("/metrics", "POST", 405), ("/healthz", "DELETE", 405), ("/purge", "GET", 405),
+@pytest.mark.parametrize("target, method, status", [("/", "POST", 405), ("/dashboard", "GET", 404), ("/metricsx", "GET", 404), ("/metrics", "POST", 405), ("/healthz", "DELETE", 405), ("/purge", "GET", 405),
                                                     ("/reload", "GET", 405), ("/reload", "POST", 403), ("/purge?url=http://site.test/", "POST", 403)])
 def test_what_the_tcp_listener_does_not_do(outrigger, target, method, status):
     answer = admin(outrigger, target, method=method)

@@ -142,8 +142,8 @@ Test(admin, metrics_and_stats_show_counters_and_gauges)
 
 Test(admin, unknown_paths_and_methods_are_refused)
 {
-    assert_answer(METHOD_GET, "/", NULL, true, 404, "{\"error\":\"here are /healthz, /metrics, /stats and /sizing\"}\n");
-    assert_answer(METHOD_GET, "/metrics/", NULL, true, 404, "{\"error\":\"here are /healthz, /metrics, /stats and /sizing\"}\n");
+    assert_answer(METHOD_GET, "/nothing", NULL, true, 404, "{\"error\":\"here are /, /healthz, /metrics, /stats and /sizing\"}\n");
+    assert_answer(METHOD_GET, "/metrics/", NULL, true, 404, "{\"error\":\"here are /, /healthz, /metrics, /stats and /sizing\"}\n");
     assert_answer(METHOD_POST, "/metrics", NULL, true, 405, "{\"error\":\"this is for GET\"}\n");
     assert_answer(METHOD_GET, "/purge", "url=http://a/", true, 405, "{\"error\":\"this is for POST\"}\n");
     assert_answer(METHOD_OTHER, "/reload", NULL, true, 405, "{\"error\":\"this is for POST\"}\n");
@@ -151,8 +151,10 @@ Test(admin, unknown_paths_and_methods_are_refused)
 
 Test(admin, what_changes_something_is_for_the_unix_socket_only)
 {
-    assert_answer(METHOD_POST, "/purge", "url=http://a/", false, 403, "{\"error\":\"only over the Unix socket (admin.socket)\"}\n");
-    assert_answer(METHOD_POST, "/reload", NULL, false, 403, "{\"error\":\"only over the Unix socket (admin.socket)\"}\n");
+    assert_answer(METHOD_POST, "/purge", "url=http://a/", false, 403,
+                  "{\"error\":\"only over the Unix socket (admin.socket), unless admin.control allows it\"}\n");
+    assert_answer(METHOD_POST, "/reload", NULL, false, 403,
+                  "{\"error\":\"only over the Unix socket (admin.socket), unless admin.control allows it\"}\n");
     cr_assert_str_eq(fake.purged, "");
     cr_assert_eq(fake.ticket, 0);
 }
@@ -275,7 +277,8 @@ Test(admin, why_takes_a_url_and_fields)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_answer(METHOD_GET, "/why", bad[i], true, 400,
                       "{\"error\":\"say what: url=http://host/path, and header=Name: value as often as needed\"}\n");
-    assert_answer(METHOD_GET, "/why", "url=http://a/", false, 403, "{\"error\":\"only over the Unix socket (admin.socket)\"}\n");
+    assert_answer(METHOD_GET, "/why", "url=http://a/", false, 403,
+                  "{\"error\":\"only over the Unix socket (admin.socket), unless admin.control allows it\"}\n");
     cr_assert_str_eq(fake.purged, "");
     assert_answer(METHOD_GET, "/why", "url=http://a/", true, 404, "{\"error\":\"no site answers that host\"}\n");
     fake.found = true;
