@@ -205,7 +205,7 @@ static bool has_drained(void)
             atomic_load_explicit(&gauges->connections, memory_order_relaxed) > 0)
             return false;
     }
-    return true;
+    return connections_parting() == 0;
 }
 
 static void end(void)

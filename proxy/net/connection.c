@@ -391,8 +391,17 @@ void connection_shutdown(struct connection *connection)
     tell_needs(connection);
 }
 
+static _Atomic unsigned parting; /* of all loops */
+
+unsigned connections_parting(void)
+{
+    return atomic_load_explicit(&parting, memory_order_relaxed);
+}
+
 static void close_now(struct connection *connection)
 {
+    if (connection->tls && connection->tls->parts)
+        atomic_fetch_sub_explicit(&parting, 1, memory_order_relaxed);
     tls_stream_free(&connection->tls);
     uv_close((uv_handle_t *)&connection->poll, connection_freed); /* takes the descriptor out of the poll set at once */
     close(connection->fd);
@@ -425,6 +434,8 @@ static bool begin_parting(struct connection *connection)
         tls_stream_say_end(tls);
     if (!tls->out || tls->broken || !tls_stream_flush(tls) || !tls->out)
         return false;
+    tls->parts = true;
+    atomic_fetch_add_explicit(&parting, 1, memory_order_relaxed);
     connection_set_owner(connection, &parting_events, connection);
     connection_want(connection, WANT_WRITE);
     loop_set_deadline(connection_loop(connection), &tls->parting, PARTING_MS, part_late);

@@ -81,6 +81,8 @@ ssize_t connection_write(struct connection *connection, const void *bytes, size_
 void connection_shutdown(struct connection *connection);
 /* Nulls. Whatever the kernel still holds of what was written is sent. */
 void connection_close(struct connection **connection);
+/* Connections that were closed and still send what was kept, of all loops: a process that ends before they do cuts them off. Any thread. */
+unsigned connections_parting(void);
 /* Nulls. The peer sees a reset: it must not mistake what it got for a whole (RFC 9112 §8). */
 void connection_reset(struct connection **connection);
 

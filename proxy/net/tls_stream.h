@@ -49,6 +49,7 @@ struct tls_stream {
     bool                  broken;
     bool                  shut;     /* we said that we end; with `fins`, the FIN follows when `out` is empty */
     bool                  fins;
+    bool                  parts;    /* its connection is closed but for `out` */
     bool                  holds;    /* `out` may wait for the first answer: session tickets */
     bool                  looks;    /* the owner is told "readable" once though nothing is known to have come */
 };

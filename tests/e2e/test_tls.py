@@ -382,3 +382,15 @@ def test_files_that_change_serve_without_a_signal(make, authority):
     replace(shown[1:], authority.issue("stranger.example")[1:])
     until(lambda: "are refused" in edge.errors(), what="the refusal")
     assert subject(edge.s_client()) == "renewed.example"
+
+
+def test_a_drain_waits_for_what_a_slow_reader_was_promised(edge):
+    connection = edge.tls()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.sendall(b"GET /large HTTP/1.1\r\nHost: www.example.org\r\n\r\n")
+    got = connection.recv(1000)
+    edge.send_signal(signal.SIGQUIT)
+    time.sleep(0.3)
+    while more := connection.recv(20000):
+        got += more
+    assert len(got.partition(b"\r\n\r\n")[2]) == 300_000
