@@ -86,7 +86,7 @@ struct tls_client_settings {
     struct bytes        alpn;        /* on the wire: each with its length in front; absent: none */
 };
 
-/* Before the process is locked up: reads what a library or a context would read later, the system's authorities among it. */
+/* Before the process is locked up: the library reads its own configuration. */
 void tls_prepare(void);
 
 struct tls_client *tls_client_new(const struct tls_client_settings *settings, tls_reporter *report, void *context);

@@ -9,7 +9,6 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 enum { SESSIONS_MAX = 64 }; /* kept by one client; the oldest goes */
@@ -99,32 +98,9 @@ static void offer_session(struct tls_client *client, SSL *ssl, const char *name)
         keep_session(client, name, session);
 }
 
-/* ---- the system's authorities ------------------------------------------------------------------------------------------------------------- */
-
-enum { AUTHORITIES_MAX_BYTES = 4 * 1024 * 1024 }; /* Debian's bundle has 220 KB */
-
-static struct bytes
-    system_authorities; /* immutable after tls_prepare; absent: a system without a bundle, or a process that is not locked up */
-
-static const char *system_path(void)
-{
-    const char *given = getenv(X509_get_default_cert_file_env());
-    return given ? given : X509_get_default_cert_file();
-}
-
 void tls_prepare(void)
 {
-    OPENSSL_init_ssl(0, NULL); /* its configuration */
-    FILE *file = fopen(system_path(), "re");
-    char *content = file ? malloc(AUTHORITIES_MAX_BYTES) : NULL;
-    size_t length = content ? fread(content, 1, AUTHORITIES_MAX_BYTES, file) : 0;
-    if (file)
-        fclose(file);
-    char *kept = length > 0 ? realloc(content, length) : NULL;
-    if (kept)
-        system_authorities = bytes_from(kept, length);
-    else
-        free(content);
+    OPENSSL_init_ssl(0, NULL); /* reads openssl.cnf */
 }
 
 /* ---- contexts --------------------------------------------------------------------------------------------------------------------------- */
@@ -136,8 +112,6 @@ static void load(struct tls_client *client, const struct tls_client_settings *se
     struct certificate certificate = {.leaf = NULL};
     if (settings->ca.content.at)
         authorities_load(context, &settings->ca, false, reporting);
-    else if (settings->verify && system_authorities.at)
-        authorities_load(context, &(struct tls_material){.content = system_authorities, .about = settings->ca.about}, false, reporting);
     else if (settings->verify && SSL_CTX_set_default_verify_paths(context) != 1)
         report_problem(reporting, LOG_LEVEL_ERROR, &settings->ca, "the system's certificate authorities: %s", openssl_reason());
     if (settings->certificate.content.at)
