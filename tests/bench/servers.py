@@ -47,7 +47,7 @@ def pinned(core, command, is_first=True):
 
 
 class Refused(Exception):
-    """A server does not start, or not do; says why in one line."""
+    """A server does not start, or does not do what it should; says why in one line."""
 
 
 class Stuck(Refused):
