@@ -278,6 +278,12 @@ static void reload(struct admin *admin, struct admin_request *request)
     admin->ports.reload(admin->ports.context, request->ticket);
 }
 
+static void drain(struct admin *admin, struct admin_request *request)
+{
+    admin->ports.drain(admin->ports.context);
+    answer_json(request, 200, json_pack("{s:b}", "draining", true));
+}
+
 void admin_reloaded(struct admin *admin, uint32_t ticket, bool accepted, struct bytes errors)
 {
     LIST_FOR_EACH_SAFE(node, &admin->reloading)
@@ -401,6 +407,7 @@ static const struct route {
     {{"/healthz", 8}, false, false, healthz}, {{"/metrics", 8}, false, false, metrics}, {{"/stats", 6}, false, false, stats},
     {{"/purge", 6}, true, true, purge},       {{"/reload", 7}, true, true, reload},     {{"/why", 4}, false, true, why},
     {{"/sizing", 7}, false, false, sizing},   {{"/top", 4}, false, true, top},          {{"/events", 7}, false, false, events},
+    {{"/drain", 6}, true, true, drain},
 };
 
 static bool takes_method(const struct route *route, enum method method)

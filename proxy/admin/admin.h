@@ -12,6 +12,7 @@
  *        url=URL | tag=TAG (as often as there are tags) | host=HOST | all=1, and soft=1
  *   GET /why?url=URL&header=… JSON: what the cache knows of it, and what a request with these fields ("Name: value") would get   socket only
  *   POST /reload            JSON {"accepted": …, "errors": "…"}  socket only
+ *   POST /drain             JSON {"draining": true}: accepts no more, finishes what is under way, ends   socket only
  */
 #ifndef ADMIN_ADMIN_H
 #define ADMIN_ADMIN_H
@@ -51,6 +52,8 @@ struct admin_ports {
     /* Asks the supervisor; admin_reloaded follows. */
     void (*reload)(void *context, uint32_t ticket);
     bool (*is_draining)(void *context);
+    /* Asks the supervisor to. */
+    void (*drain)(void *context);
 };
 
 struct admin *admin_new(const struct admin_ports *ports);

@@ -2,6 +2,7 @@
 #include "proxy/admin/ctl_http.h"
 #include "proxy/admin/ctl_sizing.h"
 #include "proxy/admin/ctl_stats.h"
+#include "proxy/admin/ctl_top.h"
 
 #include <getopt.h>
 #include <jansson.h>
@@ -21,7 +22,11 @@ static const char help[] =
     "  purge --tag TAG... | --host HOST | --all\n"
     "               forget every response with one of these tags, of this host, or everything\n"
     "  reload       read the configuration again; prints its errors when it is refused\n"
+    "  drain        accept no more, finish what is under way, and end\n"
+    "  top          what happens right now, on the whole screen; keys: s sorts, q ends; with --json a line for each look\n"
     "\n"
+    "  --interval S   top: look every S seconds; default: 1\n"
+    "  --count N      top: end after N looks\n"
     "  --soft         purge: make it stale instead, so that it can be validated, and served meanwhile where that is allowed\n"
     "  --socket PATH  default: /run/outrigger/admin.sock (admin.socket in the configuration)\n"
     "  --json         print the answer as JSON\n";
@@ -32,6 +37,7 @@ struct ctl {
     char *query;  /* of purge and why */
     int purge_by; /* which kind of thing it names; 0: a URL yet to come */
     bool soft, has_fields;
+    struct ctl_top_options top;
 };
 
 static int __attribute__((format(printf, 1, 2))) usage(const char *format, ...)
@@ -146,6 +152,17 @@ static int reload(const struct ctl *ctl)
     return accepted ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+static int drain(const struct ctl *ctl)
+{
+    json_t *object = ask(ctl, "POST", "/drain");
+    if (!object)
+        return EXIT_FAILURE;
+    if (!ctl->json)
+        puts("draining");
+    json_decref(object);
+    return EXIT_SUCCESS;
+}
+
 /* "purge URL", or "purge" with --tag, --host or --all. */
 static int run_purge(struct ctl *ctl, int argc, char **argv)
 {
@@ -179,6 +196,11 @@ static int run(struct ctl *ctl, int argc, char **argv)
     bool is_purge = strcmp(argv[0], "purge") == 0, is_why = strcmp(argv[0], "why") == 0;
     if ((!is_purge && (ctl->purge_by != 0 || ctl->soft)) || (!is_why && ctl->has_fields))
         return usage("%s does not take these options", argv[0]);
+    bool is_top = strcmp(argv[0], "top") == 0;
+    if (!is_top && ctl->top.has_options)
+        return usage("%s does not take these options", argv[0]);
+    if (is_top && argc == 1)
+        return ctl_top(ctl->socket, ctl->json, &ctl->top);
     if (is_purge)
         return run_purge(ctl, argc - 1, argv + 1);
     if (is_why)
@@ -193,6 +215,8 @@ static int run(struct ctl *ctl, int argc, char **argv)
         return sizing(ctl);
     if (strcmp(argv[0], "reload") == 0)
         return reload(ctl);
+    if (strcmp(argv[0], "drain") == 0)
+        return drain(ctl);
     return usage("unknown command %s", argv[0]);
 }
 
@@ -214,8 +238,9 @@ int main(int argc, char **argv)
     static const struct option options[] = {{"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
                                             {"help", no_argument, NULL, 'h'},         {"tag", required_argument, NULL, 't'},
                                             {"host", required_argument, NULL, 'o'},   {"all", no_argument, NULL, 'a'},
-                                            {"soft", no_argument, NULL, 'f'},         {0}};
-    struct ctl ctl = {.socket = "/run/outrigger/admin.sock"};
+                                            {"soft", no_argument, NULL, 'f'},         {"interval", required_argument, NULL, 'i'},
+                                            {"count", required_argument, NULL, 'n'},  {0}};
+    struct ctl ctl = {.socket = "/run/outrigger/admin.sock", .top = {.interval_s = 1}};
     int option;
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":hH:", options, NULL)) != -1) {
@@ -235,6 +260,11 @@ int main(int argc, char **argv)
             break;
         case 'f':
             ctl.soft = true;
+            break;
+        case 'i':
+        case 'n':
+            if (!ctl_top_option(&ctl.top, option, optarg))
+                return usage("--%s %s: a number is expected", option == 'i' ? "interval" : "count", optarg);
             break;
         case 't':
         case 'o':

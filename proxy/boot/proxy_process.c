@@ -352,6 +352,12 @@ static void ask_reload(void *context, uint32_t ticket)
     tell_supervisor(MESSAGE_RELOAD_REQUEST, &(struct message_reload){.request = ticket});
 }
 
+static void ask_drain(void *context)
+{
+    (void)context;
+    tell_supervisor(MESSAGE_DRAIN_REQUEST, &(struct message_empty){0});
+}
+
 static bool is_draining(void *context)
 {
     (void)context;
@@ -481,6 +487,7 @@ static void build(struct config *config)
                                 .top = top,
                                 .reload = ask_reload,
                                 .is_draining = is_draining,
+                                .drain = ask_drain,
                                 .context = &proxy};
     if (proxy.geometry.count > 0)
         hash_key_derive(&hash_key, proxy.geometry.hash_key);

@@ -273,6 +273,11 @@ static void take_message(struct supervisor *s, const struct message *message)
     case MESSAGE_STORE_RELEASED:
         hand_over(s);
         break;
+    case MESSAGE_DRAIN_REQUEST:
+        log_info("supervisor", "outriggerctl drain: draining");
+        upgrade_abandon(s);
+        begin_drain(s);
+        break;
     case MESSAGE_RELOAD_REQUEST:
         reload_ask(s, ((const struct message_reload *)message->payload)->request);
         break;

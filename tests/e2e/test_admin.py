@@ -350,3 +350,57 @@ def test_many_at_the_socket_at_once(outrigger):
     for thread in threads:
         thread.join()
     assert results == [0] * 18
+
+
+# ---- drain and top ----
+
+
+def test_drain_finishes_what_is_under_way_and_ends(outrigger, origin):
+    go_on = threading.Event()
+    origin.on("/slow", lambda request: (go_on.wait(30 * SLOW), request.answer(b"slow", fields=PASSED)))
+    with outrigger.connect() as client:
+        client.send("GET /slow HTTP/1.1\r\nHost: site.test\r\n\r\n")
+        until(lambda: origin.requests, what="the request at the origin")
+        assert json.loads(outrigger.ctl("--json", "drain").stdout) == {"draining": True}
+        until(lambda: "draining" in outrigger.errors(), what="the drain to begin")
+        go_on.set()
+        assert client.read_until(b"slow")
+    assert outrigger.process.wait(20 * SLOW) == 0
+
+
+def test_top_prints_looks_where_there_is_no_terminal(outrigger, origin):
+    origin.on("*", lambda request: request.answer(b"x", fields=PASSED))
+    outrigger.get("/")
+    outrigger.await_metric(1, "outrigger_requests_total")
+    shown = outrigger.ctl("top", "--count", "2", "--interval", "0.1").stdout
+    assert shown.count("requests ") >= 2 and "\033" not in shown and re.search(r"^result +MISS|^result +BYPASS", shown, re.M), shown
+    lines = outrigger.ctl("--json", "top", "--count", "2", "--interval", "0.1").stdout.splitlines()
+    assert len(lines) == 2 and all(json.loads(line)["requests"]["total"] == 1 for line in lines)
+
+
+def test_top_takes_the_screen_and_gives_it_back(outrigger):
+    control, terminal = os.openpty()
+    process = subprocess.Popen([CONTROL, "--socket", outrigger.socket, "top", "--interval", "0.1"], stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    seen = b""
+    while b"by rate" not in seen:
+        seen += os.read(control, 4096)
+    os.write(control, b"s")
+    while b"by count" not in seen:
+        seen += os.read(control, 4096)
+    os.write(control, b"q")
+    while b"\033[?1049l" not in seen:
+        seen += os.read(control, 4096)
+    assert process.wait(20 * SLOW) == 0
+    os.close(control)
+    assert seen.startswith(b"\033[?1049h") and b"requests" in seen
+
+
+def test_top_says_when_there_is_nobody_to_ask(outrigger):
+    done = subprocess.run([CONTROL, "--socket", "/nowhere/admin.sock", "top", "--count", "1"], capture_output=True, text=True, timeout=20 * SLOW)
+    assert done.returncode == 1 and "/nowhere/admin.sock" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("top", "--count", "x"), ("top", "--interval", "0"), ("stats", "--count", "1"), ("drain", "now")])
+def test_unusable_arguments_of_top_and_drain(outrigger, arguments):
+    assert outrigger.ctl(*arguments, check=False).returncode == 2

@@ -63,6 +63,14 @@ static void reload(void *context, uint32_t ticket)
     ((struct fake *)context)->ticket = ticket;
 }
 
+static bool is_asked_to_drain;
+
+static void drain(void *context)
+{
+    (void)context;
+    is_asked_to_drain = true;
+}
+
 static bool is_draining(void *context)
 {
     return ((struct fake *)context)->draining;
@@ -79,7 +87,7 @@ static struct arena arena;
 
 static void set_up(void)
 {
-    struct admin_ports ports = {&fake, collect, purge, explain, size, top, reload, is_draining};
+    struct admin_ports ports = {&fake, collect, purge, explain, size, top, reload, is_draining, drain};
     admin = admin_new(&ports);
     arena_init(&arena);
     fake = (struct fake){.is_url = true};
@@ -117,6 +125,17 @@ static void assert_answer(enum method method, const char *path, const char *quer
 static bool contains(struct bytes text, const char *what)
 {
     return memmem(text.at, text.len, what, strlen(what)) != NULL;
+}
+
+Test(admin, whoever_may_open_the_socket_may_drain)
+{
+    is_asked_to_drain = false;
+    assert_answer(METHOD_POST, "/drain", NULL, false, 403,
+                  "{\"error\":\"only over the Unix socket (admin.socket), unless admin.control allows it\"}\n");
+    assert_answer(METHOD_GET, "/drain", NULL, true, 405, "{\"error\":\"this is for POST\"}\n");
+    cr_assert(!is_asked_to_drain);
+    assert_answer(METHOD_POST, "/drain", NULL, true, 200, "{\"draining\":true}\n");
+    cr_assert(is_asked_to_drain);
 }
 
 Test(admin, health_turns_when_the_server_drains)
