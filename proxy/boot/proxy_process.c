@@ -5,6 +5,7 @@
  * written. Nothing else needs to be done then: what was logged is in shared memory, where the log helper finds it. */
 #include "proxy/admin/why.h"
 #include "proxy/boot/config_files.h"
+#include "proxy/boot/prepare.h"
 #include "proxy/boot/proxy_process.h"
 #include "proxy/boot/tls_setup.h"
 
@@ -12,9 +13,7 @@
 #include "cache/policy/key_rules.h"
 #include "helpers/control.h"
 #include "helpers/sandbox.h"
-#include "proxy/boot/collect.h"
 #include "proxy/net/tls.h"
-#include "proxy/origin/mime.h"
 #include "proxy/origin/origin_tls.h"
 #include "proxy/request/routes.h"
 
@@ -561,10 +560,7 @@ void proxy_main(int control, int slab)
         give_up("the slab cannot be mapped");
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); /* private keys and what clients said are not for core dumps */
     proxy.tickets = tls_tickets_new();
-    mime_load(MIME_TYPES_PATH);
-    collect_prepare();
-    tls_prepare();
-    tzset(); /* for the access log; reads /etc/localtime once */
+    prepare_for_sandbox();
     sandbox_enter(ROLE_PROXY, NULL, 0);
     begin();
     for (unsigned i = 0; i < proxy.worker_count; i++)
