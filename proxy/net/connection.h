@@ -68,11 +68,11 @@ unsigned connection_wants(const struct connection *connection);
 
 enum { CONNECTION_EOF = 0, CONNECTION_AGAIN = -1, CONNECTION_ERROR = -2 };
 
-/* Bytes read, or one of the above. One read(2). */
+/* Bytes read, or one of the above. One recv(2). */
 ssize_t connection_read(struct connection *connection, void *buffer, size_t capacity);
 /* As connection_read, but they are still there to be read. Not with TLS. */
 ssize_t connection_peek(struct connection *connection, void *buffer, size_t capacity);
-/* Bytes written (possibly fewer than asked), CONNECTION_AGAIN or CONNECTION_ERROR. One writev(2)/send(2). */
+/* Bytes written (possibly fewer than asked), CONNECTION_AGAIN or CONNECTION_ERROR. One sendmsg(2)/send(2). */
 ssize_t connection_writev(struct connection *connection, const struct iovec *iov, int count);
 /* `more`: more follows at once (MSG_MORE). */
 ssize_t connection_write(struct connection *connection, const void *bytes, size_t length, bool more);

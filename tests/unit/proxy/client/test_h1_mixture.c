@@ -37,7 +37,16 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
     }
     if (limit == 0)
         errno = EAGAIN;
-    return limit == 0 ? -1 : send(fd, some, some_len, flags);
+    return limit == 0 ? -1 : syscall(SYS_sendto, fd, some, some_len, flags, NULL, 0);
+}
+
+/* What fits in one piece goes this way. The client's own end is left alone. */
+ssize_t send(int fd, const void *bytes, size_t length, int flags)
+{
+    struct iovec iov = {(void *)bytes, length};
+    if (fd == wire.fd)
+        return syscall(SYS_sendto, fd, bytes, length, flags, NULL, 0);
+    return sendmsg(fd, &(struct msghdr){.msg_iov = &iov, .msg_iovlen = 1}, flags);
 }
 
 static void expect_answer(bool last, const char *length_or_coding, const char *body, size_t len)

@@ -43,7 +43,16 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
         memcpy(some + some_len, message->msg_iov[i].iov_base, len < left ? len : left);
         some_len += len < left ? len : left;
     }
-    return send(fd, some, some_len, flags);
+    return syscall(SYS_sendto, fd, some, some_len, flags, NULL, 0);
+}
+
+/* What fits in one piece goes this way. The client's own end is left alone. */
+ssize_t send(int fd, const void *bytes, size_t length, int flags)
+{
+    struct iovec iov = {(void *)bytes, length};
+    if (fd == wire.fd)
+        return syscall(SYS_sendto, fd, bytes, length, flags, NULL, 0);
+    return sendmsg(fd, &(struct msghdr){.msg_iov = &iov, .msg_iovlen = 1}, flags);
 }
 
 static void expect_pattern(const char *at, size_t len)
