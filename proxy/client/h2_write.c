@@ -139,7 +139,7 @@ static ssize_t on_body_wanted(nghttp2_session *protocol, int32_t id, uint8_t *bu
     size_t most = offer->left < offer->turn ? offer->left : offer->turn;
     bool may_send = !session->out && !session->gone;
     if (!may_send || (most == 0 && !(stream->ends && offer->left == 0))) {
-        if (stream->waits && !offer->iov)
+        if ((stream->waits || stream->ends) && !offer->iov)
             h2_make_ready(stream);
         return defer(stream);
     }
@@ -254,15 +254,23 @@ static struct h2_stream *first_ready(const struct h2_session *session)
     return NULL;
 }
 
+static void take_turn(struct h2_stream *stream)
+{
+    bool waits = stream->waits;
+    list_remove(&stream->turn);
+    if (stream->ends && !stream->end_sent) /* only the end is left, of which the request is rid */
+        h2_write_body(stream, NULL, 0, true);
+    stream->waits = false;
+    if (stream->is_tunnel)
+        h2_tunnel_writable(stream);
+    else if (waits)
+        request_writable(stream->request);
+}
+
 void h2_take_turns(struct h2_session *session)
 {
     struct h2_stream *stream;
     while (!session->out && !session->gone && session->turn_bytes < H2_SESSION_TURN_BYTES && (stream = first_ready(session))) {
-        list_remove(&stream->turn);
-        stream->waits = false;
-        if (stream->is_tunnel)
-            h2_tunnel_writable(stream);
-        else
-            request_writable(stream->request);
+        take_turn(stream);
     }
 }
