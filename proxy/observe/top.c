@@ -2,13 +2,13 @@
 #include "proxy/observe/top.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    RATE_MS = 100,          /* how often the rate is looked at */
-    COUNTED_PER_RATE = 200, /* requests, in that time, that are counted one by one */
+    RATE_MS = 1000,        /* how often the rate is looked at */
+    COUNTED_PER_RATE = 20, /* requests, in that time, that are counted; up to twice as many: thousands in a window */
+    BURST = 4,             /* times as many, and fewer are counted from then on without waiting for that look */
     WINDOWS = 2,
     LISTS = TOP_KINDS * TOP_MEASURES,
 };
@@ -35,7 +35,8 @@ struct window {
 struct top {
     /* the loop's alone */
     uint32_t left, every; /* requests until the next one that is counted; of how many one is */
-    uint32_t seen;        /* requests counted since the last look at the rate */
+    uint64_t seen;        /* requests since the last look at the rate */
+    uint32_t counted;     /* of these, since `every` is what it is */
     struct monotonic_ms next_rate, next_window;
     /* under lock */
     pthread_mutex_t lock;
@@ -120,26 +121,40 @@ bool top_wants(struct top *top)
 {
     if (--top->left > 0)
         return false;
+    top->seen += top->every;
+    if (++top->counted == BURST * COUNTED_PER_RATE) {
+        top->every *= 2;
+        top->counted = 0;
+    }
     top->left = top->every;
     return true;
 }
 
+static size_t put(char *out, size_t length, struct bytes text)
+{
+    size_t some = text.len < TOP_NAME_BYTES - length ? text.len : TOP_NAME_BYTES - length;
+    if (some > 0)
+        memcpy(out + length, text.at, some);
+    return length + some;
+}
+
 void top_count(struct top *top, const struct top_request *request)
 {
-    char url[TOP_NAME_BYTES + 1], status[8];
-    int length = snprintf(url, sizeof url, "%.*s://%.*s%.*s%s%.*s", BYTES_FMT(request->scheme), BYTES_FMT(request->host),
-                          BYTES_FMT(request->path), request->query.at != NULL ? "?" : "", BYTES_FMT(request->query));
-    top->seen++;
+    const struct bytes parts[] = {
+        request->scheme, BYTES("://"), request->host, request->path, request->query.at != NULL ? BYTES("?") : BYTES(""), request->query};
+    char url[TOP_NAME_BYTES], status[DECIMAL_BYTES_MAX];
+    size_t length = 0;
+    for (unsigned i = 0; i < sizeof parts / sizeof *parts; i++)
+        length = put(url, length, parts[i]);
     if (pthread_mutex_trylock(&top->lock) != 0)
         return;
     if (request->site.at != NULL) {
-        add_all(top, TOP_URLS, bytes_from(url, length < (int)sizeof url ? (size_t)length : sizeof url - 1), request);
+        add_all(top, TOP_URLS, bytes_from(url, length), request);
         add_all(top, TOP_SITES, request->site, request);
     }
     for (unsigned i = 0; i < request->tags_count; i++)
         add_all(top, TOP_TAGS, request->tags[i], request);
-    snprintf(status, sizeof status, "%u", request->status % 1000);
-    add_all(top, TOP_STATUSES, bytes_from_string(status), request);
+    add_all(top, TOP_STATUSES, bytes_from(status, (size_t)(bytes_put_decimal(status, request->status) - status)), request);
     pthread_mutex_unlock(&top->lock);
 }
 
@@ -161,10 +176,9 @@ static void begin_window(struct top *top)
 void top_tick(struct top *top, struct monotonic_ms now)
 {
     if (monotonic_since(now, top->next_rate) >= 0) {
-        uint64_t rate = (uint64_t)top->seen * top->every;
-        top->every = (uint32_t)(rate / COUNTED_PER_RATE) + 1;
+        top->every = top->seen < 2 * COUNTED_PER_RATE ? 1 : (uint32_t)(top->seen / COUNTED_PER_RATE);
         top->left = top->left < top->every ? top->left : top->every;
-        top->seen = 0;
+        top->seen = top->counted = 0;
         top->next_rate = monotonic_add(now, RATE_MS);
     }
     if (monotonic_since(now, top->next_window) >= 0) {

@@ -1,8 +1,8 @@
 /* What is asked for most: URLs, sites, tags and statuses by requests, by bytes and by misses, of the last five to ten minutes, in bounded memory.
  *
  * DESIGN. One struct top a loop: space-saving (Metwally et al., ICDT '05) with TOP_ENTRIES places a list; what is not listed takes the place of the
- * least, whose count it inherits as its possible error. A busy loop counts one request in so many, for as many, so that no more than some thousand a
- * second cost more than a decrement. The loop's own lock is taken for these only, and not waited for: the control loop holds it while it copies. */
+ * least, whose count it inherits as its possible error. A busy loop counts one request in so many, for as many, so that a few dozen a second cost more
+ * than a decrement. The loop's own lock is taken for these only, and not waited for: the control loop holds it while it copies. */
 #ifndef OBSERVE_TOP_H
 #define OBSERVE_TOP_H
 

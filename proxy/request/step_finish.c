@@ -36,8 +36,9 @@ static void find_tags(struct request *request, struct top_request *counted)
     if (!request->reader_is_open || request->reader.object == NULL || reader_head(&request->reader, &view, &error) != READER_HEAD_READY)
         return;
     headers_init(&fields, &request->arena);
-    headers_parse_block(&fields, view.fields);
-    headers_parse_block(&fields, view.hidden);
+    headers_parse_block(&fields, view.hidden); /* all tag fields but Cache-Groups */
+    if (memmem(view.fields.at, view.fields.len, "roups:", strlen("roups:")) != NULL)
+        headers_parse_block(&fields, view.fields);
     unsigned count = tags_collect(&fields, &request->arena, &tags);
     counted->tags_count = count < TOP_TAGS_MAX ? count : TOP_TAGS_MAX;
     for (unsigned i = 0; i < counted->tags_count; i++)

@@ -7,14 +7,13 @@ static void count_url(struct top *top, unsigned number, uint64_t bytes, bool is_
 {
     char path[32];
     int length = snprintf(path, sizeof path, "/%u", number);
-    if (top_wants(top))
-        top_count(top, &(struct top_request){.scheme = BYTES("http"),
-                                             .host = BYTES("a"),
-                                             .path = bytes_from(path, (size_t)length),
-                                             .site = BYTES("a"),
-                                             .status = 200,
-                                             .bytes = bytes,
-                                             .is_miss = is_miss});
+    top_count(top, &(struct top_request){.scheme = BYTES("http"),
+                                         .host = BYTES("a"),
+                                         .path = bytes_from(path, (size_t)length),
+                                         .site = BYTES("a"),
+                                         .status = 200,
+                                         .bytes = bytes,
+                                         .is_miss = is_miss});
 }
 
 static struct top_lists merge(struct arena *arena, struct top **tops, unsigned count)
