@@ -78,7 +78,8 @@ void listening_inherit(struct listening_set *set)
         struct listening listening = {.fd = fd, .length = sizeof listening.address};
         size_t name_len = names ? strcspn(names, ":") : 0;
         snprintf(listening.text, sizeof listening.text, "%.*s", (int)name_len, names ? names : "");
-        listening.is_inherited = strcmp(listening.text, LISTENING_OWN) != 0;
+        listening.is_lent = strcmp(listening.text, LISTENING_OWN) == 0;
+        listening.is_inherited = !listening.is_lent;
         names = names && names[name_len] ? names + name_len + 1 : NULL;
         fcntl(fd, F_SETFD, FD_CLOEXEC);
         fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
@@ -184,6 +185,7 @@ static bool open_one(struct listening_set *set, struct listening *wanted, const 
         ready = find_same(inherited, wanted, true);
     wanted->fd = ready ? ready->fd : bind_new(wanted);
     wanted->is_inherited = ready && ready->is_inherited;
+    wanted->is_lent = ready && ready->is_lent;
     if (wanted->fd < 0) {
         fprintf(errors, "listen %s: %s%s\n", wanted->text, strerror(errno), advice(wanted));
         return false;
@@ -240,7 +242,7 @@ void listening_close(struct listening_set *set, const struct listening_set *keep
             is_kept |= keep->at[k].fd == listening->fd;
         if (is_kept)
             continue;
-        if (listening->kind == LISTENER_ADMIN_SOCKET && !listening->is_inherited)
+        if (listening->kind == LISTENER_ADMIN_SOCKET && !listening->is_inherited && !listening->is_lent)
             unlink(((struct sockaddr_un *)&listening->address)->sun_path);
         close(listening->fd);
     }

@@ -23,6 +23,7 @@ struct listening {
     socklen_t               length;
     int                     fd;
     bool                    is_inherited; /* from the service manager, which also removes the file of a Unix socket */
+    bool                    is_lent;      /* the binary that we replace still serves on it, and may go on if we fail: its file is not ours to remove */
 };
 
 struct listening_set {

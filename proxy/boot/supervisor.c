@@ -94,14 +94,12 @@ static int watch_signals(void)
     return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* `keeps_files`: of Unix sockets, which somebody else uses. */
-static void refuse_strangers(struct listening_set *inherited, const struct listening_set *used, bool keeps_files)
+static void refuse_strangers(struct listening_set *inherited, const struct listening_set *used)
 {
     for (unsigned i = 0; i < inherited->count; i++) {
         bool is_used = false;
         for (unsigned k = 0; k < used->count; k++)
             is_used |= used->at[k].fd == inherited->at[i].fd;
-        inherited->at[i].is_inherited |= keeps_files;
         if (!is_used)
             log_warn("listen", "inherited socket %u (%s) has no address of the configuration: closed", i, inherited->at[i].text);
     }
@@ -118,15 +116,17 @@ static bool prepare(struct supervisor *s)
     for (unsigned kind = 0; kind < LOG_KIND_COUNT; kind++)
         s->logs.fd[kind] = -1;
     if (!reload_first(s, &inherited)) {
+        listening_close(&inherited, NULL);
         pid_file_remove();
         return false;
     }
     if (!(s->config->concurrency == CONCURRENCY_MP ? families_prepare(s) : store_files_open(&s->stores, s->config, is_guest))) {
+        listening_close(&inherited, &s->sockets);
         pid_file_remove();
         return false;
     }
     s->stores_are_lent = is_guest;
-    refuse_strangers(&inherited, &s->sockets, is_guest);
+    refuse_strangers(&inherited, &s->sockets);
     raise_limits(s->config);
     s->main_pid = getpid();
     s->signals = watch_signals();

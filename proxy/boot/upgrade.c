@@ -228,6 +228,8 @@ void upgrade_old_spoke(struct supervisor *s)
         log_warn("upgrade", "the old server ended before it handed over");
     close(s->upgrade.old);
     s->upgrade.old = -1;
+    for (unsigned i = 0; i < s->sockets.count; i++)
+        s->sockets.at[i].is_lent = false;
     pid_file_create(s->options.pid_file);
     s->stores_are_lent = s->stores.count > 0 && !store_files_take(&s->stores, s->started);
     if (!s->stores_are_lent && s->stores.count > 0)

@@ -1,6 +1,7 @@
 """Reload: a changed configuration is taken while requests run, a wrong one is refused with its mistakes, and no connection is dropped."""
 import copy
 import os
+import re
 import signal
 import threading
 
@@ -282,6 +283,33 @@ def test_fifty_reloads_under_load_fail_no_request(make_outrigger, make_origin):
         assert not load.failures
     assert generation(outrigger) == 51
     until(lambda: not origins[0].open, what="the retired origin's connections to be closed")
+
+
+def resident_kib(pid):
+    return int(re.search(r"VmRSS:\s+(\d+) kB", open(f"/proc/{pid}/status").read())[1])
+
+
+def test_reloads_with_ever_other_sites_fail_no_request_and_leave_no_memory_behind(make_outrigger, origin):
+    """RELOADS=1000 is the long version, which looks at the memory too."""
+    count = int(os.environ.get("RELOADS", "20"))
+    origin.on("*", passed(b"passed"))
+    outrigger = make_outrigger(origin=origin.url)
+    early = 0
+    with Load(outrigger, {"/passed": b"passed"}) as load:
+        for n in range(count):
+            others = [site(origin, hosts=f"site-{n}-{i}.test", cache={"grace": f"{n + 1}s"}) for i in range(n * 7 % 50)]
+            rewrite(outrigger, sites=[site(origin), *others])
+            outrigger.ctl("reload")
+            if n == count // 5:
+                early = resident_kib(outrigger.children("proxy")[0]) + resident_kib(outrigger.process.pid)
+        goal = load.count + 50
+        until(lambda: load.count >= goal or load.failures, timeout=60 * SLOW, what="requests after the last reload")
+        load.end()
+        assert not load.failures
+    late = resident_kib(outrigger.children("proxy")[0]) + resident_kib(outrigger.process.pid)
+    print(f"{count} reloads: {early} KiB, then {late} KiB")
+    assert generation(outrigger) == count + 1
+    assert count < 500 or late < early + 4096, f"{early} KiB after a fifth of them, {late} KiB after all"
 
 
 @pytest.mark.threads

@@ -2,6 +2,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 
@@ -185,3 +186,17 @@ def test_the_option_asks_for_it_and_a_reload_follows(make):
     until(lambda: not is_running(before), 30 * SLOW, "the old one to end")
     assert outrigger.ctl("reload").stdout == "reloaded\n"
     assert outrigger.get("/1").status == 200
+
+
+def test_one_that_cannot_bind_leaves_the_old_ones_admin_socket_alone(make):
+    outrigger = make()
+    before = outrigger.pid()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        outrigger.config["listen"].append({"address": f"127.0.0.1:{taken.getsockname()[1]}"})
+        outrigger.write_config()
+        os.kill(before, signal.SIGUSR2)
+        until(lambda: "the old one keeps serving" in outrigger.errors(), 20 * SLOW, "the failure to be told")
+    assert outrigger.ctl("stats").returncode == 0 and outrigger.get("/1").status == 200
+    assert outrigger.upgrade() != before
+    outrigger.stop()
+    assert not os.path.exists(outrigger.socket), "the last one removes it"
