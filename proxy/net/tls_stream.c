@@ -151,9 +151,10 @@ struct tls_stream *tls_stream_connect(struct connection *connection, struct tls_
 
 static struct bytes keep_text(char **at, struct bytes text)
 {
-    struct bytes kept = text.at ? bytes_from(*at, text.len) : BYTES_NONE;
-    if (text.len)
-        memcpy(*at, text.at, text.len);
+    if (!text.at)
+        return BYTES_NONE;
+    struct bytes kept = bytes_from(*at, text.len);
+    memcpy(*at, text.at, text.len);
     *at += text.len;
     return kept;
 }

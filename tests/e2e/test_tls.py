@@ -151,6 +151,7 @@ def test_curl_speaks_http2(edge, authority):
 # ---- sessions ----
 
 
+@pytest.mark.threads
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 def test_sessions_are_resumed(edge, tmp_path, version):
     session = tmp_path / "session"
@@ -371,6 +372,7 @@ def replace(files, by):
         os.replace(fresh, old)
 
 
+@pytest.mark.threads
 def test_files_that_change_serve_without_a_signal(make, authority):
     shown = authority.issue("www.example.org")
     edge = make([{"hosts": ["www.example.org"], "tls": pair(shown)}])
