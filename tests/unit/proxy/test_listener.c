@@ -1,5 +1,6 @@
 /* Listeners: accepting, the limit of connections, running out of descriptors. */
 #include "client/fake_request.h"
+#include "proxy/client/clients.h"
 #include "proxy/client/h1.h"
 #include "proxy/listener.h"
 
@@ -93,10 +94,10 @@ Test(listener, a_burst_of_clients_is_accepted)
 {
     int value = 0;
     socklen_t length = sizeof(value);
-    listener = listener_start(&worker, listening, LISTENER_PUBLIC);
+    listener = listener_start(&worker, listening, LISTENER_PUBLIC, "address");
     connect_clients(0, wanted = CLIENTS);
     turn_until(have_all, 10000);
-    cr_expect_eq(h1_public_clients(), CLIENTS);
+    cr_expect_eq(clients_public(), CLIENTS);
     /* Inherited from the listening socket. */
     getsockopt(listening, IPPROTO_TCP, TCP_NODELAY, &value, &length);
     cr_expect(value);
@@ -121,13 +122,13 @@ static bool ten_turned_away(void)
 Test(listener, clients_over_the_limit_are_turned_away_and_admins_are_not)
 {
     config.connections_max = 20;
-    listener = listener_start(&worker, listening, LISTENER_PUBLIC);
+    listener = listener_start(&worker, listening, LISTENER_PUBLIC, "address");
     connect_clients(0, 30);
     turn_until(ten_turned_away, 10000);
     cr_expect_eq(worker.connections, 20);
     cr_expect_eq(worker.counters->value[COUNTER_CLIENT_CONNECTIONS_REFUSED], 10);
     listener_stop(&listener);
-    listener = listener_start(&worker, listening, LISTENER_ADMIN);
+    listener = listener_start(&worker, listening, LISTENER_ADMIN, "address");
     connect_clients(30, 35);
     wanted = 25;
     turn_until(have_all, 10000);
@@ -135,7 +136,7 @@ Test(listener, clients_over_the_limit_are_turned_away_and_admins_are_not)
 
 Test(listener, stopping_leaves_the_clients_that_wait_to_others)
 {
-    listener = listener_start(&worker, listening, LISTENER_PUBLIC);
+    listener = listener_start(&worker, listening, LISTENER_PUBLIC, "address");
     listener_stop(&listener);
     cr_expect_null(listener);
     connect_clients(0, 5);
@@ -155,7 +156,7 @@ Test(listener, without_descriptors_it_turns_one_away_pauses_and_comes_back)
 {
     struct rlimit limit, before;
     getrlimit(RLIMIT_NOFILE, &before);
-    listener = listener_start(&worker, listening, LISTENER_PUBLIC);
+    listener = listener_start(&worker, listening, LISTENER_PUBLIC, "address");
     connect_clients(0, 20);
     int probe = dup(0);
     close(probe);
