@@ -339,7 +339,7 @@ enum { TOP_ROWS = 20 };
 static void top(void *context, struct arena *arena, struct top_lists *lists)
 {
     const struct proxy *self = context;
-    struct top **tops = arena_alloc(arena, self->worker_count * sizeof *tops);
+    struct top **tops = arena_alloc(arena, self->worker_count * sizeof(struct top *));
     for (unsigned i = 0; i < self->worker_count; i++)
         tops[i] = self->loops[i].worker.top;
     top_merge(tops, self->worker_count, TOP_ROWS, arena, lists);

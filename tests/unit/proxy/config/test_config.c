@@ -368,9 +368,10 @@ static const struct {
     {"listen: [\":80\", 127.0.0.1:80]\n" SITE, "t.yaml:1:17: error: listen: this address is taken by the one on line 1\n"
                                                "    listen: [\":80\", 127.0.0.1:80]\n"
                                                "                    ^~~~~~~~~~~~\n"},
-    {"listen:\n  - tls: true\n    address: 127.0.0.1:443\n" SITE, "t.yaml:2:5: error: listen: this one has tls, but no site has a certificate\n"
-                                                                   "      - tls: true\n"
-                                                                   "        ^\n"},
+    {"listen:\n  - tls: true\n    address: 127.0.0.1:443\n" SITE,
+     "t.yaml:2:5: error: listen: this one has tls, but no site has a certificate\n"
+     "      - tls: true\n"
+     "        ^\n"},
     {"listen: [{}]\n" SITE, "t.yaml:1:10: error: listen: this one has no \"address\"\n"
                             "    listen: [{}]\n"
                             "             ^\n"},
