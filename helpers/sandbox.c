@@ -148,6 +148,14 @@ static void add_refused(scmp_filter_ctx filter)
 #undef CALL_REFUSED
 }
 
+static void hear_of_refusals(enum role role)
+{
+    struct sigaction action = {.sa_sigaction = on_refused, .sa_flags = SA_SIGINFO};
+    sandbox.role = role;
+    look_up_names();
+    sigaction(SIGSYS, &action, NULL);
+}
+
 static void filter_calls(enum role role)
 {
     bool is_supervisor = role == ROLE_SUPERVISOR;
@@ -161,8 +169,6 @@ static void filter_calls(enum role role)
         add_refused(filter);
     else
         add_allowed(filter, 1u << role);
-    struct sigaction action = {.sa_sigaction = on_refused, .sa_flags = SA_SIGINFO};
-    sigaction(SIGSYS, &action, NULL);
     int result = seccomp_load(filter);
     seccomp_release(filter);
     if (result < 0)
@@ -249,8 +255,7 @@ static bool confine_paths(enum role role, const int *readable, unsigned count)
 bool sandbox_enter(enum role role, const int *readable, unsigned count)
 {
     bool is_confined = false;
-    sandbox.role = role;
-    look_up_names();
+    hear_of_refusals(role);
     drop_capabilities(role == ROLE_SUPERVISOR ? SUPERVISOR_CAPABILITIES : 0);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         log_warn("sandbox", "no_new_privs: %s", strerror(errno));
@@ -262,4 +267,9 @@ bool sandbox_enter(enum role role, const int *readable, unsigned count)
 #endif
     filter_calls(role);
     return is_confined;
+}
+
+void sandbox_keep(enum role role)
+{
+    hear_of_refusals(role);
 }

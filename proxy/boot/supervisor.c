@@ -130,7 +130,10 @@ static bool prepare(struct supervisor *s)
     raise_limits(s->config);
     s->main_pid = getpid();
     s->signals = watch_signals();
-    sandbox_enter(ROLE_SUPERVISOR, NULL, 0);
+    if (is_guest)
+        sandbox_keep(ROLE_SUPERVISOR);
+    else
+        sandbox_enter(ROLE_SUPERVISOR, NULL, 0);
     return true;
 }
 

@@ -188,6 +188,18 @@ def test_the_option_asks_for_it_and_a_reload_follows(make):
     assert outrigger.get("/1").status == 200
 
 
+def fences(pid):
+    status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status").read().splitlines() if ":\t" in line)
+    return {name: status.get(name) for name in ("Seccomp", "Seccomp_filters", "NoNewPrivs", "CapEff", "CapBnd")}
+
+
+def test_the_new_one_is_fenced_in_as_the_old_one_was(make):
+    outrigger = make()
+    before = fences(outrigger.pid())
+    for _ in range(2):
+        assert fences(outrigger.upgrade()) == before
+
+
 def test_one_that_cannot_bind_leaves_the_old_ones_admin_socket_alone(make):
     outrigger = make()
     before = outrigger.pid()
