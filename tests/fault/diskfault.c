@@ -1,14 +1,15 @@
 /* A disk that fails on command: preloaded (LD_PRELOAD) into a running Outrigger, or compiled into a unit test. Concerns store files alone.
  *
- * The file named by OUTRIGGER_DISKFAULT says what fails; it is read before each operation, so that a test switches faults on and off as it goes. No such
- * file, or an empty one: nothing fails. Each line is
+ * The file named by OUTRIGGER_DISKFAULT says what fails; it is read before each operation, so that a test switches faults on and off as it goes. What is
+ * preloaded opens it at once, since the process will soon be allowed to open nothing: it must be there, and be written in place. No such file, or an empty
+ * one: nothing fails. Each line is
  *
  *     read|write|allocate|sync  N  FAULT  [TIMES]
  *
  * each Nth such operation, counted since the file last changed, at most TIMES times. FAULT: an errno's name (EIO ENOSPC EDQUOT EROFS EINTR EOPNOTSUPP), with
  * which it fails without being done; `short`: only half of it is done; `flip`: one bit of what was read is another.
  *
- * Blocking calls are wrapped. What goes through io_uring is turned into nothing (IORING_OP_NOP) when it is submitted, and gets its error when it comes back.
+ * Blocking calls are wrapped. What goes through io_uring is turned into a read of nothing when it is submitted, and gets its error when it comes back.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -19,6 +20,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { UNIT = 512, RULES = 8, TEXT = 1024, NOTES = 1024 };
@@ -59,13 +62,25 @@ static void add_rule(const char *line)
         state.rules[state.rule_count++] = rule;
 }
 
+static int rules_fd = -1; /* opened when loaded; else the file is opened each time */
+
+static int open_rules(void)
+{
+    const char *path = getenv("OUTRIGGER_DISKFAULT");
+    return path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+}
+
+static void __attribute__((constructor)) loaded(void)
+{
+    rules_fd = open_rules();
+}
+
 static void read_rules(void)
 {
     char text[TEXT] = "";
-    const char *path = getenv("OUTRIGGER_DISKFAULT");
-    int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    ssize_t got = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
-    if (fd >= 0)
+    int fd = rules_fd >= 0 ? rules_fd : open_rules();
+    ssize_t got = fd >= 0 ? syscall(SYS_pread64, fd, text, sizeof text - 1, 0) : 0;
+    if (fd != rules_fd)
         close(fd);
     text[got > 0 ? got : 0] = '\0';
     if (strcmp(text, state.text) == 0)
@@ -77,13 +92,11 @@ static void read_rules(void)
         add_rule(line);
 }
 
+/* A process that is locked up cannot ask for names. The files that have one and are read or written at a place are the stores: slab and channels have none. */
 static bool is_store(int fd)
 {
-    static const char name[] = "/outrigger.store";
-    char link[32], path[4096];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t len = readlink(link, path, sizeof path);
-    return len >= (ssize_t)sizeof name - 1 && memcmp(path + len - (sizeof name - 1), name, sizeof name - 1) == 0;
+    struct stat file;
+    return fstat(fd, &file) == 0 && S_ISREG(file.st_mode) && file.st_nlink > 0;
 }
 
 /* What this operation meets. */
@@ -196,7 +209,7 @@ static void spoil_entry(struct io_uring_sqe *entry)
         note_fault(entry, fault);
         uint64_t user_data = entry->user_data;
         if (fault > 0)
-            io_uring_prep_nop(entry);
+            io_uring_prep_read(entry, entry->fd, NULL, 0, 0);
         entry->user_data = user_data;
     }
 }
