@@ -147,6 +147,7 @@ static void check_answer(struct file_request *request)
     bool is_good = request->error == ERROR_OK && request->answer.status == FILE_OK && request->answer.bytes_read == 13;
     good_answers += is_good;
     bad_answers += !is_good;
+    cr_expect(is_good, "%s: status %u, %u bytes", error_text(request->error), request->answer.status, request->answer.bytes_read);
     disk_client_read(client, request, clock_monotonic());
 }
 
