@@ -233,43 +233,45 @@ static bool take_purge_option(struct ctl *ctl, int option)
     return true;
 }
 
-int main(int argc, char **argv)
+enum { GO_ON = -1 };
+
+/* Fills `ctl`; returns the status to end with, or GO_ON. */
+static int read_options(struct ctl *ctl, int argc, char **argv)
 {
     static const struct option options[] = {{"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
                                             {"help", no_argument, NULL, 'h'},         {"tag", required_argument, NULL, 't'},
                                             {"host", required_argument, NULL, 'o'},   {"all", no_argument, NULL, 'a'},
                                             {"soft", no_argument, NULL, 'f'},         {"interval", required_argument, NULL, 'i'},
                                             {"count", required_argument, NULL, 'n'},  {0}};
-    struct ctl ctl = {.socket = "/run/outrigger/admin.sock", .top = {.interval_s = 1}};
     int option;
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":hH:", options, NULL)) != -1) {
         switch (option) {
         case 's':
-            ctl.socket = optarg;
+            ctl->socket = optarg;
             break;
         case 'j':
-            ctl.json = true;
+            ctl->json = true;
             break;
         case 'h':
             fputs(help, stdout);
             return EXIT_SUCCESS;
         case 'H':
-            add_parameter(&ctl, "header", optarg);
-            ctl.has_fields = true;
+            add_parameter(ctl, "header", optarg);
+            ctl->has_fields = true;
             break;
         case 'f':
-            ctl.soft = true;
+            ctl->soft = true;
             break;
         case 'i':
         case 'n':
-            if (!ctl_top_option(&ctl.top, option, optarg))
+            if (!ctl_top_option(&ctl->top, option, optarg))
                 return usage("--%s %s: a number is expected", option == 'i' ? "interval" : "count", optarg);
             break;
         case 't':
         case 'o':
         case 'a':
-            if (!take_purge_option(&ctl, option))
+            if (!take_purge_option(ctl, option))
                 return usage("purge by one thing at a time: a URL, tags, a host, or everything");
             break;
         case ':':
@@ -278,7 +280,15 @@ int main(int argc, char **argv)
             return usage("unknown option %s", argv[optind - 1]);
         }
     }
-    int status = run(&ctl, argc - optind, argv + optind);
+    return GO_ON;
+}
+
+int main(int argc, char **argv)
+{
+    struct ctl ctl = {.socket = "/run/outrigger/admin.sock", .top = {.interval_s = 1}};
+    int status = read_options(&ctl, argc, argv);
+    if (status == GO_ON)
+        status = run(&ctl, argc - optind, argv + optind);
     free(ctl.query);
     return status;
 }
