@@ -153,3 +153,18 @@ void log_write_from_handler(enum log_level level, const char *area, const char *
     va_end(arguments);
     errno = saved_errno;
 }
+
+bool log_may(struct log_quota *quota, struct wall_seconds now, unsigned lines_a_second, unsigned *left_out)
+{
+    if (quota->second != now.s)
+        quota->written = 0;
+    quota->second = now.s;
+    if (quota->written == lines_a_second) {
+        quota->left_out++;
+        return false;
+    }
+    quota->written++;
+    *left_out = quota->left_out;
+    quota->left_out = 0;
+    return true;
+}

@@ -6,6 +6,7 @@
 #define BASE_LOG_H
 
 #include "base/bytes.h"
+#include "base/clock.h"
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
@@ -28,6 +29,15 @@ void log_write_from_handler(enum log_level level, const char *area, const char *
 #define log_warn(area, ...)  log_write(LOG_LEVEL_WARN, area, __VA_ARGS__)
 #define log_info(area, ...)  log_write(LOG_LEVEL_INFO, area, __VA_ARGS__)
 #define log_debug(area, ...) log_write(LOG_LEVEL_DEBUG, area, __VA_ARGS__)
+
+/* So many lines a second of what others can cause without end (HARDENING: logs). Of one thread; zeroed: nothing was written yet. */
+struct log_quota {
+    int64_t  second;
+    unsigned written, left_out;
+};
+
+/* Whether one more line may be written; *left_out is then how many were not since the last one that was. */
+bool log_may(struct log_quota *quota, struct wall_seconds now, unsigned lines_a_second, unsigned *left_out);
 
 /* Copies `text` to `out` with control bytes, DEL, backslash and `"` escaped as \xNN; cuts at `size`. Returns bytes written. */
 size_t log_escape(char *out, size_t size, struct bytes text);

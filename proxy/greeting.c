@@ -126,37 +126,27 @@ static void next_phase(struct greeting *greeting)
 
 /* --- the PROXY header --- */
 
-/* Whoever connects can cause such lines. */
-static bool may_log(struct worker *worker, unsigned *left_out)
+/* Whoever connects can cause such lines. False: not this one. `others` gets what is to be said of those that were left out before, or nothing. */
+static bool may_log(struct worker *worker, char *others, size_t size)
 {
-    enum { LINES_PER_SECOND = 5 };
-    static _Thread_local struct wall_seconds second;
-    static _Thread_local unsigned lines, suppressed;
-    struct wall_seconds now = loop_wall(worker->loop);
-    if (now.s != second.s)
-        lines = 0;
-    second = now;
-    if (lines == LINES_PER_SECOND) {
-        suppressed++;
+    enum { LINES_A_SECOND = 5 };
+    static _Thread_local struct log_quota quota;
+    unsigned left_out;
+    others[0] = '\0';
+    if (!log_may(&quota, loop_wall(worker->loop), LINES_A_SECOND, &left_out))
         return false;
-    }
-    lines++;
-    *left_out = suppressed;
-    suppressed = 0;
+    if (left_out > 0)
+        snprintf(others, size, " (and %u others, not logged)", left_out);
     return true;
 }
 
 static void refuse_proxy(struct greeting *greeting, const char *why)
 {
-    char peer[64], others[48] = "";
-    unsigned left_out;
+    char peer[64], others[48];
     size_t length = socket_address_format(&greeting->peer, peer, sizeof(peer));
-    if (may_log(greeting->worker, &left_out)) {
-        if (left_out > 0)
-            snprintf(others, sizeof(others), " (and %u others, not logged)", left_out);
+    if (may_log(greeting->worker, others, sizeof(others)))
         log_warn("listener", "%.*s: closed %.*s, for its PROXY protocol header: %s%s", BYTES_FMT(greeting->listener->address.text),
                  (int)length, peer, why, others);
-    }
     counter_add(greeting->worker->counters, COUNTER_PROXY_HEADERS_REFUSED, 1);
     greeting_close(greeting);
 }
@@ -214,13 +204,10 @@ static void count_tls_failure(struct greeting *greeting, enum error error)
 
 static void log_tls_failure(struct greeting *greeting, enum error error, const char *details)
 {
-    char peer[64], others[48] = "";
-    unsigned left_out;
+    char peer[64], others[48];
     size_t length = socket_address_format(&greeting->peer, peer, sizeof(peer));
-    if (!may_log(greeting->worker, &left_out))
+    if (!may_log(greeting->worker, others, sizeof(others)))
         return;
-    if (left_out > 0)
-        snprintf(others, sizeof(others), " (and %u others, not logged)", left_out);
     log_info("tls", "%.*s: client %.*s: %s%s%s%s", BYTES_FMT(greeting->listener->address.text), (int)length, peer, error_text(error),
              details[0] ? ": " : "", details, others);
 }

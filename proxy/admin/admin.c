@@ -5,6 +5,7 @@
 #include "proxy/admin/sizing.h"
 #include "proxy/admin/top.h"
 #include "proxy/admin/why.h"
+#include "proxy/observe/json_text.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -50,16 +51,13 @@ static void answer_text(struct admin_request *request, unsigned status, struct b
     answer(request, status, "text/plain; charset=utf-8", body);
 }
 
+enum { JSON_FLAGS = JSON_COMPACT | JSON_PRESERVE_ORDER };
+
 /* Takes the object. */
 static void answer_json(struct admin_request *request, unsigned status, json_t *object)
 {
-    char *text = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER);
-    json_decref(object);
-    if (!text)
-        abort();
-    struct bytes body = arena_printf(request->arena, "%s\n", text);
-    free(text);
-    answer(request, status, "application/json", body);
+    struct bytes text = json_text(object, JSON_FLAGS, request->arena);
+    answer(request, status, "application/json", arena_printf(request->arena, "%.*s\n", BYTES_FMT(text)));
 }
 
 static void refuse(struct admin_request *request, unsigned status, const char *error)
@@ -319,25 +317,13 @@ static void serve_asset(struct admin_request *request, const struct asset *asset
     answer(request, 200, asset->content_type, asset->body);
 }
 
-/* Takes the object. */
-static struct bytes json_text(json_t *object, struct arena *arena)
-{
-    char *text = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER);
-    json_decref(object);
-    if (!text)
-        abort();
-    struct bytes copy = arena_copy(arena, bytes_from_string(text));
-    free(text);
-    return copy;
-}
-
 /* What stays as it is. */
 static struct bytes hello_event(const struct admin_request *request, struct arena *arena)
 {
     json_t *reasons = json_object();
     for (unsigned detail = 1; detail < DETAIL_COUNT; detail++)
         json_object_set_new(reasons, detail_word(detail), json_string(detail_sentence(detail)));
-    struct bytes text = json_text(json_pack("{s:b, s:o}", "control", request->is_privileged, "reasons", reasons), arena);
+    struct bytes text = json_text(json_pack("{s:b, s:o}", "control", request->is_privileged, "reasons", reasons), JSON_FLAGS, arena);
     return arena_printf(arena, "retry: 2000\nevent: hello\ndata: %.*s\n\n", BYTES_FMT(text));
 }
 
@@ -352,10 +338,10 @@ static struct bytes figures_event(struct admin *admin, const struct admin_reques
     struct bytes stats_text = metrics_json(arena, all.sum, all.details, DETAIL_COUNT, all.gauges, all.gauge_count);
     counters_free(&all.sum);
     admin->ports.size(admin->ports.context, &report);
-    struct bytes sizing_text = json_text(sizing_json(&report), arena);
+    struct bytes sizing_text = json_text(sizing_json(&report), JSON_FLAGS, arena);
     if (request->is_privileged) {
         admin->ports.top(admin->ports.context, arena, &lists);
-        top_text = json_text(top_json(&lists, arena), arena);
+        top_text = json_text(top_json(&lists, arena), JSON_FLAGS, arena);
     }
     return arena_printf(arena, "event: figures\ndata: {\"stats\":%.*s,\"sizing\":%.*s,\"top\":%.*s}\n\n", BYTES_FMT(stats_text),
                         BYTES_FMT(sizing_text), BYTES_FMT(top_text));

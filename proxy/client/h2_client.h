@@ -58,6 +58,7 @@ enum h2_goaway {
 #define H2_GOAWAY(name, code, text) H2_GOAWAY_##name,
 #include "proxy/client/h2_goaway.tbl"
 #undef H2_GOAWAY
+    H2_GOAWAY_COUNT,
 };
 
 /* Tokens that come back with time: what a client may do much at once, but not for long (HARDENING, HTTP/2 abuse). */

@@ -64,19 +64,27 @@ void h2_close(struct h2_session *session, enum error why)
     clients_count_closed(session->worker, session->listener);
 }
 
-static void log_end(const struct h2_session *session, const char *text)
+/* An attacker comes again and again, from many connections. */
+static void log_end(const struct h2_session *session, enum h2_goaway why)
 {
+    enum { CAUSE_LINES_A_SECOND = 100 };
+    static _Thread_local struct log_quota quotas[H2_GOAWAY_COUNT];
+    const char *text = goaways[why].text;
     char client[64];
+    unsigned left_out;
+    if (text[0] == '\0' || !log_may(&quotas[why], loop_wall(session->worker->loop), CAUSE_LINES_A_SECOND, &left_out))
+        return;
+    if (left_out > 0)
+        log_warn("http2", "%s: and %u more within a second", text, left_out);
     size_t length = socket_address_format(&session->peer, client, sizeof(client));
-    if (text[0] != '\0')
-        log_warn("http2", "client %.*s: %s: connection closed", (int)length, client, text);
+    log_warn("http2", "client %.*s: %s: connection closed", (int)length, client, text);
 }
 
 void h2_note_end(struct h2_session *session, enum h2_goaway why)
 {
     session->goaway = (uint8_t)why;
     counter_add(session->worker->counters, goaways[why].counter, 1);
-    log_end(session, goaways[why].text);
+    log_end(session, why);
 }
 
 void h2_end(struct h2_session *session, enum h2_goaway why)

@@ -1,4 +1,5 @@
 #include "proxy/observe/metrics.h"
+#include "proxy/observe/json_text.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -380,11 +381,5 @@ struct bytes metrics_json(struct arena *arena, const struct counters *sum, const
     json_object_set_new(object, "latency", json_latency(sum));
     json_object_set_new(object, "counters", json_counters(sum));
     json_object_set_new(object, "gauges", json_gauges(gauges, gauge_count));
-    char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    json_decref(object);
-    if (!text)
-        abort();
-    struct bytes copy = arena_copy(arena, bytes_from_string(text));
-    free(text);
-    return copy;
+    return json_text(object, JSON_COMPACT | JSON_REAL_PRECISION(9), arena);
 }

@@ -101,35 +101,20 @@ static void write_access_line(struct request *request, uint64_t duration_us)
 
 enum { CAUSE_LINES_A_SECOND = 100 }; /* of one thread, for one cause */
 
-/* Whether one more line of that cause may be written; says how many were not, once the second is over. */
-static bool may_log(enum error cause, struct wall_seconds now)
-{
-    static _Thread_local struct {
-        int64_t second;
-        unsigned written, left_out;
-    } causes[ERROR_COUNT];
-    if (causes[cause].second != now.s) {
-        if (causes[cause].left_out > 0)
-            log_warn("request", "%s: and %u more within a second", error_text(cause), causes[cause].left_out);
-        causes[cause].second = now.s;
-        causes[cause].written = causes[cause].left_out = 0;
-    }
-    if (causes[cause].written++ < CAUSE_LINES_A_SECOND)
-        return true;
-    causes[cause].left_out++;
-    return false;
-}
-
 /* One line a cause, for what an operator should see; a client that merely went away is in the access log. */
 static void log_cause(const struct request *request)
 {
+    static _Thread_local struct log_quota quotas[ERROR_COUNT];
     const struct request_head *head = &request->head;
     char client[64];
+    unsigned left_out;
     if (request->error == ERROR_OK || request->error == ERROR_CLIENT_CLOSED || request->error == ERROR_SITE_UNKNOWN ||
         request->error == ERROR_CHALLENGE_UNKNOWN)
         return;
-    if (!may_log(request->error, loop_wall(request->worker->loop)))
+    if (!log_may(&quotas[request->error], loop_wall(request->worker->loop), CAUSE_LINES_A_SECOND, &left_out))
         return;
+    if (left_out > 0)
+        log_warn("request", "%s: and %u more within a second", error_text(request->error), left_out);
     struct bytes id = request->id.at ? request->id : request_given_id(request);
     size_t client_len = socket_address_format(&request->peer, client, sizeof client);
     log_warn("request", "%s: client %.*s, host \"%.*s\", \"%.*s %.*s\", answered %u%s%.*s", error_text(request->error), (int)client_len,

@@ -161,3 +161,21 @@ Test(log, level_names)
     cr_expect_not(log_level_parse(BYTES(""), &level));
     cr_expect_eq(level, LOG_LEVEL_DEBUG, "untouched on failure");
 }
+
+Test(log, a_quota_says_how_many_lines_were_left_out)
+{
+    struct log_quota quota = {0};
+    struct wall_seconds now = {1700000000};
+    unsigned left_out = 9;
+    for (unsigned i = 0; i < 3; i++) {
+        cr_expect(log_may(&quota, now, 3, &left_out));
+        cr_expect_eq(left_out, 0);
+    }
+    for (unsigned i = 0; i < 5; i++)
+        cr_expect_not(log_may(&quota, now, 3, &left_out));
+    now.s++;
+    cr_expect(log_may(&quota, now, 3, &left_out));
+    cr_expect_eq(left_out, 5);
+    cr_expect(log_may(&quota, now, 3, &left_out));
+    cr_expect_eq(left_out, 0, "they were told of");
+}
