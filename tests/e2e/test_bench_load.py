@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from harness.accepting import Accepting
 from harness.outrigger import SLOW
 from harness.poll import until
 from harness.ports import free_port
@@ -80,18 +81,13 @@ class Answering:
 
     def __init__(self, answer):
         self.answer, self.requests, self.connections, self.open = answer, 0, 0, 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+        self.accepting = Accepting(listener, self.accepted)
 
-    def accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+    def accepted(self, connection):
+        self.connections += 1
+        threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
 
     def serve(self, connection):
         self.open += 1
@@ -129,7 +125,7 @@ def answering():
 
     yield make
     for server in made:
-        server.listener.close()
+        server.accepting.stop()
 
 
 @pytest.mark.parametrize("size", [0, 1, 1024, 100_000, 1_000_000])

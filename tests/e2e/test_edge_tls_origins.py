@@ -9,6 +9,7 @@ import warnings
 
 import pytest
 
+from harness.accepting import Accepting
 from harness.authority import Authority, server_context
 from harness.origin import Origin
 from harness.outrigger import BINARY, SLOW
@@ -178,17 +179,14 @@ class Speaker:
     """Says something at once to whoever connects, keeps what it is told, and then waits or ends."""
 
     def __init__(self, says, ends=True):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"https://127.0.0.1:{self.listener.getsockname()[1]}"
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{listener.getsockname()[1]}"
         self.says, self.ends, self.told, self.connections = says, ends, b"", []
-        threading.Thread(target=self._run, daemon=True).start()
+        self.accepting = Accepting(listener, self._accepted)
 
-    def _run(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                self.connections.append(client)
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+    def _accepted(self, client):
+        self.connections.append(client)
+        threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client):
         with contextlib.suppress(OSError):
@@ -199,9 +197,10 @@ class Speaker:
                 self.told += data
 
     def stop(self):
-        self.listener.close()
+        self.accepting.stop()
         for client in self.connections:
-            client.close()
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture

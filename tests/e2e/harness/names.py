@@ -1,10 +1,10 @@
 """A name server that does as it is told (RFC 1035): over UDP, and over TCP what does not fit there."""
-import contextlib
 import ipaddress
 import socket
 import struct
 import threading
 
+from .accepting import Accepting
 from .ports import free_port
 
 TYPES = {1: "A", 28: "AAAA"}
@@ -20,12 +20,12 @@ class NameServer:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.port = free_port()
         self.socket.bind(("127.0.0.1", self.port))
-        self.listener = socket.create_server(("127.0.0.1", self.port))
+        listener = socket.create_server(("127.0.0.1", self.port))
         self.records, self.mode, self.modes, self.questions = {}, "answer", {}, []
         self.ended = False
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
-        threading.Thread(target=self._serve_tcp, daemon=True).start()
+        self.accepting = Accepting(listener, self._serve_tcp)
 
     @property
     def address(self):
@@ -42,16 +42,11 @@ class NameServer:
             if answer := self._respond(packet):
                 self.socket.sendto(answer if len(answer) <= UDP_MAX_BYTES else self._cut(packet, answer), client)
 
-    def _serve_tcp(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            with client:
-                packet = client.recv(4096)[2:]
-                if answer := self._respond(packet):
-                    client.sendall(struct.pack("!H", len(answer)) + answer)
+    def _serve_tcp(self, client):
+        with client:
+            packet = client.recv(4096)[2:]
+            if answer := self._respond(packet):
+                client.sendall(struct.pack("!H", len(answer)) + answer)
 
     def _respond(self, packet):
         """None: not a word."""
@@ -93,6 +88,4 @@ class NameServer:
             waker.sendto(b"", ("127.0.0.1", self.port))
         self.thread.join(5)
         self.socket.close()
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+        self.accepting.stop()

@@ -3,6 +3,7 @@ import contextlib
 import socket
 import threading
 
+from .accepting import Accepting
 from .http import Connection, Truncated
 from .ports import free_port
 
@@ -46,7 +47,7 @@ class Origin:
         self.open = set()
         self.read_bodies = True
         self.tls, self.handshakes_failed = tls, []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.accepting = Accepting(self.listener, self._accepted)
 
     @property
     def url(self):
@@ -68,17 +69,12 @@ class Origin:
         with self.lock:
             return [r for r in self.requests if path is None or r.target == path][-1]
 
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            with self.lock:
-                self.connections += 1
-                number = self.connections
-                self.open.add(client)
-            threading.Thread(target=self._serve, args=(client, number), daemon=True).start()
+    def _accepted(self, client):
+        with self.lock:
+            self.connections += 1
+            number = self.connections
+            self.open.add(client)
+        threading.Thread(target=self._serve, args=(client, number), daemon=True).start()
 
     def _serve(self, client, number):
         connection = Connection.__new__(Connection)
@@ -140,7 +136,5 @@ class Origin:
                 client.shutdown(socket.SHUT_RDWR)
 
     def stop(self):
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+        self.accepting.stop()
         self.close_connections()
