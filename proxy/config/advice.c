@@ -277,9 +277,15 @@ static bool is_loopback(const struct config_address *address)
 static void warn_of_admin(struct reading *reading)
 {
     const struct yaml_node *node = written_at(reading, SCOPE_ROOT, "admin.listen", reading->config);
+    const struct yaml_node *control = written_at(reading, SCOPE_ROOT, "admin.control", reading->config);
 
     if (!node || reading->config->admin_listen.length == 0 || is_loopback(&reading->config->admin_listen))
         return;
+    if (control && reading->config->admin_control) {
+        report_warning(&reading->report, control->place,
+                       "admin.control: admin.listen is open to the network: whoever reaches it can empty the cache and drain the server");
+        report_hint(&reading->report, "leave it off, and use outriggerctl by admin.socket");
+    }
     report_warning(&reading->report, node->place,
                    "admin.listen: it asks nobody for a password: who reaches this address sees what the server does");
     report_hint(&reading->report, "listen on 127.0.0.1, or let a firewall keep strangers off");

@@ -35,7 +35,8 @@ static void report_add(struct report *report, struct place place, bool is_warnin
 {
     if (!report->findings)
         report->findings = arena_alloc(report->arena, REPORT_FINDINGS_MAX * sizeof(*report->findings));
-    report->findings[report->count] =
+    report->latest = &report->findings[report->count];
+    *report->latest =
         (struct finding){.place = place, .order = report->count, .is_warning = is_warning, .message = message, .hint = BYTES_NONE};
     report->count++;
 }
@@ -45,6 +46,7 @@ void report_error(struct report *report, struct place place, const char *format,
     va_list arguments;
 
     report->errors++;
+    report->latest = NULL;
     if (report_is_full(report)) {
         report->dropped++;
         return;
@@ -54,25 +56,37 @@ void report_error(struct report *report, struct place place, const char *format,
     va_end(arguments);
 }
 
+static struct finding *find_same(const struct report *report, struct place place, struct bytes message)
+{
+    for (unsigned i = 0; i < report->count; i++)
+        if (report->findings[i].place.offset == place.offset && bytes_equal(report->findings[i].message, message))
+            return &report->findings[i];
+    return NULL;
+}
+
 void report_warning(struct report *report, struct place place, const char *format, ...)
 {
     va_list arguments;
 
+    report->latest = NULL;
     if (report_is_full(report))
         return;
     va_start(arguments, format);
-    report_add(report, place, true, message_format(report->arena, format, arguments));
+    struct bytes message = message_format(report->arena, format, arguments);
     va_end(arguments);
+    report->latest = find_same(report, place, message);
+    if (!report->latest)
+        report_add(report, place, true, message);
 }
 
 void report_hint(struct report *report, const char *format, ...)
 {
     va_list arguments;
 
-    if (report->count == 0 || report->dropped > 0)
+    if (!report->latest)
         return;
     va_start(arguments, format);
-    report->findings[report->count - 1].hint = message_format(report->arena, format, arguments);
+    report->latest->hint = message_format(report->arena, format, arguments);
     va_end(arguments);
 }
 

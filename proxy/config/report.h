@@ -21,7 +21,7 @@ struct finding;
 struct report {
     struct bytes name, text; /* borrowed for the life of the report */
     struct arena *arena;
-    struct finding *findings;
+    struct finding *findings, *latest; /* latest: what a hint is for; NULL: it was not kept */
     unsigned count, dropped; /* kept, and found beyond REPORT_FINDINGS_MAX */
     unsigned errors;
 };
@@ -32,6 +32,7 @@ enum { REPORT_FINDINGS_MAX = 100 };
 void report_init(struct report *report, struct arena *arena, struct bytes name, struct bytes text);
 
 void report_error(struct report *report, struct place place, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The same of the same place is kept once: what several sites share is wrong once. */
 void report_warning(struct report *report, struct place place, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* A second sentence for the finding before it: what to do. */
 void report_hint(struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));

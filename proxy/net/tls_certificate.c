@@ -4,10 +4,11 @@
 #include <openssl/err.h>
 #include <openssl/ocsp.h>
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
-enum { SOON_S = 14 * 86400 };
+enum { SOON_S = 30 * 86400 }; /* when the authorities that renew by themselves have done so */
 
 const char *openssl_reason(void)
 {
@@ -90,12 +91,42 @@ static EVP_PKEY *read_key(const struct tls_material *material, struct reporting 
 static void check_dates(const struct certificate *certificate, int64_t now_s, const struct tls_material *about, struct reporting *reporting)
 {
     if (seconds_of(X509_get0_notBefore(certificate->leaf)) > now_s)
-        report_problem(reporting, LOG_LEVEL_WARN, about, "the certificate is not valid yet");
+        report_problem(reporting, LOG_LEVEL_WARN, about, "the certificate is not valid yet: until then no client trusts it");
     if (certificate->ends_s <= now_s)
-        report_problem(reporting, LOG_LEVEL_WARN, about, "the certificate has expired");
+        report_problem(reporting, LOG_LEVEL_WARN, about, "the certificate has expired: no client trusts it");
     else if (certificate->ends_s - now_s < SOON_S)
-        report_problem(reporting, LOG_LEVEL_WARN, about, "the certificate expires in %lld days",
+        report_problem(reporting, LOG_LEVEL_WARN, about, "the certificate expires in %lld days: what renews it should have done so",
                        (long long)(certificate->ends_s - now_s) / 86400);
+}
+
+/* Whether it names a place where its issuer's certificate is: public authorities, which issue by intermediate ones only, always do. */
+static bool names_its_issuer(const X509 *leaf)
+{
+    AUTHORITY_INFO_ACCESS *access = X509_get_ext_d2i(leaf, NID_info_access, NULL, NULL);
+    bool found = false;
+    for (int i = 0; i < sk_ACCESS_DESCRIPTION_num(access); i++)
+        found |= OBJ_obj2nid(sk_ACCESS_DESCRIPTION_value(access, i)->method) == NID_ad_ca_issuers;
+    AUTHORITY_INFO_ACCESS_free(access);
+    return found;
+}
+
+/* RFC 8446 §4.4.2, RFC 5246 §7.4.2: each certificate certifies the one before it. Alone it may be of an authority that clients know: that cannot be told. */
+static void check_chain(X509 *leaf, STACK_OF(X509) * chain, const struct tls_material *about, struct reporting *reporting)
+{
+    X509 *before = leaf;
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        X509 *next = sk_X509_value(chain, i);
+        if (X509_check_issued(next, before) != X509_V_OK) {
+            report_problem(reporting, LOG_LEVEL_WARN, about,
+                           "certificate %d in it did not issue the one before it: clients that do not mend the chain refuse it", i + 2);
+            return;
+        }
+        before = next;
+    }
+    if (sk_X509_num(chain) == 0 && !(X509_get_extension_flags(leaf) & EXFLAG_SI) && names_its_issuer(leaf))
+        report_problem(reporting, LOG_LEVEL_WARN, about,
+                       "the certificate's issuer is not in it: clients that do not have it already refuse the certificate; append the "
+                       "authority's intermediate certificate");
 }
 
 static bool use_pair(SSL_CTX *context, X509 *leaf, EVP_PKEY *key, STACK_OF(X509) * chain, const struct tls_certificate_settings *settings,
@@ -177,14 +208,15 @@ bool certificate_load(struct certificate *certificate, SSL_CTX *context, const s
     STACK_OF(X509) *chain = read_chain(&settings->certificate, &leaf, reporting);
     EVP_PKEY *key = read_key(&settings->key, reporting);
     bool good = chain && key && use_pair(context, leaf, key, chain, settings, reporting);
-    sk_X509_pop_free(chain, X509_free);
     *certificate = (struct certificate){.leaf = leaf};
     if (good) {
         certificate->kind = EVP_PKEY_is_a(key, "EC") ? "EC" : EVP_PKEY_is_a(key, "RSA") ? "RSA" : "other";
         certificate->ends_s = seconds_of(X509_get0_notAfter(leaf));
         check_dates(certificate, now_s, &settings->certificate, reporting);
+        check_chain(leaf, chain, &settings->certificate, reporting);
         load_ocsp(certificate, &settings->ocsp, now_s, reporting);
     }
+    sk_X509_pop_free(chain, X509_free);
     EVP_PKEY_free(key);
     return good;
 }

@@ -314,8 +314,8 @@ static void check_names(const struct tls_site *site, const struct tls_site_setti
             snprintf(probe, sizeof(probe), "%s%.*s", is_wild ? "x" : "", (int)(name.len - is_wild), name.at + is_wild);
             if (X509_check_host(site->certificates[i].leaf, probe, 0, 0, NULL) == 1)
                 continue;
-            report_problem(reporting, LOG_LEVEL_WARN, &settings->certificates[i].certificate, "the certificate is not for \"%.*s\"",
-                           BYTES_FMT(name));
+            report_problem(reporting, LOG_LEVEL_WARN, &settings->certificates[i].certificate,
+                           "the certificate is not for \"%.*s\": clients that ask for that name refuse it", BYTES_FMT(name));
             break;
         }
     }

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness.certificates import Authority, TlsOutrigger, client_context, ocsp_response, pair, read_answer, rsa_pair, subject
-from harness.outrigger import SLOW
+from harness.outrigger import BINARY, SLOW
 from harness.poll import until
 
 
@@ -294,6 +294,28 @@ def test_a_configuration_with_a_bad_pair_is_located(tmp_path, www, other):
 
 
 # ---- what clients do ----
+
+
+@pytest.mark.parametrize("names, days, said", [
+    (["b.example"], (-1, 90), 'the certificate is not for "a.example": '),
+    (["a.example", "b.example"], (-1, 20), "the certificate expires in "),
+    (["a.example", "b.example"], (-9, -1), "the certificate has expired: "),
+    (["a.example", "b.example"], (1, 90), "the certificate is not valid yet: "),
+    (["a.example", "b.example"], (-1, 90), None),
+])
+def test_what_is_odd_about_a_certificate_is_a_warning_at_its_place(tmp_path, authority, names, days, said):
+    certificate, key = authority.issue(*names, days=days)
+    tls = f"tls: {{certificate: {certificate}, key: {key}}}"
+    path = tmp_path / "odd.yaml"
+    path.write_text(f"listen: [{{address: 127.0.0.1:1, tls: true}}]\nsites:\n- {{hosts: a.example, origin: http://127.0.0.1:3, {tls}}}\n"
+                    f"- {{hosts: b.example, origin: http://127.0.0.1:2, {tls}}}\n")
+    done = subprocess.run([BINARY, "-t", "-c", str(path)], capture_output=True, text=True, timeout=20 * SLOW)
+    assert done.returncode == 0, done.stderr
+    place = f"{path}:3:{path.read_text().splitlines()[2].index(str(certificate)) + 1}: warning: {certificate}: "
+    if said:
+        assert done.stderr.count(place + said) == 1, done.stderr
+    else:
+        assert done.stderr == ""
 
 
 def test_plain_http_is_told_so(edge):

@@ -42,6 +42,7 @@ Test(advice, each_danger_has_its_place_and_its_reason)
         {SITE("trusted_proxies: [10.0.0.0/8, 0.0.0.0/1]\n"), "4:31", "anybody can say that a request comes from any address"},
         {SITE("admin: {listen: 0.0.0.0:8081}\n"), "4:17", "asks nobody for a password"},
         {SITE("admin: {listen: \"[::]:8081\"}\n"), "4:17", "asks nobody for a password"},
+        {SITE("admin: {listen: 0.0.0.0:8081, control: on}\n"), "4:40", "whoever reaches it can empty the cache"},
         {SITE("user: root\n"), "4:7", "root may do everything"},
         {SITE("cache: {memory: 16TiB}\n"), "4:17", "this machine has only"},
         {SITE("cache: {disk: [{path: /nonexistent/a/b, size: 8TiB}]}\n"), "4:47", "the filesystem of /nonexistent/a/b has only"},
@@ -67,7 +68,9 @@ Test(advice, what_is_usual_is_not_warned_of)
         SITE(""),
         SITE("  cache: {store_set_cookie: false, query: {keep: [q]}, errors: {404: 1h, 5xx: 5m}, show_key: [127.0.0.1]}\n"),
         SITE("  purge: [10.0.0.0/8, 2001:db8::/32]\n  timeouts: {connect: 1m, first_byte: 10m}\n"),
-        SITE("trusted_proxies: 10.0.0.0/8\nadmin: {listen: 127.0.0.9:8081}\nuser: nobody\n"),
+        SITE("trusted_proxies: 10.0.0.0/8\nadmin: {listen: 127.0.0.9:8081, control: on}\nuser: nobody\n"),
+        SITE("admin: {control: on}\n"),
+        SITE("admin: {listen: off, control: on}\n"),
         SITE("cache: {memory: 64MiB, disk: [{path: /nonexistent, size: 8MiB}]}\ntimeouts: {header: 1m, body_min_rate: 1B}\n"),
         "listen: 8080\nsites: [{hosts: a, origin: [http://127.0.0.1:8081, http://10.0.0.1:8080, files:/tmp]}]\n",
     };

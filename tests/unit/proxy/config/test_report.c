@@ -93,6 +93,19 @@ Test(report, findings_come_in_the_order_of_the_text_and_warnings_are_no_errors)
     assert_printed(&report, "f:1:1: warning: first\n    a\n    ^\nf:2:1: error: second\n    b\n    ^\nf:2:1: error: third\n    b\n    ^\n");
 }
 
+Test(report, the_same_warning_of_the_same_place_is_one_with_its_hint)
+{
+    struct report report = report_of("ab");
+
+    for (unsigned i = 0; i < 3; i++) {
+        report_warning(&report, (struct place){0, 1}, "odd");
+        report_hint(&report, "first");
+        report_warning(&report, (struct place){1, 1}, "odd");
+        report_hint(&report, "second");
+    }
+    assert_printed(&report, "f:1:1: warning: odd\n    ab\n    ^\n    hint: first\nf:1:2: warning: odd\n    ab\n     ^\n    hint: second\n");
+}
+
 Test(report, keeps_so_many_and_counts_the_rest)
 {
     struct report report = report_of("");

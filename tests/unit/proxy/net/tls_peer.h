@@ -43,7 +43,7 @@ static inline struct pair pair_make(const char *kind, const char *name, const st
     X509_set_version(certificate, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(certificate), rand());
     X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
-    X509_gmtime_adj(X509_getm_notAfter(certificate), 30 * 86400);
+    X509_gmtime_adj(X509_getm_notAfter(certificate), 90 * 86400);
     X509_set_pubkey(certificate, pair.key);
     X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
     X509_set_issuer_name(certificate, X509_get_subject_name(by ? by->certificate : certificate));
