@@ -88,12 +88,12 @@ enum h1_scan_outcome h1_scan_head(struct h1_scan *scan, struct bytes input, cons
         enum error malformed = scan->has_request_line ? ERROR_BAD_FIELD : ERROR_BAD_REQUEST_LINE;
         struct bytes rest = bytes_from(input.at + scan->line, input.len - scan->line);
         size_t end = line_end(scan, rest), newline = end + 1 < rest.len ? end + 1 : rest.len;
-        bool is_whole = newline < rest.len;
+        bool is_whole = newline < rest.len, is_forbidden = end < rest.len && rest.at[end] != '\r';
         if (begins_like_no_method(scan, input))
             return scan_bad(malformed, error);
-        if ((*error = check_size(scan, scan->line + newline + is_whole, config)) != ERROR_OK)
+        if ((*error = check_size(scan, scan->line + (is_forbidden ? end + 1 : newline + is_whole), config)) != ERROR_OK)
             return H1_SCAN_BAD;
-        if ((end < rest.len && rest.at[end] != '\r') || (is_whole && rest.at[newline] != '\n'))
+        if (is_forbidden || (is_whole && rest.at[newline] != '\n'))
             return scan_bad(malformed, error);
         if (!is_whole)
             return H1_SCAN_PARTIAL;

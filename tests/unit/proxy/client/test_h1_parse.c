@@ -336,6 +336,26 @@ Test(h1_parse, limits_are_met_to_the_byte)
     }
 }
 
+/* A forbidden byte is the error wherever the limit was not passed before it, however the reads were cut. */
+Test(h1_parse, a_forbidden_byte_counts_up_to_itself)
+{
+    static const struct {
+        size_t at;
+        enum error error;
+    } cases[] = {{1022, ERROR_BAD_FIELD}, {1023, ERROR_BAD_FIELD}, {1024, ERROR_HEADER_TOO_LARGE}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        for (size_t step = 1; step <= 2000; step = step < 50 ? step + 1 : step * 2) {
+            struct parsed parsed;
+            char *memory, *head = sized_head(10, 2000);
+            head[cases[i].at] = '\0';
+            parse(&parsed, head, 2000, step, &memory);
+            cr_expect_eq(parsed.error, cases[i].error, "case %zu by %zu: %s", i, step, error_word(parsed.error));
+            parsed_free(&parsed, memory);
+            free(head);
+        }
+    }
+}
+
 Test(h1_parse, what_follows_the_head_is_left)
 {
     static const char bytes[] = GET "\r\nGET /second" REST;
