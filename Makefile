@@ -167,7 +167,7 @@ stress: $(STRESS_TESTS)
 	@set -e; for t in $^; do echo $$t; $$t; done
 
 # Parsers of hostile bytes under libFuzzer (clang): FUZZ_SECONDS each, or FUZZ_RUNS. What it finds beyond the seeds is kept in the build directory only.
-# Inputs no longer than what reaches every branch: longer ones only take longer.
+# Inputs no longer than what reaches every branch: longer ones only take longer. FUZZ_TARGETS: some of them. build-fuzz/runs adds the runs up.
 FUZZ_SECONDS ?= 60
 FUZZ_RUNS    ?=
 FUZZ_FOR     := $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_SECONDS))
@@ -179,7 +179,7 @@ FUZZ_MAX_LEN.vary        := 300
 FUZZ_MAX_LEN.h1_request  := 1600
 FUZZ_MAX_LEN.h1_response := 1600
 FUZZ_MAX_LEN.h2_session  := 600
-FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
+FUZZ_TARGETS ?= $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
 FUZZ_SOURCES := $(filter base/%.c cache/policy/%.c proxy/client/h1_parse.c proxy/client/h1_target.c proxy/client/proxy_header.c proxy/net/socket_address.c proxy/origin/h1_response.c,$(LIB_SOURCES))
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=build-fuzz/%.o) $(LLHTTP_OBJECTS:$(BUILD)/%=build-fuzz/%)
 # A session is fuzzed as a whole, between a loop and requests of its target's own.
@@ -205,8 +205,10 @@ fuzz: $(FUZZ_TARGETS:%=build-fuzz/run/%)
 	@set -e; $(foreach t,$(FUZZ_TARGETS), \
 	    mkdir -p build-fuzz/corpus/$t; \
 	    build-fuzz/run/$t $(FUZZ_FOR) -max_len=$(or $(FUZZ_MAX_LEN.$t),$(FUZZ_MAX_LEN)) -timeout=5 -artifact_prefix=build-fuzz/$t- \
+	        $(addprefix -dict=,$(wildcard tests/fuzz/dictionaries/$t)) \
 	        build-fuzz/corpus/$t tests/fuzz/seeds/$t >build-fuzz/$t.log 2>&1 || { cat build-fuzz/$t.log; exit 1; }; \
-	    echo "fuzz: $t: $$(tail -n 1 build-fuzz/$t.log)";)
+	    sed -n 's/^Done /$t /p' build-fuzz/$t.log >>build-fuzz/runs; \
+	    awk '$$1 == "$t" {runs = $$2; all += $$2} END {printf "fuzz: $t: %.0f runs, %.0f in all, nothing found\n", runs, all}' build-fuzz/runs;)
 
 # Files as git knows them, those not yet committed included. clang-tidy counts warnings on stderr even when all is well.
 LINT_FILES = $(wildcard $(shell git ls-files --cached --others --exclude-standard))
@@ -354,7 +356,7 @@ help:
 	@echo "make torture     the disk tier killed and damaged again and again, TORTURE_KILLS=1000 TORTURE_FLIPS=100000 TORTURE_SEED=1"
 	@echo "make churn       mixed sizes through a small cache, every byte and the memory checked, CHURN_REQUESTS=10000000"
 	@echo "make model       the cache against a model of RFC 9111, CASES=100000 random sequences"
-	@echo "make fuzz        the parsers of hostile bytes under libFuzzer, FUZZ_SECONDS or FUZZ_RUNS each"
+	@echo "make fuzz        the parsers of hostile bytes under libFuzzer, FUZZ_SECONDS or FUZZ_RUNS each;  FUZZ_TARGETS=h2_session: some"
 	@echo "make replay      a real server's log through the accelerator, every byte checked, with and without it"
 	@echo "make bench       speed beside six peers on this machine; CASES=hit1k,zipf PEERS=nginx,h2o: some; QUICK=1: a little; FIRST=1: where it is not idle"
 	@echo "make bench-report    the same, to docs/BENCHMARKS.md"

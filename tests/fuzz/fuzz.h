@@ -1,5 +1,5 @@
 /* What the fuzz targets share. Each target reads hostile bytes the way its parser gets them and checks what must hold of any answer;
- * tests/fuzz/seeds/<target> has where to begin. */
+ * tests/fuzz/seeds/<target> has where to begin, tests/fuzz/dictionaries/<target>, if there is one, the words of its language. */
 #ifndef TESTS_FUZZ_FUZZ_H
 #define TESTS_FUZZ_FUZZ_H
 
@@ -8,6 +8,13 @@
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* AddressSanitizer's own, at its start: less is kept of what was freed, and of who did, than it likes to; executions are many and small. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "quarantine_size_mb=8:malloc_context_size=8";
+}
 
 /* Stays in builds without assertions. */
 #define REQUIRE(condition) \
