@@ -152,6 +152,14 @@ TORTURE_FLIPS ?= 100000
 torture: all
 	@TORTURE_KILLS=$(TORTURE_KILLS) TORTURE_FLIPS=$(TORTURE_FLIPS) $(PYTEST) -s tests/e2e/test_store_crash.py
 
+# Ever other sites and certificates by a reload, ever other binaries, under load: nobody notices, memory stays flat. e2e has a few of each.
+RELOADS  ?= 1000
+UPGRADES ?= 100
+.PHONY: changes
+changes: all
+	@RELOADS=$(RELOADS) $(PYTEST) -s tests/e2e/test_reload_certificates.py tests/e2e/test_reload.py -k leave_no_memory
+	@UPGRADES=$(UPGRADES) $(PYTEST) -s tests/e2e/test_upgrade.py -k "other_binaries or hit_ratio"
+
 # Mixed sizes through a small cache, by the million: every byte is right, and memory stays within its limit. e2e has a short run of it.
 CHURN_REQUESTS ?= 10000000
 .PHONY: churn
@@ -354,6 +362,7 @@ help:
 	@echo "make test        install what is needed, build, run every test, under the sanitizers too"
 	@echo "make unit e2e stress    one kind of test, on one build"
 	@echo "make torture     the disk tier killed and damaged again and again, TORTURE_KILLS=1000 TORTURE_FLIPS=100000 TORTURE_SEED=1"
+	@echo "make changes     reloads that change sites and certificates, and binaries that take over, under load, RELOADS=1000 UPGRADES=100"
 	@echo "make churn       mixed sizes through a small cache, every byte and the memory checked, CHURN_REQUESTS=10000000"
 	@echo "make model       the cache against a model of RFC 9111, CASES=100000 random sequences"
 	@echo "make fuzz        the parsers of hostile bytes under libFuzzer, FUZZ_SECONDS or FUZZ_RUNS each;  FUZZ_TARGETS=h2_session: some"

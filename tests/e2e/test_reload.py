@@ -1,7 +1,6 @@
 """Reload: a changed configuration is taken while requests run, a wrong one is refused with its mistakes, and no connection is dropped."""
 import copy
 import os
-import re
 import signal
 import threading
 
@@ -9,6 +8,7 @@ import pytest
 
 from harness.http import Connection, get
 from harness.load import Load
+from harness.memory import resident_kib
 from harness.outrigger import SLOW
 from harness.poll import until
 from harness.ports import free_port
@@ -283,10 +283,6 @@ def test_fifty_reloads_under_load_fail_no_request(make_outrigger, make_origin):
         assert not load.failures
     assert generation(outrigger) == 51
     until(lambda: not origins[0].open, what="the retired origin's connections to be closed")
-
-
-def resident_kib(pid):
-    return int(re.search(r"VmRSS:\s+(\d+) kB", open(f"/proc/{pid}/status").read())[1])
 
 
 def test_reloads_with_ever_other_sites_fail_no_request_and_leave_no_memory_behind(make_outrigger, origin):
