@@ -45,6 +45,7 @@ struct tls_stream {
     uint8_t               small_left;  /* records that begin a burst, see tls_transfer.c */
     uint8_t               idle_records; /* that carried nothing, since the last that did */
     bool                  is_client;
+    bool                  has_written; /* at written_ms */
     bool                  ended;    /* the peer said that it ends (close_notify), or the kernel did */
     bool                  broken;
     bool                  shut;     /* we said that we end; with `fins`, the FIN follows when `out` is empty */

@@ -202,28 +202,30 @@ static size_t queued_in_kernel(const struct tls_stream *stream)
 static void begin_burst(struct tls_stream *stream)
 {
     uint32_t now = (uint32_t)loop_now(stream->loop->loop).ms;
-    if (!stream->written_ms || now - stream->written_ms > BURST_PAUSE_MS)
+    if (!stream->has_written || now - stream->written_ms > BURST_PAUSE_MS)
         stream->small_left = SMALL_RECORDS;
-    stream->written_ms = now | 1; /* 0: never */
+    stream->has_written = true;
+    stream->written_ms = now;
 }
 
-static size_t next_record_bytes(struct tls_stream *stream, size_t left)
+static size_t next_record_bytes(const struct tls_stream *stream, size_t left)
 {
     size_t most = stream->records.plain_max;
-    if (stream->small_left > 0 && most > SMALL_PLAIN_BYTES) {
-        stream->small_left--;
+    if (stream->small_left > 0 && most > SMALL_PLAIN_BYTES)
         most = SMALL_PLAIN_BYTES;
-    }
     return left < most ? left : most;
 }
 
-/* Seals what fills the buffer, or one record. Returns the plain bytes. */
+/* Seals what fills the buffer, or about one record. Returns the plain bytes. */
 static size_t seal_some(struct tls_stream *stream, const struct iovec **iov, size_t *offset, size_t left)
 {
     struct tls_loop *loop = stream->loop;
     size_t room = left > RECORD_PLAIN_MAX && queued_in_kernel(stream) > QUEUED_LITTLE_BYTES ? RECORD_PLAIN_MAX : SIZE_MAX, sealed = 0;
-    while (sealed < left && sealed < room && loop->out_length + RECORD_PLAIN_MAX + RECORD_GROWTH_MAX <= TLS_OUT_BYTES) {
+    while (sealed < left && sealed < room) {
         size_t length = next_record_bytes(stream, left - sealed);
+        if (loop->out_length + length + RECORD_GROWTH_MAX > TLS_OUT_BYTES)
+            break;
+        stream->small_left -= stream->small_left > 0;
         loop->out_length += tls_record_seal(&stream->records, RECORD_DATA, iov, offset, length, loop->out + loop->out_length);
         sealed += length;
     }

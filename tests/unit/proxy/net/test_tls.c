@@ -278,6 +278,23 @@ static void updates_keys(SSL *ssl)
     }
 }
 
+static unsigned small_records; /* that the client has got */
+
+static void count_small(int sent, int version, int type, const void *bytes, size_t length, SSL *ssl, void *context)
+{
+    enum { SMALL_SEALED_BYTES = 1300 + 1 + 16 };
+    const unsigned char *head = bytes;
+    (void)version, (void)length, (void)ssl, (void)context;
+    small_records += !sent && type == SSL3_RT_HEADER && (head[3] << 8 | head[4]) == SMALL_SEALED_BYTES;
+}
+
+static void goes_on_and_on(SSL *ssl)
+{
+    SSL_set_msg_callback(ssl, count_small);
+    for (int i = 0; i < 300; i++)
+        send_and_compare(ssl, 3000);
+}
+
 /* ---- tests ------------------------------------------------------------------------------------------------------------------------------ */
 
 Test(tls, data_goes_both_ways_with_every_cipher)
@@ -307,6 +324,17 @@ Test(tls, keys_are_updated_both_ways)
     serve_standard();
     against_server(&script, false);
     cr_expect(script.shaken && saw_end);
+    SSL_SESSION_free(script.session);
+}
+
+/* Whatever the time, whose milliseconds go by meanwhile. A machine that stands still for a second makes one burst more. */
+Test(tls, only_the_beginning_of_a_burst_is_in_small_records)
+{
+    struct script script = {.act = goes_on_and_on};
+    serve_standard();
+    against_server(&script, false);
+    cr_expect(script.shaken && saw_end);
+    cr_expect(small_records >= 5 && small_records < 60, "%u", small_records);
     SSL_SESSION_free(script.session);
 }
 
