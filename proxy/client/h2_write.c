@@ -143,7 +143,7 @@ static ssize_t on_body_wanted(nghttp2_session *protocol, int32_t id, uint8_t *bu
             h2_make_ready(stream);
         return defer(stream);
     }
-    size_t taken = most < length ? most : length;
+    size_t taken = most <= length ? most : length < H2_FRAME_BYTES ? length : H2_FRAME_BYTES;
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     if (stream->ends && taken == offer->left)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -193,8 +193,8 @@ int h2_on_send_data(nghttp2_session *protocol, nghttp2_frame *frame, const uint8
     return 0;
 }
 
-/* How much of this stream may go now. */
-static size_t turn_of(const struct h2_stream *stream)
+/* How much of what this stream offers may go now. */
+static size_t turn_of(const struct h2_stream *stream, size_t offered)
 {
     const struct h2_session *session = stream->session;
     if (session->turn_bytes >= H2_SESSION_TURN_BYTES)
@@ -202,7 +202,8 @@ static size_t turn_of(const struct h2_stream *stream)
     for (unsigned u = 0; u < stream->priority.urgency; u++)
         if (!list_is_empty(&session->ready[u]))
             return 0;
-    return list_is_empty(&session->ready[stream->priority.urgency]) ? H2_TURN_MAX_BYTES : H2_TURN_SHARED_BYTES;
+    size_t turn = list_is_empty(&session->ready[stream->priority.urgency]) ? H2_TURN_MAX_BYTES : H2_TURN_SHARED_BYTES;
+    return offered <= turn + H2_TURN_REST_BYTES ? offered : turn;
 }
 
 ssize_t h2_write_body(struct h2_stream *stream, const struct iovec *iov, int count, bool last)
@@ -212,7 +213,7 @@ ssize_t h2_write_body(struct h2_stream *stream, const struct iovec *iov, int cou
     size_t offered = 0;
     for (int i = 0; i < count; i++)
         offered += iov[i].iov_len;
-    size_t turn = turn_of(stream);
+    size_t turn = turn_of(stream, offered);
     stream->offer = (struct h2_offer){count ? iov : &nothing, count, 0, offered, turn};
     stream->ends = last;
     if (stream->is_deferred && (offered > 0 ? turn > 0 : last)) {

@@ -1,5 +1,6 @@
 """HTTP/2 where browsers speak it: over TLS, by ALPN (RFC 9113 §3.2)."""
 import shutil
+import ssl
 import subprocess
 
 import pytest
@@ -50,6 +51,50 @@ def test_windows_hold_a_response_back(edge):
         assert len(client.read_kind(DATA).payload) == 1000
         client.send(window_update(stream, 5000))
         assert len(client.read_kind(DATA).payload) == 5000
+
+
+class Opening:
+    """A socket with TLS whose sealed bytes are seen: it counts the records that come."""
+
+    def __init__(self, plain, context):
+        self.plain, self.records, self.rest = plain, 0, b""
+        self.sealed, self.made = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.sealed, self.made, server_hostname="site.test")
+        self.close = plain.close
+        self.do(self.tls.do_handshake)
+
+    def do(self, step, *words):
+        while True:
+            try:
+                result = step(*words)
+                self.plain.sendall(self.made.read())
+                return result
+            except ssl.SSLWantReadError:
+                self.plain.sendall(self.made.read())
+                self.take(self.plain.recv(65536))
+
+    def take(self, bytes):
+        self.sealed.write(bytes)
+        self.rest += bytes
+        while len(self.rest) >= 5 and len(self.rest) >= (whole := 5 + int.from_bytes(self.rest[3:5], "big")):
+            self.rest = self.rest[whole:]
+            self.records += 1
+
+    def sendall(self, bytes):
+        self.do(self.tls.write, bytes)
+
+    def recv(self, most):
+        return self.do(self.tls.read, most)
+
+
+def test_frames_of_a_large_body_fill_the_records(edge):
+    context = client_context(authority=edge.authority, alpn=["h2"])
+    say = [(INITIAL_WINDOW_SIZE, 1 << 24)]
+    with H2(edge.tls_port, say=say, window=1 << 24, wrap=lambda plain: Opening(plain, context)) as client:
+        client.get("/page", scheme="https")
+        before = client.socket.records
+        assert len(client.get("/long", scheme="https").body) == 1024000
+        assert 1024000 / 16384 < client.socket.records - before < 1024000 / 16384 + 15  # ten of them are small, to begin with
 
 
 @pytest.mark.parametrize("program", ["curl", "nghttp", "h2load"])
