@@ -35,7 +35,6 @@ static void set_target(struct fill *fill)
     bool is_key = cache_key_parts(fill->key.encoded, &target->scheme, &target->host, &target->path, &target->query);
     assert(is_key);
     (void)is_key;
-    fill->host_tag = host_hash(fill->cache, target->host, &fill->arena);
     fill->request.target = target;
 }
 
@@ -193,14 +192,17 @@ static void release_waiters(struct fill *fill)
 void fill_note_unstorable(struct fill *fill, enum cache_detail detail)
 {
     bool is_purged = atomic_load_explicit(&fill->is_purged, memory_order_relaxed); /* by its URL */
-    if (fill->is_listable && fill->unstorable != 0 && !is_purged && detail_will_last(detail))
-        unstorable_add(&fill->cache->unstorable, &(struct unstorable_mark){
-                                                     .name = fill->unstorable,
-                                                     .until = fill->unstorable_until,
-                                                     .since = fill->purge_sequence,
-                                                     .purge_names = fill->purge_names,
-                                                     .purge_names_count = fill->purge_names_count,
-                                                 });
+    if (!fill->is_listable || fill->unstorable == 0 || is_purged || !detail_will_last(detail))
+        return;
+    if (fill->purge_names_count > 0)
+        fill->purge_names[0] = key_host_hash(fill->cache, fill->key.encoded, &fill->arena);
+    unstorable_add(&fill->cache->unstorable, &(struct unstorable_mark){
+                                                 .name = fill->unstorable,
+                                                 .until = fill->unstorable_until,
+                                                 .since = fill->purge_sequence,
+                                                 .purge_names = fill->purge_names,
+                                                 .purge_names_count = fill->purge_names_count,
+                                             });
 }
 
 void fill_note_plan(struct fill *fill, const struct head_plan *plan, struct wall_seconds received)

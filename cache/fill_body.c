@@ -285,6 +285,7 @@ static struct object *in_one_chunk(struct fill *fill)
         .meta = record->meta,
         .tags = record_tags(record),
         .tags_count = record->tags_count,
+        .goes_with_host = record->goes_with_host,
         .purge_sequence = atomic_load_explicit(&record->purge_checked, memory_order_relaxed),
         .stale_since_s = atomic_load_explicit(&record->stale_since_s, memory_order_relaxed),
         .key = record_key(record),

@@ -20,7 +20,6 @@ struct fill {
     struct headers       fields;  /* its request's fields, copied: it may be gone before the head arrives */
     struct site_rules    rules;
     uint64_t             unstorable;    /* unstorable_name of what it fetches, for a listed fill or a hit-for-miss; else 0 */
-    uint64_t             host_tag;
     uint64_t             purge_sequence; /* at the lookup: what is purged after it may be what the origin sends */
     bool                 is_listable;   /* opened for everybody, or (POST) maybe to be stored; else for its originator alone */
     struct span          slice;         /* what is asked for instead of the whole; none: end is 0 */
@@ -37,7 +36,7 @@ struct fill {
     size_t        reserved;      /* room given out and not committed yet */
     enum cache_detail pass_detail; /* why it is for its originator alone */
     bool          is_storable;   /* by its head */
-    const uint64_t *purge_names; /* by which its response can be purged, once its head is there; in the arena */
+    uint64_t *purge_names; /* by which its response can be purged, once its head is there; in the arena. The first is its host's: fill_note_unstorable */
     uint32_t        purge_names_count;
     struct wall_seconds unstorable_until; /* what turns out not to be storable is remembered as such until then */
     struct extent retired; /* the tail before it was trimmed: readers may still be sending it */
@@ -94,6 +93,7 @@ bool fill_head_meta(struct fill *fill, struct response_meta *meta);
 uint64_t tag_hash(const struct cache *cache, struct bytes tag, struct arena *arena);
 uint64_t group_hash(const struct cache *cache, struct bytes scheme, struct bytes host, struct bytes group, struct arena *arena);
 uint64_t host_hash(const struct cache *cache, struct bytes host, struct arena *arena);
+uint64_t key_host_hash(const struct cache *cache, struct bytes key, struct arena *arena);
 /* lookup.c: the verdict on a stored response, soft purges counted in. */
 struct reuse_verdict object_judge(const struct cache *cache, const struct object *object, const struct request_meta *request,
                                   const struct site_rules *rules, struct wall_seconds now);

@@ -17,13 +17,14 @@ static int compare_tags(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The hashes of the host, the tags and the groups, each once. */
+/* The hashes of the tags and the groups, each once. */
 static uint32_t hash_tags(struct fill *fill, const struct tag *tags, unsigned count, uint64_t *hashes)
 {
     struct bytes scheme, host, path, query;
     uint32_t total = 0, unique = 1;
+    if (count == 0)
+        return 0;
     cache_key_parts(fill->key.encoded, &scheme, &host, &path, &query);
-    hashes[total++] = fill->host_tag;
     for (unsigned i = 0; i < count; i++) {
         hashes[total++] = tag_hash(fill->cache, tags[i].name, &fill->arena);
         if (tags[i].is_group)
@@ -47,9 +48,9 @@ void plan_tags(struct fill *fill, struct head_plan *plan)
         return;
     unsigned count = tags_collect(&plan->fields, &fill->arena, &tags);
     uint64_t *hashes = arena_alloc(&fill->arena, (2 * (size_t)count + 1) * sizeof *hashes);
-    uint32_t unique = hash_tags(fill, tags, count, hashes);
+    uint32_t unique = hash_tags(fill, tags, count, hashes + 1);
     fill->purge_names = hashes;
-    fill->purge_names_count = unique;
+    fill->purge_names_count = unique + 1;
     if (!plan->store)
         return;
     if (unique > TAGS_MAX) {
@@ -57,10 +58,14 @@ void plan_tags(struct fill *fill, struct head_plan *plan)
         plan->is_storable = false;
         return;
     }
-    parts->tags = hashes;
+    parts->tags = hashes + 1;
     parts->tags_count = unique;
+    parts->goes_with_host = true;
     parts->purge_sequence = fill->purge_sequence;
-    if (purge_find(&fill->cache->purges, hashes, unique, fill->purge_sequence).is_hard)
+    if (purge_sequence(&fill->cache->purges) == fill->purge_sequence)
+        return;
+    hashes[0] = key_host_hash(fill->cache, fill->key.encoded, &fill->arena);
+    if (purge_find(&fill->cache->purges, hashes, unique + 1, fill->purge_sequence).is_hard)
         refuse(plan, DETAIL_PURGED);
 }
 

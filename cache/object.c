@@ -99,19 +99,21 @@ static char *put(char *at, struct bytes text)
     return at + text.len;
 }
 
+/* object_new has seen that it fits into a page. */
 static void write_record(struct record *record, const struct record_parts *parts)
 {
     *record = (struct record){
         .meta = parts->meta,
         .body_bytes = parts->length_known ? parts->body_bytes : 0,
-        .key_bytes = (uint32_t)parts->key.len,
-        .vary_names_bytes = (uint32_t)parts->vary_names.len,
-        .vary_values_bytes = (uint32_t)parts->vary_values.len,
-        .head_bytes = (uint32_t)parts->head.len,
-        .status_line_bytes = parts->status_line_bytes,
+        .key_bytes = (uint16_t)parts->key.len,
+        .vary_names_bytes = (uint16_t)parts->vary_names.len,
+        .vary_values_bytes = (uint16_t)parts->vary_values.len,
+        .head_bytes = (uint16_t)parts->head.len,
+        .status_line_bytes = (uint16_t)parts->status_line_bytes,
+        .hidden_bytes = (uint16_t)parts->hidden_bytes,
+        .tags_count = parts->tags_count & 0x3fff,
+        .goes_with_host = parts->goes_with_host,
         .length_known = parts->length_known,
-        .hidden_bytes = parts->hidden_bytes & INT32_MAX,
-        .tags_count = parts->tags_count,
         .purge_checked = parts->purge_sequence,
         .stale_since_s = parts->stale_since_s,
     };

@@ -58,11 +58,13 @@ _Static_assert(sizeof(struct object) == CELL_BYTES, "an object is a cell");
 struct record {
     struct response_meta meta;
     uint64_t             body_bytes;
-    uint32_t             key_bytes, vary_names_bytes, vary_values_bytes;
-    uint32_t             head_bytes, status_line_bytes;
-    uint32_t             length_known : 1;  /* 0 only while a response of unknown length arrives */
-    uint32_t             hidden_bytes : 31; /* the last of the head: field lines that were for this cache, and are not sent with it; HIDDEN_HINTS; those of 103s */
-    uint32_t             tags_count;
+    uint16_t             key_bytes, vary_names_bytes, vary_values_bytes; /* what is before the body fits into a page */
+    uint16_t             head_bytes, status_line_bytes;
+    uint16_t             hidden_bytes; /* the last of the head: field lines that were for this cache, and are not sent with it; HIDDEN_HINTS; those of 103s */
+    uint16_t             tags_count : 14;
+    uint16_t             goes_with_host : 1; /* purged with its host, whose hash is not among the tags: the key tells it */
+    uint16_t             length_known : 1; /* 0 only while a response of unknown length arrives */
+    uint16_t             reserved;
     /* Compared with the purges up to this one. Of a selector: the last soft purge of its URL. */
     _Atomic uint64_t purge_checked;
     _Atomic int64_t  stale_since_s; /* softly purged then; META_ABSENT */
@@ -71,9 +73,11 @@ struct record {
 /* Ends the field lines that were for this cache; no field line is like it. Absent where no hints follow. */
 #define HIDDEN_HINTS ":103\r\n"
 
-enum { TAGS_MAX = 1024 }; /* the host's included; RFC 9875 §2 asks for 128 groups, each of which has two */
+_Static_assert(SLAB_PAGE_BYTES - sizeof(struct record) <= UINT16_MAX, "lengths of texts have 16 bits");
 
-_Static_assert(sizeof(struct record) == 128, "part of the store's format");
+enum { TAGS_MAX = 1024 }; /* RFC 9875 §2 asks for 128 groups, each of which has two */
+
+_Static_assert(sizeof(struct record) == 80, "part of the store's format");
 
 /* What an index entry is found by: the hash, then all of the rest. `values` is empty for a primary key. */
 struct object_name {
@@ -101,6 +105,7 @@ struct record_parts {
     struct response_meta meta;
     const uint64_t      *tags;
     uint32_t             tags_count;
+    bool                 goes_with_host; /* see struct record */
     uint64_t             purge_sequence; /* purges after this one concern it */
     int64_t              stale_since_s;
     struct bytes         key, vary_names, vary_values;

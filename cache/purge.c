@@ -58,6 +58,15 @@ uint64_t host_hash(const struct cache *cache, struct bytes host, struct arena *a
     return name_hash(cache, NAME_HOST, &lower, 1, arena);
 }
 
+uint64_t key_host_hash(const struct cache *cache, struct bytes key, struct arena *arena)
+{
+    struct bytes scheme, host, path, query;
+    bool is_key = cache_key_parts(key, &scheme, &host, &path, &query);
+    assert(is_key);
+    (void)is_key;
+    return host_hash(cache, host, arena);
+}
+
 /* Of a URL: its key's hash, but not the part of it that the index uses. */
 static uint64_t url_name(struct hash128 key_hash)
 {
@@ -192,18 +201,35 @@ bool cache_purge(struct cache *cache, const struct cache_key *key, enum purge_ki
 
 /* ---- comparing -------------------------------------------------------------------------------------------------------------------------- */
 
+static struct purge_verdict find_host_purge(const struct cache *cache, struct bytes key, uint64_t since)
+{
+    struct arena arena;
+    arena_init(&arena);
+    uint64_t host = key_host_hash(cache, key, &arena);
+    arena_free(&arena);
+    return purge_find(&cache->purges, &host, 1, since);
+}
+
+static void add_verdict(struct purge_verdict *verdict, struct purge_verdict other)
+{
+    if (other.is_soft && (!verdict->is_soft || other.stale_since_s < verdict->stale_since_s))
+        verdict->stale_since_s = other.stale_since_s;
+    verdict->is_soft |= other.is_soft;
+    verdict->is_hard |= other.is_hard;
+}
+
 struct purge_verdict record_find_purge(const struct cache *cache, const struct record *record, uint64_t since)
 {
     struct purge_verdict verdict = {0};
+    if (purge_sequence(&cache->purges) <= since)
+        return verdict;
     if (cache->store != NULL) {
         uint64_t url = url_name(hash_bytes(&cache->hash_key, record_key(record)));
         verdict = purge_find(&cache->purges, &url, 1, since);
     }
-    struct purge_verdict by_tags = purge_find(&cache->purges, record_tags(record), record->tags_count, since);
-    if (by_tags.is_soft && (!verdict.is_soft || by_tags.stale_since_s < verdict.stale_since_s))
-        verdict.stale_since_s = by_tags.stale_since_s;
-    verdict.is_soft |= by_tags.is_soft;
-    verdict.is_hard |= by_tags.is_hard;
+    if (record->goes_with_host)
+        add_verdict(&verdict, find_host_purge(cache, record_key(record), since));
+    add_verdict(&verdict, purge_find(&cache->purges, record_tags(record), record->tags_count, since));
     return verdict;
 }
 
@@ -252,7 +278,7 @@ bool fill_is_purged(struct fill *fill)
         return true;
     pthread_mutex_lock(&fill->lock);
     struct purge_verdict verdict = fill->object != NULL ? record_find_purge(cache, object_record(cache, fill->object), since)
-                                                        : purge_find(&cache->purges, &fill->host_tag, 1, since);
+                                                        : find_host_purge(cache, fill->key.encoded, since);
     pthread_mutex_unlock(&fill->lock);
     return verdict.is_hard;
 }

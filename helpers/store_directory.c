@@ -237,7 +237,12 @@ static bool judge(struct opening *opening, bool *is_new)
                       "the store was made by a newer version (format %u, this one knows %d): it is left as it is; run that version, or "
                       "choose another directory",
                       block->version, STORE_VERSION);
-    if (block->version < STORE_VERSION || block->superblock_bytes != sizeof *block || !is_geometry(block->segment_bytes) ||
+    if (block->version < STORE_VERSION)
+        return refuse(opening,
+                      "the store was made by an older version (format %u, this one knows %d): remove " STORE_FILE
+                      " to begin with an empty one",
+                      block->version, STORE_VERSION);
+    if (block->superblock_bytes != sizeof *block || !is_geometry(block->segment_bytes) ||
         block->checksum != store_checksum(block, offsetof(struct store_superblock, checksum)))
         return refuse(opening, "the store's first block is damaged: remove " STORE_FILE " to begin with an empty one");
     return true;

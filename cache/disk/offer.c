@@ -102,6 +102,7 @@ static struct record_parts parts_of(const struct record *record)
         .meta = record->meta,
         .tags = record_tags(record),
         .tags_count = record->tags_count,
+        .goes_with_host = record->goes_with_host,
         .purge_sequence = atomic_load_explicit(&record->purge_checked, memory_order_relaxed),
         .stale_since_s = atomic_load_explicit(&record->stale_since_s, memory_order_relaxed),
         .key = record_key(record),

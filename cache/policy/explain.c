@@ -44,14 +44,14 @@ static const char *source_clause(enum lifetime_source source)
 
 struct bytes explain_lifetime(const struct response_meta *meta, struct arena *arena)
 {
-    return arena_printf(arena, "Freshness lifetime %" PRId64 " s: %s.", meta->lifetime_s, source_clause(meta->lifetime_source));
+    return arena_printf(arena, "Freshness lifetime %" PRIu32 " s: %s.", meta->lifetime_s, source_clause(meta->lifetime_source));
 }
 
 struct bytes explain_age(const struct response_meta *meta, struct wall_seconds now, struct arena *arena)
 {
     int64_t age_s = freshness_current_age(meta, now);
     return arena_printf(arena,
-                        "Age %" PRId64 " s: %" PRId64 " s old on arrival (Age, Date and the time it took), %" PRId64 " s here since.",
+                        "Age %" PRId64 " s: %" PRIu32 " s old on arrival (Age, Date and the time it took), %" PRId64 " s here since.",
                         age_s, meta->corrected_initial_age_s, age_s - meta->corrected_initial_age_s);
 }
 

@@ -118,7 +118,7 @@ void freshness_end(struct response_meta *meta, struct wall_seconds then)
 {
     int64_t age_s = freshness_current_age(meta, then);
     if (meta->lifetime_s > age_s)
-        meta->lifetime_s = age_s;
+        meta->lifetime_s = (uint32_t)age_s;
 }
 
 bool status_is_heuristically_cacheable(unsigned status)

@@ -1,6 +1,6 @@
 /* What policy needs to know about a stored response and about a request, taken from their fields once.
  *
- * `struct response_meta` is the fixed part of a record, in memory and on disk alike: fixed-width integers, no pointers. */
+ * `struct response_meta` is part of a record, in memory and on disk alike: fixed widths, no pointers, and no wider than a million of them have to be. */
 #ifndef CACHE_POLICY_META_H
 #define CACHE_POLICY_META_H
 
@@ -33,20 +33,25 @@ enum lifetime_source {
 };
 
 struct response_meta {
-    int64_t  request_time_s, response_time_s; /* wall seconds (RFC 9111 §4.2.3) */
-    int64_t  date_s;                          /* Date, else response_time_s */
-    int64_t  last_modified_s;                 /* META_ABSENT when missing or invalid */
-    int64_t  corrected_initial_age_s;         /* §4.2.3 */
-    int64_t  lifetime_s;                      /* freshness lifetime, ≥ 0 */
-    int64_t  stale_while_revalidate_s;        /* RFC 5861; META_ABSENT */
-    int64_t  stale_if_error_s;                /* RFC 5861; META_ABSENT */
-    uint32_t flags;                           /* enum response_flag */
-    uint16_t status;
-    uint8_t  lifetime_source; /* enum lifetime_source */
-    uint8_t  reserved;
+    int64_t  response_time_s : 40; /* wall seconds (RFC 9111 §4.2.3) */
+    uint64_t status : 10;
+    uint64_t lifetime_source : 3;      /* enum lifetime_source */
+    uint64_t flags : 11;               /* enum response_flag */
+    int64_t  date_s;                   /* Date, else response_time_s */
+    int64_t  last_modified_s;          /* META_ABSENT when missing or invalid */
+    uint32_t corrected_initial_age_s;  /* §4.2.3 */
+    uint32_t lifetime_s;               /* freshness lifetime */
+    int32_t  stale_while_revalidate_s; /* RFC 5861; META_ABSENT */
+    int32_t  stale_if_error_s;         /* RFC 5861; META_ABSENT */
 };
 
-_Static_assert(sizeof(struct response_meta) == 72, "part of the store's format");
+_Static_assert(sizeof(struct response_meta) == 40, "part of the store's format");
+
+/* RFC 9111 §1.2.2: a window that is longer than can be kept is as long as can be. META_ABSENT stays. */
+static inline int32_t meta_window(int64_t seconds)
+{
+    return seconds < INT32_MAX ? (int32_t)seconds : INT32_MAX;
+}
 
 struct target;
 

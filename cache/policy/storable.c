@@ -31,14 +31,13 @@ static void fill_meta(struct response_meta *meta, const struct cache_control *cc
                       const struct headers *response, struct wall_seconds request_time, struct wall_seconds response_time)
 {
     *meta = (struct response_meta){
-        .request_time_s = request_time.s,
         .response_time_s = response_time.s,
         .date_s = response_time.s,
         .last_modified_s = META_ABSENT,
-        .corrected_initial_age_s = freshness_initial_age(response, request_time, response_time),
-        .stale_while_revalidate_s = cc->stale_while_revalidate,
-        .stale_if_error_s = cc->stale_if_error,
-        .status = (uint16_t)status,
+        .corrected_initial_age_s = (uint32_t)freshness_initial_age(response, request_time, response_time),
+        .stale_while_revalidate_s = meta_window(cc->stale_while_revalidate),
+        .stale_if_error_s = meta_window(cc->stale_if_error),
+        .status = status & 1023,
     };
     struct wall_seconds date;
     struct bytes value = headers_value(response, HEADER_DATE);
@@ -154,7 +153,7 @@ static enum cache_detail judge_worth(const struct cache_control *cc, const struc
         return DETAIL_NO_FRESHNESS;
     if (meta->flags & RESPONSE_NO_CACHE)
         return DETAIL_NO_CACHE;
-    if (meta->lifetime_s + stale_window(meta) <= meta->corrected_initial_age_s)
+    if (stale_window(meta) + meta->lifetime_s <= meta->corrected_initial_age_s)
         return DETAIL_ZERO_LIFETIME;
     return DETAIL_NONE;
 }
@@ -170,8 +169,8 @@ struct store_verdict storable_decide(const struct request_meta *request, unsigne
 
     enum lifetime_source source;
     int64_t lifetime = freshness_lifetime(&control, status, response, rules, response_time, &source);
-    meta->lifetime_s = lifetime == CC_ABSENT ? 0 : lifetime;
-    meta->lifetime_source = (uint8_t)source;
+    meta->lifetime_s = lifetime == CC_ABSENT ? 0 : (uint32_t)(lifetime < UINT32_MAX ? lifetime : UINT32_MAX);
+    meta->lifetime_source = source & 7;
 
     enum cache_detail detail = find_prohibition(cc, request, status, response, rules);
     if (detail == DETAIL_NONE)

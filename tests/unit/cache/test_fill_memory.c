@@ -115,7 +115,7 @@ static struct rig exhausted_rig(struct ask *hold, unsigned free_pages)
 {
     struct rig small = rig_new(RIG_MIB, RIG_MIB, 4);
     ask_with(&small, hold, METHOD_GET, "/hold", "", false);
-    answer(&small, hold, FRESH, (15 - free_pages) * (uint64_t)SLAB_PAGE_BYTES); /* and a page for heads */
+    answer(&small, hold, FRESH, (15 - free_pages) * (uint64_t)SLAB_PAGE_BYTES); /* and a page for heads, which are equally long */
     reader_close(&hold->reader);
     cr_assert_eq(ask_with(&small, hold, METHOD_GET, "/hold", "", false), LOOKUP_HIT);
     cr_assert_eq(rig_stats(&small).slab.free_pages, free_pages);
@@ -125,7 +125,7 @@ static struct rig exhausted_rig(struct ask *hold, unsigned free_pages)
 /* Its writer waits for memory. */
 static void start_starving(struct rig *small, struct ask *ask)
 {
-    ask_with(small, ask, METHOD_GET, "/starving", "", false);
+    ask_with(small, ask, METHOD_GET, "/want", "", false);
     cr_assert_eq(answer_head(small, ask, 200, FRESH, 200000), ERROR_OK);
     cr_assert_eq(ask_head(ask), READER_HEAD_READY);
     cr_assert_eq(answer_body(ask, 0, 200000), 0);

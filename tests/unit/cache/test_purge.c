@@ -526,7 +526,7 @@ Test(purge, tags_are_kept_though_clients_do_not_see_them)
 Test(purge, a_response_with_more_tags_than_are_kept_is_not_stored)
 {
     struct bytes tags = BYTES(FRESH "Surrogate-Key: ");
-    for (unsigned i = 0; i < TAGS_MAX; i++)
+    for (unsigned i = 0; i <= TAGS_MAX; i++)
         tags = arena_printf(&rig.arena, "%.*s t%u", BYTES_FMT(tags), i);
     struct ask ask;
     ask_get(&rig, &ask, "/a");

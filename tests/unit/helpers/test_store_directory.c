@@ -202,11 +202,24 @@ Test(store_directory, a_newer_version_is_left_untouched)
     put(90 * MIB, "x", 1);
     int fd = open(store, O_RDONLY);
     cr_assert_eq(pread(fd, before, sizeof before, 0), (ssize_t)sizeof before);
-    expect_refusal(50 * MIB, "newer version (format 2, this one knows 1)");
+    expect_refusal(50 * MIB, "newer version (format 3, this one knows 2)");
     cr_assert_eq(pread(fd, after, sizeof after, 0), (ssize_t)sizeof after);
     close(fd);
     cr_assert_arr_eq(before, after, sizeof before);
     cr_assert_eq(store_size(), 90 * MIB + 1);
+}
+
+Test(store_directory, an_older_version_is_refused)
+{
+    make_store(100 * MIB);
+    cr_assert(open_store(100 * MIB));
+    struct store_superblock block = file.superblock, old = block;
+    store_directory_close(&file);
+    old.version = STORE_VERSION - 1;
+    put_superblock(old);
+    expect_refusal(100 * MIB, "older version (format 1, this one knows 2)");
+    put_superblock(block);
+    make_store(100 * MIB);
 }
 
 Test(store_directory, a_damaged_superblock_is_refused)

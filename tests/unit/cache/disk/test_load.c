@@ -231,7 +231,7 @@ Test(load, a_front_that_makes_no_sense_is_a_miss)
             record->key_bytes++;
             break;
         case 1:
-            record->head_bytes = UINT32_MAX;
+            record->head_bytes = UINT16_MAX;
             break;
         case 2:
             record->tags_count = TAGS_MAX + 1;

@@ -192,10 +192,10 @@ Test(freshness, current_age)
         {"§1.2.2: saturates", 0, INT64_C(1) << 40, INT64_C(1) << 31},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
-        struct response_meta meta = {.response_time_s = T0.s, .corrected_initial_age_s = cases[i].initial};
+        struct response_meta meta = {.response_time_s = T0.s, .corrected_initial_age_s = (uint32_t)cases[i].initial};
         cr_expect_eq(freshness_current_age(&meta, after(cases[i].now_s)), cases[i].age, "%s, row %zu", cases[i].clause, i);
     }
-    struct response_meta meta = {.response_time_s = INT64_MIN / 2, .corrected_initial_age_s = limit};
+    struct response_meta meta = {.response_time_s = -(INT64_C(1) << 39), .corrected_initial_age_s = limit};
     cr_expect_eq(freshness_current_age(&meta, T0), limit);
 }
 

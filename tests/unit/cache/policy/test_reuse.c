@@ -13,7 +13,6 @@ enum { NO = META_ABSENT, VALIDATOR = RESPONSE_HAS_VALIDATOR, MUST = RESPONSE_MUS
 static struct response_meta stored_with(int64_t lifetime_s, uint32_t flags, int64_t while_revalidate_s, int64_t if_error_s)
 {
     return (struct response_meta){
-        .request_time_s = T0.s,
         .response_time_s = T0.s,
         .date_s = T0.s,
         .last_modified_s = META_ABSENT,
