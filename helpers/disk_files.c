@@ -423,7 +423,10 @@ static void complain(struct disk_files *files, const char *root, const char *pat
     if (monotonic_since(now, files->complained) < COMPLAINT_MS)
         return;
     files->complained = now;
-    log_error("disk", "%s/%s: %s", root, path, strerror(error));
+    const char *why = error == ENOSYS
+                          ? "there is no openat2 (Linux before 5.6, or refused: systemd's RestrictSUIDSGID=, a container's filter)"
+                          : strerror(error);
+    log_error("disk", "%s/%s: %s", root, path, why);
 }
 
 static void answer_request(struct disk_files *files, const struct message_file_read *request, struct bytes target, const char *root,
