@@ -350,7 +350,8 @@ void reload_taken(struct supervisor *s, uint32_t serial)
     if (s->is_reloading)
         log_info("config", "the new configuration serves");
     s->is_reloading = false;
-    notify_manager("READY=1\nSTATUS=Serving\nMAINPID=%d\n", (int)s->main_pid);
+    if (!upgrade_is_guest(&s->upgrade)) /* the manager would not hear it: another process is its main one until that hands over */
+        notify_manager("READY=1\nSTATUS=Serving\nMAINPID=%d\n", (int)s->main_pid);
 }
 
 void reload_reopen_logs(struct supervisor *s)
