@@ -15,7 +15,7 @@
 /* Segments whose first record was lost with the power, though others of them were not: their numbers are not used again. */
 enum { SEGMENTS_UNSEEN_MAX = 1 << 16 };
 
-static void look_further(struct recovery *recovery);
+static void go_on(struct recovery *recovery);
 
 static struct segment *segment_of(const struct header_read *slot)
 {
@@ -97,7 +97,7 @@ static void trailer_done(struct disk_read *read)
         note_purges(recovery, trailer.purge_sequence);
     }
     if (!slot->is_busy)
-        look_further(recovery);
+        go_on(recovery);
 }
 
 static void header_done(struct disk_read *read)
@@ -106,7 +106,7 @@ static void header_done(struct disk_read *read)
     struct store_segment_front front = {0};
     if (!end(slot)) {
         if (!slot->is_busy)
-            look_further(slot->recovery);
+            go_on(slot->recovery);
         return;
     }
     bool is_good = read->status == DISK_OK;
@@ -118,7 +118,7 @@ static void header_done(struct disk_read *read)
         use(slot, read->header.segment_sequence);
     } else if (is_good) {
         segment_set_state(slot->directory, slot->segment, SEGMENT_FREE);
-        look_further(slot->recovery);
+        go_on(slot->recovery);
         return;
     }
     slot->is_trailer = true;
@@ -150,6 +150,12 @@ static void look_further(struct recovery *recovery)
         slot->is_trailer = false;
         start(slot, header_done);
     }
+}
+
+/* A segment is known now, or cannot be: on to others, or to the phase's end. */
+static void go_on(struct recovery *recovery)
+{
+    look_further(recovery);
     store_wake(recovery->store);
 }
 

@@ -209,6 +209,74 @@ Test(recover, nothing_is_found_before_all_purges_are_known_and_something_before_
     cr_assert(was_found_early);
 }
 
+static uint64_t version_at(const struct store_where *where)
+{
+    struct store_header header;
+    uint64_t version;
+    const char *at = rig.disk.bytes[where->place.directory] + where->place.offset;
+    memcpy(&header, at, sizeof header);
+    memcpy(&version, at + sizeof header + header.front_bytes, sizeof version);
+    return version;
+}
+
+/* What may be found while only some of it is known: the latest of every name or nothing, after each single answer of the disk. */
+Test(recover, at_no_moment_is_anything_found_that_is_out_of_date)
+{
+    enum { NAMES = 60, VERSIONS = 8 };
+    for (uint64_t version = 1; version <= VERSIONS; version++) {
+        fill(0, NAMES, version, 20000);
+        for (uint64_t i = version; i < NAMES; i += 9) /* but for 0, of each nine one is forgotten then; what follows is another */
+            disk_rig_forget(&rig, i);
+        disk_rig_settle(&rig);
+    }
+    uint64_t latest[NAMES], early = 0;
+    for (uint64_t i = 0; i < NAMES; i++)
+        latest[i] = disk_rig_version(&rig, i);
+    cr_assert(latest[0] == VERSIONS && latest[VERSIONS] == 0);
+    cr_assert_gt(disk_rig_stats(&rig).directories[0].segments_used, 8);
+    disk_rig_restart(&rig);
+    rig.disk.random = 88172645463325252u; /* answers come in any order */
+    while (rig.store->dead != NULL) {
+        disk_rig_turn(&rig, 1, 1);
+        for (uint64_t i = 0; i < NAMES; i++) {
+            struct store_where where;
+            bool is_found = store_find(rig.store, disk_rig_hash(&rig, i), &where) && rig.store->dead != NULL;
+            uint64_t version = is_found ? version_at(&where) : 0;
+            cr_assert(version == 0 || version == latest[i], "%lu of %lu", (unsigned long)version, (unsigned long)i);
+            early += version != 0;
+        }
+    }
+    cr_assert_gt(early, 0);
+    for (uint64_t i = 0; i < NAMES; i++)
+        cr_assert_eq(disk_rig_version(&rig, i), latest[i]);
+}
+
+static unsigned wakes;
+
+static void count_wake(struct waker *waker)
+{
+    (void)waker;
+    wakes++;
+}
+
+Test(recover, sleeps_while_the_disk_is_reading)
+{
+    fill(0, 200, 1, 20000);
+    disk_rig_restart(&rig);
+    rig.waker.post = count_wake;
+    unsigned slept = 0;
+    for (; rig.store->dead != NULL; fake_pump(&rig.disk, 1)) {
+        for (wakes = 1; wakes > 0 && rig.store->dead != NULL;) { /* as a loop that is woken */
+            static unsigned runs;
+            cr_assert_lt(runs++, 10000, "it spins");
+            wakes = 0;
+            store_run(rig.store, rig.now, rig.wall);
+        }
+        slept++;
+    }
+    cr_assert_gt(slept, 10);
+}
+
 /* Where a record lies in the buffer. */
 static char *bytes_of(uint64_t number)
 {
