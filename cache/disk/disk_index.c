@@ -5,15 +5,17 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 enum {
     SHARD_BITS = 3,
     SHARDS = 1 << SHARD_BITS, /* of the smallest table, one bucket each */
-    TAG_HIGH_BITS = 16,       /* of the tag: beside the entries, to be searched */
-    TAG_LOW_BITS = 22,        /* in the entry's word */
+    TAG_LOW_BITS = 22,        /* of the tag: in the entry's word. What lies in one bucket has most of them in common… */
+    TAG_HIGH_BITS = 16,       /* …and these not: they are beside the words, to be searched */
     BUCKET_ENTRIES = 50,
     CELL_ENTRIES = 6,
+    TAGS_AT_ONCE = 8, /* that are compared by one instruction */
     SEGMENTS_MAX = 28,
     /* Bytes an entry, ×10: half a byte below what is promised, for what comes between two splits. */
     ENTRY_TENTHS = 115,
@@ -195,12 +197,12 @@ struct slot {
 
 static uint16_t high_tag(uint64_t hash)
 {
-    return (uint16_t)(hash >> SHARD_BITS);
+    return (uint16_t)(hash >> (SHARD_BITS + TAG_LOW_BITS));
 }
 
 static uint64_t low_tag(uint64_t hash)
 {
-    return hash >> (SHARD_BITS + TAG_HIGH_BITS) & ((1 << TAG_LOW_BITS) - 1);
+    return hash >> SHARD_BITS & ((1 << TAG_LOW_BITS) - 1);
 }
 
 static uint64_t word_of(uint64_t hash, const struct disk_entry *entry)
@@ -225,14 +227,39 @@ static struct disk_entry entry_of(uint64_t word)
     };
 }
 
-/* The first that has the tag among `count`. */
-static int search(const uint64_t *words, const uint16_t *tags, unsigned count, uint64_t hash)
+/* The number of the first from `i` on, up to `end`, that has the tag; −1: none has. */
+static int search_each(const uint64_t *words, const uint16_t *tags, unsigned i, unsigned end, uint64_t hash)
 {
-    for (unsigned i = 0; i < count; i++) {
+    for (; i < end; i++) {
         if (tags[i] == high_tag(hash) && words[i] >> TAG_SHIFT == low_tag(hash))
             return (int)i;
     }
     return -1;
+}
+
+typedef uint16_t tag_block __attribute__((vector_size(TAGS_AT_ONCE * sizeof(uint16_t))));
+
+static bool has_tag(const uint16_t tags[TAGS_AT_ONCE], uint16_t tag)
+{
+    const tag_block wanted = {tag, tag, tag, tag, tag, tag, tag, tag};
+    tag_block block;
+    uint64_t halves[2];
+    memcpy(&block, tags, sizeof block);
+    block = (tag_block)(block == wanted);
+    memcpy(halves, &block, sizeof halves);
+    return (halves[0] | halves[1]) != 0;
+}
+
+/* The first that has the tag among `count`. Nearly all that is looked at is not it. */
+static int search(const uint64_t *words, const uint16_t *tags, unsigned count, uint64_t hash)
+{
+    unsigned i = 0;
+    for (; i + TAGS_AT_ONCE <= count; i += TAGS_AT_ONCE) {
+        int found = has_tag(&tags[i], high_tag(hash)) ? search_each(words, tags, i, i + TAGS_AT_ONCE, hash) : -1;
+        if (found >= 0)
+            return found;
+    }
+    return search_each(words, tags, i, count, hash);
 }
 
 static bool chain_find(const struct disk_index *index, struct bucket *bucket, uint64_t hash, struct slot *slot)
@@ -324,7 +351,7 @@ static struct bucket *lock_bucket(struct disk_index *index, uint64_t hash)
 /* What a bucket's number and its entry say of the hash: all bits that the table can ever choose by. */
 static uint64_t known_bits(uint64_t number, uint64_t word, uint16_t tag)
 {
-    return (number & (SHARDS - 1)) | (uint64_t)tag << SHARD_BITS | word >> TAG_SHIFT << (SHARD_BITS + TAG_HIGH_BITS);
+    return (number & (SHARDS - 1)) | word >> TAG_SHIFT << SHARD_BITS | (uint64_t)tag << (SHARD_BITS + TAG_LOW_BITS);
 }
 
 /* With `growth` held. */
@@ -380,19 +407,40 @@ bool disk_index_touch(struct disk_index *index, uint64_t hash)
     return found;
 }
 
-bool disk_index_put(struct disk_index *index, uint64_t hash, const struct disk_entry *entry)
+void disk_index_prefetch(const struct disk_index *index, uint64_t hash)
+{
+    uint64_t count = atomic_load_explicit(&index->bucket_count, memory_order_acquire);
+    const struct bucket *bucket = item_at(&index->buckets, bucket_number(hash, count));
+    __builtin_prefetch(bucket->tags, 1);
+    __builtin_prefetch(&bucket->count, 1);
+}
+
+/* `there`: what was found is told, and stays. */
+static bool put(struct disk_index *index, uint64_t hash, const struct disk_entry *entry, struct disk_entry *there)
 {
     struct slot slot;
     struct bucket *bucket = lock_bucket(index, hash);
-    bool replaced = chain_find(index, bucket, hash, &slot);
-    if (replaced)
-        *slot.word = word_of(hash, entry);
-    else
+    bool is_found = chain_find(index, bucket, hash, &slot);
+    if (!is_found)
         chain_append(index, bucket, word_of(hash, entry), high_tag(hash));
+    else if (there != NULL)
+        *there = entry_of(*slot.word);
+    else
+        *slot.word = word_of(hash, entry);
     pthread_mutex_unlock(lock_of(index, hash));
-    if (!replaced)
+    if (!is_found)
         grow_if_worth(index, atomic_fetch_add_explicit(&index->entries_count, 1, memory_order_relaxed) + 1);
-    return replaced;
+    return is_found;
+}
+
+bool disk_index_put(struct disk_index *index, uint64_t hash, const struct disk_entry *entry)
+{
+    return put(index, hash, entry, NULL);
+}
+
+bool disk_index_put_new(struct disk_index *index, uint64_t hash, const struct disk_entry *entry, struct disk_entry *there)
+{
+    return !put(index, hash, entry, there);
 }
 
 static bool remove_if(struct disk_index *index, uint64_t hash, uint64_t unit)

@@ -40,6 +40,10 @@ bool disk_index_find(struct disk_index *index, uint64_t hash, struct disk_entry 
 bool disk_index_touch(struct disk_index *index, uint64_t hash);
 /* Returns whether something was replaced. */
 bool disk_index_put(struct disk_index *index, uint64_t hash, const struct disk_entry *entry);
+/* Only if nothing is there; false: `there` is, and stays. */
+bool disk_index_put_new(struct disk_index *index, uint64_t hash, const struct disk_entry *entry, struct disk_entry *there);
+/* For whoever will put or look for that name soon, after others: it need not wait for memory then. */
+void disk_index_prefetch(const struct disk_index *index, uint64_t hash);
 /* Returns whether something was there. */
 bool disk_index_remove(struct disk_index *index, uint64_t hash);
 /* Only if it lies at `unit`: else it was written anew meanwhile. */

@@ -12,7 +12,8 @@
 enum {
     ENTRIES_A_RUN = 16384, /* put into the index before the loop goes on with other things: some milliseconds */
     ENTRIES_A_LOCK = 64,
-    FAILURES_MAX = 5, /* of a directory, before what cannot be read in it is given up */
+    ENTRIES_AHEAD = 12, /* whose place in the index is on its way from memory meanwhile */
+    FAILURES_MAX = 5,   /* of a directory, before what cannot be read in it is given up */
 };
 
 void recover_init(struct store *store)
@@ -181,7 +182,7 @@ static void bury(struct store *store, const struct recover_job *job, const struc
 static void put(struct store *store, const struct recover_job *job, const struct store_footer_entry *entry)
 {
     struct directory *directory = job->directory;
-    struct disk_entry found, made = {
+    struct disk_entry there, made = {
                                  .unit = segment_unit(directory, job->segment) + entry->place,
                                  .size_class = entry->size_class,
                                  .is_lasting = entry->kind != STORE_RESPONSE,
@@ -190,15 +191,14 @@ static void put(struct store *store, const struct recover_job *job, const struct
         return;
     if (entry->place >= directory->units_per_segment || dead_find(store->dead, entry->hash) >= job->age)
         return;
-    if (disk_index_find(store->index, entry->hash, &found)) {
-        struct directory *other = directory_at(store, found.unit);
-        if (sequence_at(store, found.unit) >= job->age)
-            return;
-        atomic_fetch_sub_explicit(&other->records, 1, memory_order_relaxed);
-    } else {
+    if (disk_index_put_new(store->index, entry->hash, &made, &there)) {
         count_add(&store->recovered_records, 1);
+    } else if (sequence_at(store, there.unit) < job->age) {
+        atomic_fetch_sub_explicit(&directory_at(store, there.unit)->records, 1, memory_order_relaxed);
+        disk_index_put(store->index, entry->hash, &made);
+    } else {
+        return;
     }
-    disk_index_put(store->index, entry->hash, &made);
     atomic_fetch_add_explicit(&directory->records, 1, memory_order_relaxed);
 }
 
@@ -217,8 +217,11 @@ static bool take_entries(struct recover_job *job, uint32_t *budget)
     struct listing *listing = &job->listing;
     while (listing->count > 0 && *budget > 0) {
         pthread_mutex_lock(&store->lock);
-        for (unsigned i = 0; i < ENTRIES_A_LOCK && listing->count > 0 && *budget > 0; i++, --*budget)
+        for (unsigned i = 0; i < ENTRIES_A_LOCK && listing->count > 0 && *budget > 0; i++, --*budget) {
+            if (listing->count > ENTRIES_AHEAD)
+                disk_index_prefetch(store->index, listing->entries[listing->count - 1 - ENTRIES_AHEAD].hash);
             take_entry(store, job, &listing->entries[--listing->count]);
+        }
         pthread_mutex_unlock(&store->lock);
     }
     return listing->count == 0;

@@ -70,6 +70,19 @@ Test(disk_index, a_hit_is_noted_until_it_is_put_anew)
     disk_index_free(&index);
 }
 
+Test(disk_index, what_is_new_takes_the_place_of_nothing)
+{
+    struct disk_index *index = disk_index_new();
+    struct disk_entry first = at(10), second = at(20), there;
+    cr_assert(disk_index_put_new(index, name(7), &first, &there));
+    disk_index_prefetch(index, name(7));
+    cr_assert_not(disk_index_put_new(index, name(7), &second, &there));
+    cr_assert_eq(there.unit, 10);
+    assert_is_at(index, 7, 10);
+    cr_assert_eq(disk_index_count(index), 1);
+    disk_index_free(&index);
+}
+
 Test(disk_index, is_removed_or_moved_only_where_it_is_known_to_lie)
 {
     struct disk_index *index = disk_index_new();
