@@ -1,7 +1,7 @@
 /* The slab: one shared memory file that holds every cached byte, mapped by the proxy and by the disk helpers alike.
  *
  * DESIGN. The mapping is cut into pages of SLAB_PAGE_BYTES. A page is free, or whole (one extent), or divided into equal chunks of
- * one size class (at most 1/16 apart, up to SLAB_CHUNK_MAX_BYTES). Everything outside this module names memory by extent; offsets
+ * one size class (up to SLAB_CHUNK_MAX_BYTES; see slab.c). Everything outside this module names memory by extent; offsets
  * mean the same in every process that maps the slab, pointers do not.
  * Invariants: 1. extents never overlap; 2. used + free bytes = slab size at every moment; 3. the slab never grows.
  * Locks: one mutex, held for a few hundred nanoseconds, never across a system call. Allocation is on the miss path only.
@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 enum {
-    SLAB_UNIT_BYTES = 64,           /* extents start at multiples of it */
+    SLAB_UNIT_BYTES = 32,           /* extents start at multiples of it */
     SLAB_PAGE_BYTES = 64 * 1024,
     SLAB_CHUNK_MAX_BYTES = 16 * 1024,
 };

@@ -293,8 +293,8 @@ Test(store_engine, records_that_break_a_rule)
     struct message_store_record good = {.hash = 1, .front_bytes = 100, .body_bytes = 1000, .kind = STORE_RESPONSE, .piece_count = 1}, bad;
     struct store_piece piece = {0, 1100};
     cr_assert(takes_record(good, piece));
-    cr_assert(takes_record(good, (struct store_piece){MEMORY_BYTES / SLAB_UNIT_BYTES - 18, 1100}));
-    cr_assert_not(takes_record(good, (struct store_piece){MEMORY_BYTES / SLAB_UNIT_BYTES - 17, 1100}));
+    cr_assert(takes_record(good, (struct store_piece){MEMORY_BYTES / SLAB_UNIT_BYTES - 35, 1100}));
+    cr_assert_not(takes_record(good, (struct store_piece){MEMORY_BYTES / SLAB_UNIT_BYTES - 34, 1100}));
     cr_assert_not(takes_record(good, (struct store_piece){UINT32_MAX, 1100}));
     cr_assert_not(takes_record(good, (struct store_piece){0, 1099}));
     cr_assert_not(takes_record(good, (struct store_piece){0, 1101}));
