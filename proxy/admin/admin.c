@@ -2,6 +2,8 @@
 
 #include "cache/policy/detail.h"
 #include "proxy/admin/assets.h"
+#include "proxy/admin/live.h"
+#include "proxy/admin/query.h"
 #include "proxy/admin/sizing.h"
 #include "proxy/admin/top.h"
 #include "proxy/admin/why.h"
@@ -18,7 +20,12 @@ struct admin {
     unsigned events_count; /* answers that go on */
 };
 
-enum { EVENTS_MAX = 16 }; /* each costs the control loop about a millisecond a second */
+enum {
+    EVENTS_MAX = 16, /* each costs the control loop about a millisecond a second */
+    EVENT_MS = 1000,
+    LIVE_MS = 200,
+    LIVE_SILENT_MAX = 5, /* rounds: then a line without anything, which shows that somebody is still there */
+};
 
 struct admin *admin_new(const struct admin_ports *ports)
 {
@@ -63,50 +70,6 @@ static void answer_json(struct admin_request *request, unsigned status, json_t *
 static void refuse(struct admin_request *request, unsigned status, const char *error)
 {
     answer_json(request, status, json_pack("{s:s}", "error", error));
-}
-
-/* ---- queries ---------------------------------------------------------------------------------------------------------------------------- */
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = byte_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* %XX and + decoded, in `arena`. */
-static struct bytes decode(struct arena *arena, struct bytes text)
-{
-    char *out = arena_alloc(arena, text.len + 1);
-    size_t len = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.at[i];
-        int high = c == '%' && i + 2 < text.len ? hex_digit(text.at[i + 1]) : -1;
-        int low = high >= 0 ? hex_digit(text.at[i + 2]) : -1;
-        if (low >= 0) {
-            c = (char)(high << 4 | low);
-            i += 2;
-        } else if (c == '+') {
-            c = ' ';
-        }
-        out[len++] = c;
-    }
-    return bytes_from(out, len);
-}
-
-/* Takes "a=1" from the front of "a=1&b=2"; the value decoded, BYTES_NONE without "=". False when nothing is left. */
-static bool next_parameter(struct arena *arena, struct bytes *query, struct bytes *name, struct bytes *value)
-{
-    if (query->len == 0)
-        return false;
-    size_t end = bytes_find(*query, '&');
-    size_t equals = bytes_find(bytes_from(query->at, end), '=');
-    *name = bytes_from(query->at, equals);
-    *value = equals < end ? decode(arena, bytes_from(query->at + equals + 1, end - equals - 1)) : BYTES_NONE;
-    size_t used = end < query->len ? end + 1 : end;
-    *query = bytes_from(query->at + used, query->len - used);
-    return true;
 }
 
 /* ---- pages ------------------------------------------------------------------------------------------------------------------------------ */
@@ -194,7 +157,7 @@ static struct admin_purge *parse_purge(struct admin_request *request, unsigned *
     bool is_soft = false;
     struct admin_purge *what = arena_alloc(request->arena, (query.len / 2 + 1) * sizeof *what); /* "a=&" is the shortest */
     *count = 0;
-    while (next_parameter(request->arena, &query, &name, &value)) {
+    while (query_next(request->arena, &query, &name, &value)) {
         int kind = purge_kind_of(name);
         if (bytes_equal(name, BYTES("soft")) && (bytes_equal(value, BYTES("0")) || bytes_equal(value, BYTES("1"))))
             is_soft = value.at[0] == '1';
@@ -253,7 +216,7 @@ static void why(struct admin *admin, struct admin_request *request)
     struct headers fields;
     bool understood = true;
     headers_init(&fields, request->arena);
-    while (next_parameter(request->arena, &query, &name, &value)) {
+    while (query_next(request->arena, &query, &name, &value)) {
         if (bytes_equal(name, BYTES("url")) && url.at == NULL)
             url = value;
         else
@@ -347,6 +310,19 @@ static struct bytes figures_event(struct admin *admin, const struct admin_reques
                         BYTES_FMT(sizing_text), BYTES_FMT(top_text));
 }
 
+static void go_on(struct admin_request *request, admin_more *more, void *stream, unsigned pause_ms)
+{
+    request->answer.goes_on = request->method == METHOD_GET;
+    request->answer.pause_ms = pause_ms;
+    request->more = more;
+    request->stream = stream;
+}
+
+void admin_continue(struct admin *admin, struct admin_request *request)
+{
+    request->more(admin, request);
+}
+
 struct stream_of_events {
     struct admin *admin;
     struct arena arena;
@@ -357,6 +333,13 @@ static void end_events(void *context)
     struct stream_of_events *stream = context;
     stream->admin->events_count--;
     arena_free(&stream->arena);
+}
+
+static void more_figures(struct admin *admin, struct admin_request *request)
+{
+    struct stream_of_events *stream = request->stream;
+    arena_clear(&stream->arena);
+    request->answer.body = figures_event(admin, request, &stream->arena);
 }
 
 static void events(struct admin *admin, struct admin_request *request)
@@ -370,16 +353,65 @@ static void events(struct admin *admin, struct admin_request *request)
     arena_init(&stream->arena);
     admin->events_count++;
     arena_defer(request->arena, end_events, stream);
-    request->events = &stream->arena;
-    struct bytes hello = hello_event(request, request->events), figures = figures_event(admin, request, request->events);
-    request->answer.goes_on = request->method == METHOD_GET;
-    answer(request, 200, "text/event-stream", arena_printf(request->events, "%.*s%.*s", BYTES_FMT(hello), BYTES_FMT(figures)));
+    struct bytes hello = hello_event(request, &stream->arena), figures = figures_event(admin, request, &stream->arena);
+    go_on(request, more_figures, stream, EVENT_MS);
+    answer(request, 200, "text/event-stream", arena_printf(&stream->arena, "%.*s%.*s", BYTES_FMT(hello), BYTES_FMT(figures)));
 }
 
-void admin_continue(struct admin *admin, struct admin_request *request)
+/* ---- live requests ---------------------------------------------------------------------------------------------------------------------- */
+
+struct stream_of_requests {
+    struct live_filter filter;
+    struct live_viewer *viewer;
+    unsigned silent; /* rounds without a request */
+};
+
+static void end_requests(void *context)
 {
-    arena_clear(request->events);
-    request->answer.body = figures_event(admin, request, request->events);
+    struct stream_of_requests *stream = context;
+    live_unwatch(&stream->viewer);
+}
+
+static void more_requests(struct admin *admin, struct admin_request *request)
+{
+    struct stream_of_requests *stream = request->stream;
+    (void)admin;
+    request->answer.body = live_take(stream->viewer);
+    stream->silent = request->answer.body.len == 0 ? stream->silent + 1 : 0;
+    if (stream->silent < LIVE_SILENT_MAX)
+        return;
+    stream->silent = 0;
+    request->answer.body = BYTES("\n");
+}
+
+static void live_log(struct admin *admin, struct admin_request *request)
+{
+    struct stream_of_requests *stream = arena_zalloc(request->arena, sizeof *stream);
+    struct live_query asked;
+    const char *error = live_read_query(request->query, request->arena, &asked);
+    if (error != NULL) {
+        refuse(request, 400, error);
+        return;
+    }
+    if (asked.host.at != NULL) {
+        asked.filter.site = admin->ports.site(admin->ports.context, asked.host);
+        if (asked.filter.site.at == NULL) {
+            refuse(request, 404, "no site answers that host");
+            return;
+        }
+        asked.filter.site = arena_copy(request->arena, asked.filter.site); /* a reload may come */
+    }
+    stream->filter = asked.filter;
+    if (request->method == METHOD_GET) {
+        stream->viewer = admin->ports.watch(admin->ports.context, &stream->filter);
+        if (stream->viewer == NULL) {
+            refuse(request, 503, "too many look at it already");
+            return;
+        }
+        arena_defer(request->arena, end_requests, stream);
+    }
+    go_on(request, more_requests, stream, LIVE_MS);
+    answer(request, 200, "application/x-ndjson", BYTES("\n")); /* a first byte, so that the asker knows that it has begun */
 }
 
 /* ---- routes ----------------------------------------------------------------------------------------------------------------------------- */
@@ -393,7 +425,7 @@ static const struct route {
     {{"/healthz", 8}, false, false, healthz}, {{"/metrics", 8}, false, false, metrics}, {{"/stats", 6}, false, false, stats},
     {{"/purge", 6}, true, true, purge},       {{"/reload", 7}, true, true, reload},     {{"/why", 4}, false, true, why},
     {{"/sizing", 7}, false, false, sizing},   {{"/top", 4}, false, true, top},          {{"/events", 7}, false, false, events},
-    {{"/drain", 6}, true, true, drain},
+    {{"/drain", 6}, true, true, drain},       {{"/log", 4}, false, true, live_log},
 };
 
 static bool takes_method(const struct route *route, enum method method)

@@ -12,6 +12,8 @@
  *        url=URL | tag=TAG (as often as there are tags) | host=HOST | all=1, and soft=1
  *   GET /why?url=URL&header=… JSON: what the cache knows of it, and what a request with these fields ("Name: value") would get   socket only
  *   POST /reload            JSON {"accepted": …, "errors": "…"}  socket only
+ *   GET /log?…              one line of JSON a request, as they end, for as long as the asker listens   socket only
+ *        status=404,5xx | result=hit,miss | reason=WORD | site=HOST | url=PREFIX | slower-than=100ms, together
  *   POST /drain             JSON {"draining": true}: accepts no more, finishes what is under way, ends   socket only
  */
 #ifndef ADMIN_ADMIN_H
@@ -35,6 +37,8 @@ struct admin_purge {
 };
 
 struct admin_why;
+struct live_filter;
+struct live_viewer;
 struct sizing_report;
 struct top_lists;
 
@@ -49,6 +53,10 @@ struct admin_ports {
     void (*size)(void *context, struct sizing_report *report);
     /* Sums all loops' lists, into `arena`. */
     void (*top)(void *context, struct arena *arena, struct top_lists *lists);
+    /* The name of the site that answers for a host; absent: none does. */
+    struct bytes (*site)(void *context, struct bytes host);
+    /* Of all loops, as live_watch. */
+    struct live_viewer *(*watch)(void *context, const struct live_filter *filter);
     /* Asks the supervisor; admin_reloaded follows. */
     void (*reload)(void *context, uint32_t ticket);
     bool (*is_draining)(void *context);
@@ -65,8 +73,13 @@ struct admin_answer {
     struct bytes body; /* in the request's arena */
     struct bytes fields;     /* further field lines, each with its CRLF; or absent */
     bool         has_purged; /* it is to be given when what was purged is on disk */
-    bool         goes_on;    /* admin_continue has more, a second later, when the body was sent */
+    bool         goes_on;    /* admin_continue has more, pause_ms later, when the body was sent */
+    unsigned     pause_ms;
 };
+
+struct admin_request;
+/* Makes the next part of the body, which may be empty. */
+typedef void admin_more(struct admin *admin, struct admin_request *request);
 
 struct admin_request {
     /* in */
@@ -81,7 +94,9 @@ struct admin_request {
     /* admin's own */
     struct list link;
     uint32_t    ticket;
-    struct arena *events; /* of an answer that goes on: its present body */
+    /* of an answer that goes on */
+    admin_more *more;
+    void       *stream;
 };
 
 void admin_start(struct admin *admin, struct admin_request *request);

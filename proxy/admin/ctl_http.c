@@ -15,6 +15,7 @@ enum {
     ANSWER_TIMEOUT_S = 30, /* a reload waits for every loop */
     ANSWER_MAX_BYTES = 64 << 20,
     FIRST_READ_BYTES = 64 * 1024,
+    FOLLOWED_MAX_BYTES = 1024 * 1024, /* of one line */
 };
 
 static int open_socket(const char *path, char *error, size_t size)
@@ -125,6 +126,94 @@ bool ctl_ask(const char *socket_path, const char *method, const char *target, st
     free(text);
     if (request_length >= 0)
         free(request);
+    close(fd);
+    return done;
+}
+
+/* Of whole lines; what is left is moved to the front. False: enough. */
+static bool take_lines(char *text, size_t *length, ctl_line *line, void *context)
+{
+    char *at = text, *end;
+    bool goes_on = true;
+    while (goes_on && (end = memchr(at, '\n', *length - (size_t)(at - text)))) {
+        *end = '\0';
+        goes_on = line(context, at);
+        at = end + 1;
+    }
+    *length -= (size_t)(at - text);
+    memmove(text, at, *length);
+    return goes_on;
+}
+
+/* The rest of a body, of which `text` (of FOLLOWED_MAX_BYTES) has the beginning. */
+static bool follow_body(int fd, char *text, size_t length, ctl_line *line, void *context)
+{
+    while (take_lines(text, &length, line, context)) {
+        ssize_t got = length < FOLLOWED_MAX_BYTES ? read(fd, text + length, FOLLOWED_MAX_BYTES - length) : -1;
+        if (got <= 0)
+            return got == 0;
+        length += (size_t)got;
+    }
+    return true;
+}
+
+/* The head and what came with it. */
+static ssize_t read_head(int fd, char *text)
+{
+    size_t length = 0;
+    ssize_t got;
+    text[0] = '\0';
+    while (!strstr(text, "\r\n\r\n") && length < FOLLOWED_MAX_BYTES) {
+        got = read(fd, text + length, FOLLOWED_MAX_BYTES - length);
+        if (got <= 0)
+            return got < 0 ? got : (ssize_t)length;
+        length += (size_t)got;
+        text[length] = '\0';
+    }
+    return (ssize_t)length;
+}
+
+/* `text`: of FOLLOWED_MAX_BYTES and a NUL. */
+static bool follow(int fd, char *text, ctl_line *line, void *context, struct ctl_answer *answer)
+{
+    ssize_t length = read_head(fd, text);
+    char *end = length > 0 ? strstr(text, "\r\n\r\n") : NULL;
+    if (!end || sscanf(text, "HTTP/1.%*1[01] %3u", &answer->status) != 1)
+        return false;
+    length -= end + 4 - text;
+    memmove(text, end + 4, (size_t)length);
+    if (answer->status == 200)
+        return follow_body(fd, text, (size_t)length, line, context);
+    for (ssize_t got = 1; got > 0 && length<FOLLOWED_MAX_BYTES; length += got> 0 ? got : 0)
+        got = read(fd, text + length, FOLLOWED_MAX_BYTES - (size_t)length);
+    answer->body = strndup(text, (size_t)length);
+    return answer->body != NULL;
+}
+
+/* By HTTP/1.0, where the end of the connection ends the body. */
+bool ctl_follow(const char *socket_path, const char *target, ctl_line *line, void *context, struct ctl_answer *answer, char *error,
+                size_t size)
+{
+    char *request = NULL, *text = malloc(FOLLOWED_MAX_BYTES + 1);
+    int fd = open_socket(socket_path, error, size);
+    bool done = false;
+    *answer = (struct ctl_answer){.body = NULL};
+    if (fd < 0 || !text) {
+        free(text);
+        return false;
+    }
+    int request_length = asprintf(&request, "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n", target);
+    errno = 0;
+    if (request_length >= 0 && write_all(fd, request, (size_t)request_length))
+        done = follow(fd, text, line, context, answer);
+    if (!done)
+        snprintf(error, size, "%s: %s", socket_path,
+                 errno == EAGAIN ? "no answer in time"
+                 : errno != 0    ? strerror(errno)
+                                 : "the answer was cut short, or is not outrigger's");
+    if (request_length >= 0)
+        free(request);
+    free(text);
     close(fd);
     return done;
 }

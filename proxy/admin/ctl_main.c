@@ -1,5 +1,6 @@
 /* outriggerctl: asks a running outrigger over its Unix socket. Exit status 0: done; 1: refused or unreachable; 2: unusable arguments. */
 #include "proxy/admin/ctl_http.h"
+#include "proxy/admin/ctl_log.h"
 #include "proxy/admin/ctl_sizing.h"
 #include "proxy/admin/ctl_stats.h"
 #include "proxy/admin/ctl_top.h"
@@ -24,6 +25,9 @@ static const char help[] =
     "  reload       read the configuration again; prints its errors when it is refused\n"
     "  drain        accept no more, finish what is under way, and end\n"
     "  top          what happens right now, on the whole screen; keys: s sorts, q ends; with --json a line for each look\n"
+    "  log          requests as they end, those that all of these let pass:\n"
+    "    --status 404,5xx,500-503   --result HIT,MISS,EXPIRED,STALE,UPDATING,REVALIDATED,BYPASS   --reason WORD\n"
+    "    --site HOST   --url http://host/begins-with or /begins-with   --slower-than 100ms\n"
     "\n"
     "  --interval S   top: look every S seconds; default: 1\n"
     "  --count N      top: end after N looks\n"
@@ -34,9 +38,9 @@ static const char help[] =
 struct ctl {
     const char *socket;
     bool json;
-    char *query;  /* of purge and why */
+    char *query;  /* of purge, why and log */
     int purge_by; /* which kind of thing it names; 0: a URL yet to come */
-    bool soft, has_fields;
+    bool soft, has_fields, has_filters;
     struct ctl_top_options top;
 };
 
@@ -189,15 +193,24 @@ static int why(struct ctl *ctl, const char *url)
     return EXIT_SUCCESS;
 }
 
+static int follow_log(struct ctl *ctl)
+{
+    char *target;
+    if (asprintf(&target, "/log%s%s", ctl->query ? "?" : "", ctl->query ? ctl->query : "") < 0)
+        abort();
+    int status = ctl_log(ctl->socket, ctl->json, target);
+    free(target);
+    return status;
+}
+
 static int run(struct ctl *ctl, int argc, char **argv)
 {
     if (argc == 0)
         return usage("a command is missing");
     bool is_purge = strcmp(argv[0], "purge") == 0, is_why = strcmp(argv[0], "why") == 0;
-    if ((!is_purge && (ctl->purge_by != 0 || ctl->soft)) || (!is_why && ctl->has_fields))
-        return usage("%s does not take these options", argv[0]);
-    bool is_top = strcmp(argv[0], "top") == 0;
-    if (!is_top && ctl->top.has_options)
+    bool is_top = strcmp(argv[0], "top") == 0, is_log = strcmp(argv[0], "log") == 0;
+    if ((!is_purge && (ctl->purge_by != 0 || ctl->soft)) || (!is_why && ctl->has_fields) || (!is_top && ctl->top.has_options) ||
+        (!is_log && ctl->has_filters))
         return usage("%s does not take these options", argv[0]);
     if (is_top && argc == 1)
         return ctl_top(ctl->socket, ctl->json, &ctl->top);
@@ -213,6 +226,8 @@ static int run(struct ctl *ctl, int argc, char **argv)
         return store(ctl);
     if (strcmp(argv[0], "sizing") == 0)
         return sizing(ctl);
+    if (is_log)
+        return follow_log(ctl);
     if (strcmp(argv[0], "reload") == 0)
         return reload(ctl);
     if (strcmp(argv[0], "drain") == 0)
@@ -233,19 +248,30 @@ static bool take_purge_option(struct ctl *ctl, int option)
     return true;
 }
 
-enum { GO_ON = -1 };
+enum { GO_ON = -1, FILTER = 'F' };
 
 /* Fills `ctl`; returns the status to end with, or GO_ON. */
 static int read_options(struct ctl *ctl, int argc, char **argv)
 {
-    static const struct option options[] = {{"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},         {"tag", required_argument, NULL, 't'},
-                                            {"host", required_argument, NULL, 'o'},   {"all", no_argument, NULL, 'a'},
-                                            {"soft", no_argument, NULL, 'f'},         {"interval", required_argument, NULL, 'i'},
-                                            {"count", required_argument, NULL, 'n'},  {0}};
-    int option;
+    static const struct option options[] = {{"socket", required_argument, NULL, 's'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {"tag", required_argument, NULL, 't'},
+                                            {"host", required_argument, NULL, 'o'},
+                                            {"all", no_argument, NULL, 'a'},
+                                            {"soft", no_argument, NULL, 'f'},
+                                            {"interval", required_argument, NULL, 'i'},
+                                            {"count", required_argument, NULL, 'n'},
+                                            {"status", required_argument, NULL, FILTER},
+                                            {"result", required_argument, NULL, FILTER},
+                                            {"reason", required_argument, NULL, FILTER},
+                                            {"site", required_argument, NULL, FILTER},
+                                            {"url", required_argument, NULL, FILTER},
+                                            {"slower-than", required_argument, NULL, FILTER},
+                                            {0}};
+    int option, at = 0;
     opterr = 0;
-    while ((option = getopt_long(argc, argv, ":hH:", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, ":hH:", options, &at)) != -1) {
         switch (option) {
         case 's':
             ctl->socket = optarg;
@@ -259,6 +285,10 @@ static int read_options(struct ctl *ctl, int argc, char **argv)
         case 'H':
             add_parameter(ctl, "header", optarg);
             ctl->has_fields = true;
+            break;
+        case FILTER: /* what it means is the server's to say */
+            add_parameter(ctl, options[at].name, optarg);
+            ctl->has_filters = true;
             break;
         case 'f':
             ctl->soft = true;

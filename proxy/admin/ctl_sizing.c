@@ -1,7 +1,7 @@
 /* See ctl_sizing.h. */
 #include "proxy/admin/ctl_sizing.h"
 
-#include "proxy/admin/ctl_stats.h"
+#include "proxy/admin/ctl_text.h"
 
 #include <math.h>
 

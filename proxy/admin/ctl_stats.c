@@ -1,19 +1,9 @@
 #include "proxy/admin/ctl_stats.h"
+#include "proxy/admin/ctl_text.h"
 
 #include <string.h>
 
 enum { NAME_WIDTH = 28, DIRECTORY_MAX = 4096 };
-
-void ctl_format_bytes(char *out, size_t size, double bytes)
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-    unsigned unit = 0;
-    while (bytes >= 1024 && unit + 1 < sizeof units / sizeof *units) {
-        bytes /= 1024;
-        unit++;
-    }
-    snprintf(out, size, unit == 0 || bytes >= 100 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
-}
 
 /* ---- rows ------------------------------------------------------------------------------------------------------------------------------- */
 

@@ -10,7 +10,4 @@ void ctl_print_stats(const json_t *stats, FILE *out);
 /* The disk tier. False: there is none. */
 bool ctl_print_store(const json_t *stats, FILE *out);
 
-/* "1.5 GiB", "17 KiB", "3 B". */
-void ctl_format_bytes(char *out, size_t size, double bytes);
-
 #endif

@@ -3,7 +3,7 @@
  * knows (ECMA-48): no library. The terminal is as it was when the program ends, by a signal too. */
 #include "proxy/admin/ctl_top.h"
 #include "proxy/admin/ctl_http.h"
-#include "proxy/admin/ctl_stats.h"
+#include "proxy/admin/ctl_text.h"
 
 #include <poll.h>
 #include <signal.h>

@@ -339,6 +339,7 @@ void proxy_loop_init(struct proxy_loop *loop, const struct proxy_loop_settings *
     worker->cache = settings->cache;
     worker->counters = counters_new();
     worker->top = top_new();
+    worker->live = live_new();
     worker->disk = disk_client_new(&hooks, deadline_ms, DISK_QUEUE_MAX);
     worker->resolver = resolver_client_new(&hooks, deadline_ms);
     struct disk_inline *made_here = settings->files->count > 0 ? disk_inline_new(worker->loop, settings->slab, settings->files) : NULL;

@@ -345,6 +345,19 @@ static void top(void *context, struct arena *arena, struct top_lists *lists)
     top_merge(tops, self->worker_count, TOP_ROWS, arena, lists);
 }
 
+static struct bytes name_site(void *context, struct bytes host)
+{
+    const struct proxy *self = context;
+    const struct site *site = routes_find(self->control_loop->worker.routes, host);
+    return site != NULL ? site->config->hosts[0] : BYTES_NONE;
+}
+
+static struct live_viewer *watch_live(void *context, const struct live_filter *filter)
+{
+    const struct proxy *self = context;
+    return live_watch(self->lives, self->worker_count, filter);
+}
+
 static void ask_reload(void *context, uint32_t ticket)
 {
     (void)context;
@@ -484,6 +497,8 @@ static void build(struct config *config)
                                 .explain = explain,
                                 .size = size,
                                 .top = top,
+                                .site = name_site,
+                                .watch = watch_live,
                                 .reload = ask_reload,
                                 .is_draining = is_draining,
                                 .drain = ask_drain,
@@ -498,7 +513,8 @@ static void build(struct config *config)
     proxy.cache = cache_new(&settings, &hash_key);
     proxy.worker_count = config_loops(config);
     proxy.loops = calloc(proxy.worker_count + 1, sizeof *proxy.loops);
-    if (!proxy.cache || !proxy.loops)
+    proxy.lives = calloc(proxy.worker_count, sizeof(struct live *));
+    if (!proxy.cache || !proxy.loops || !proxy.lives)
         give_up("out of memory");
     proxy.control_loop = &proxy.loops[proxy.worker_count];
     for (unsigned i = 0; i <= proxy.worker_count; i++) {
@@ -512,6 +528,8 @@ static void build(struct config *config)
                                                     .files = &proxy.files};
         proxy_loop_init(&proxy.loops[i], &loop_settings);
     }
+    for (unsigned i = 0; i < proxy.worker_count; i++)
+        proxy.lives[i] = proxy.loops[i].worker.live;
     proxy.control_loop->take_order = take_order;
     if (!proxy.geometry.is_lent)
         begin_store();

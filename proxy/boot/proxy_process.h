@@ -12,6 +12,7 @@ struct proxy {
     struct cache      *cache;
     struct proxy_loop *loops;   /* the workers, then the control loop */
     unsigned           worker_count;
+    struct live      **lives;   /* of the workers */
     struct proxy_loop *control_loop;
     struct watch      *control_watch;
     struct admin      *admin;

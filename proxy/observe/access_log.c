@@ -7,7 +7,7 @@
 
 enum {
     COMBINED_STRUCTURE_MAX = 920,
-    JSON_STRUCTURE_MAX = 1300,
+    JSON_STRUCTURE_MAX = 1460,
     OWN_TEXT_MAX = 64, /* an address or a word of ours, escaped */
     ESCAPE_MAX = 6,    /* bytes that one byte can become: \u0000 */
 };
@@ -283,11 +283,6 @@ static char *put_version(char *out, const struct access_entry *entry)
     return bytes_put_decimal(PUT(out, "."), entry->http_minor);
 }
 
-static unsigned shown_status(const struct access_entry *entry)
-{
-    return entry->status > 0 ? entry->status : 499;
-}
-
 static char *put_combined(char *out, const struct access_entry *entry, const struct bytes fields[FIELD_COUNT],
                           const size_t limits[FIELD_COUNT])
 {
@@ -301,7 +296,7 @@ static char *put_combined(char *out, const struct access_entry *entry, const str
         out = put_or_dash(PUT(out, " "), fields[FIELD_TARGET], escape_combined, limits[FIELD_TARGET]);
         out = put_version(PUT(out, " "), entry);
     }
-    out = bytes_put_decimal(PUT(out, "\" "), shown_status(entry));
+    out = bytes_put_decimal(PUT(out, "\" "), access_entry_status(entry));
     out = bytes_put_decimal(PUT(out, " "), entry->body_bytes);
     out = put_or_dash(PUT(out, " \""), fields[FIELD_REFERER], escape_combined, limits[FIELD_REFERER]);
     out = put_or_dash(PUT(out, "\" \""), fields[FIELD_AGENT], escape_combined, limits[FIELD_AGENT]);
@@ -326,7 +321,7 @@ static char *put_json(char *out, const struct access_entry *entry, const struct 
     out = put_json_string(PUT(out, ",\"method\":"), fields[FIELD_METHOD], limits[FIELD_METHOD]);
     out = put_json_string(PUT(out, ",\"target\":"), fields[FIELD_TARGET], limits[FIELD_TARGET]);
     out = put_version(PUT(out, ",\"protocol\":\""), entry);
-    out = bytes_put_decimal(PUT(out, "\",\"status\":"), shown_status(entry));
+    out = bytes_put_decimal(PUT(out, "\",\"status\":"), access_entry_status(entry));
     out = bytes_put_decimal(PUT(out, ",\"bytes\":"), entry->body_bytes);
     out = put_json_string(PUT(out, ",\"referer\":"), fields[FIELD_REFERER], limits[FIELD_REFERER]);
     out = put_json_string(PUT(out, ",\"user_agent\":"), fields[FIELD_AGENT], limits[FIELD_AGENT]);
@@ -345,6 +340,10 @@ static char *put_json(char *out, const struct access_entry *entry, const struct 
         out = put_json_string(PUT(out, ",\"request_id\":"), entry->request_id, OWN_TEXT_MAX);
     if (entry->traceparent.at)
         out = put_json_string(PUT(out, ",\"traceparent\":"), entry->traceparent, OWN_TEXT_MAX);
+    if (entry->scheme.at)
+        out = put_json_string(PUT(out, ",\"scheme\":"), entry->scheme, OWN_TEXT_MAX);
+    if (entry->site.at)
+        out = put_json_string(PUT(out, ",\"site\":"), entry->site, OWN_TEXT_MAX);
     return PUT(out, "}");
 }
 

@@ -9,7 +9,7 @@
 enum access_format { ACCESS_COMBINED, ACCESS_JSON };
 
 /* A line fits into that much whatever clients sent; more room means fewer cuts. */
-enum { ACCESS_LINE_MIN = 1536 };
+enum { ACCESS_LINE_MIN = 1700 };
 
 struct access_entry {
     struct bytes        client;   /* address */
@@ -27,7 +27,14 @@ struct access_entry {
     const char         *tls_version, *tls_cipher; /* JSON only; NULL: plain */
     struct bytes        tls_name; /* the server name asked for, or absent */
     struct bytes        request_id, traceparent; /* JSON only; left out when absent */
+    struct bytes        scheme, site; /* likewise; the site by its first host */
 };
+
+/* As it is written. */
+static inline unsigned access_entry_status(const struct access_entry *entry)
+{
+    return entry->status > 0 ? entry->status : 499;
+}
 
 /* combined: `client - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 2326 "referer" "agent" HIT reason 0.000123 host`.
  * Times are UTC. The reason is the error's word, else the detail's, else `-`. Whatever is not printable ASCII in what clients sent, quotes and backslashes are

@@ -1,8 +1,6 @@
 /* Requests of the admin listener and the Unix socket: handed to proxy/admin, answered from memory. */
 #include "proxy/request/life.h"
 
-enum { EVENT_MS = 1000 };
-
 static void tell_more(struct deadline *deadline)
 {
     struct request *request = LIST_OWNER(deadline, struct request, patience);
@@ -15,7 +13,7 @@ static void tell_more(struct deadline *deadline)
 enum step admin_wait(struct request *request)
 {
     if (!deadline_is_set(&request->patience))
-        loop_set_deadline(request->worker->loop, &request->patience, EVENT_MS, tell_more);
+        loop_set_deadline(request->worker->loop, &request->patience, request->admin.answer.pause_ms, tell_more);
     return STEP_WAIT;
 }
 

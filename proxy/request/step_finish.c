@@ -63,14 +63,12 @@ static void count_among_the_top(struct request *request)
     top_count(request->worker->top, &counted);
 }
 
-static void write_access_line(struct request *request, uint64_t duration_us)
+/* For the log, and for those who look; `client` is what its address is written to. */
+static struct access_entry describe(const struct request *request, uint64_t duration_us, char *client, size_t size)
 {
     const struct request_head *head = &request->head;
-    char client[64], line[4096];
-    size_t client_len = socket_address_format(&request->peer, client, sizeof client);
-    enum access_format format = request->routes->config->access_log_json ? ACCESS_JSON : ACCESS_COMBINED;
-    struct access_entry entry = {
-        .client = bytes_from(client, client_len),
+    return (struct access_entry){
+        .client = bytes_from(client, socket_address_format(&request->peer, client, size)),
         .time = loop_wall(request->worker->loop),
         .method = head->method_name,
         .target = head->target,
@@ -90,13 +88,34 @@ static void write_access_line(struct request *request, uint64_t duration_us)
         .tls_cipher = head->tls ? head->tls->cipher : NULL,
         .tls_name = head->tls ? head->tls->sni : BYTES_NONE,
     };
-    if (format == ACCESS_JSON) {
-        const struct header *trace = headers_find_named(&head->fields, BYTES("traceparent"));
-        entry.request_id = request->id.at ? request->id : request_given_id(request);
-        entry.traceparent = trace ? trace->value : BYTES_NONE;
-    }
+}
+
+static void add_identity(const struct request *request, struct access_entry *entry)
+{
+    const struct header *trace = headers_find_named(&request->head.fields, BYTES("traceparent"));
+    entry->request_id = request->id.at ? request->id : request_given_id(request);
+    entry->traceparent = trace ? trace->value : BYTES_NONE;
+}
+
+static void write_access_line(struct request *request, uint64_t duration_us)
+{
+    char client[64], line[4096];
+    enum access_format format = request->routes->config->access_log_json ? ACCESS_JSON : ACCESS_COMBINED;
+    struct access_entry entry = describe(request, duration_us, client, sizeof client);
+    if (format == ACCESS_JSON)
+        add_identity(request, &entry);
     size_t len = access_log_format(&entry, format, line, sizeof line);
     log_client_write(request->worker->log, LOG_KIND_ACCESS, bytes_from(line, len));
+}
+
+static void show_live(struct request *request, uint64_t duration_us)
+{
+    char client[64];
+    struct access_entry entry = describe(request, duration_us, client, sizeof client);
+    add_identity(request, &entry);
+    entry.scheme = request->head.scheme;
+    entry.site = request->site != NULL ? request->site->config->hosts[0] : BYTES_NONE;
+    live_show(request->worker->live, &entry);
 }
 
 enum { CAUSE_LINES_A_SECOND = 100 }; /* of one thread, for one cause */
@@ -145,6 +164,8 @@ enum step step_finish(struct request *request)
         count(request, duration_us);
         if (request->routes->config->access_log != NULL)
             write_access_line(request, duration_us);
+        if (live_is_watched(request->worker->live))
+            show_live(request, duration_us);
     }
     if (!request->client_gone && !tunnelled)
         request->stream->ops->finished(request->stream, request->broken);

@@ -10,6 +10,7 @@
 #include "proxy/config/config.h"
 #include "proxy/net/loop.h"
 #include "proxy/observe/counters.h"
+#include "proxy/observe/live.h"
 #include "proxy/observe/top.h"
 
 struct admin;
@@ -26,6 +27,7 @@ struct worker {
     struct disk_io         *disk_io;  /* to the cache's records on disk; NULL: there is no disk tier */
     struct counters        *counters;
     struct top      *top;      /* what is asked for most */
+    struct live     *live;     /* what ends now, for those who look */
     struct disk_client     *disk;
     struct resolver_client *resolver;
     struct log_client      *log;

@@ -1,5 +1,6 @@
 #include "proxy/admin/admin.h"
 #include "cache/sizing.h"
+#include "proxy/observe/live.h"
 #include "proxy/observe/top.h"
 #include "proxy/admin/why.h"
 
@@ -58,6 +59,20 @@ static void top(void *context, struct arena *scratch, struct top_lists *lists)
     *lists = (struct top_lists){.by[TOP_URLS][TOP_BYTES] = {&row, 1}};
 }
 
+static struct bytes site(void *context, struct bytes host)
+{
+    (void)context;
+    return bytes_equal(host, BYTES("www.a")) ? BYTES("a") : BYTES_NONE;
+}
+
+static struct live *one_loop;
+
+static struct live_viewer *watch(void *context, const struct live_filter *filter)
+{
+    (void)context;
+    return live_watch(&one_loop, 1, filter);
+}
+
 static void reload(void *context, uint32_t ticket)
 {
     ((struct fake *)context)->ticket = ticket;
@@ -87,7 +102,7 @@ static struct arena arena;
 
 static void set_up(void)
 {
-    struct admin_ports ports = {&fake, collect, purge, explain, size, top, reload, is_draining, drain};
+    struct admin_ports ports = {&fake, collect, purge, explain, size, top, site, watch, reload, is_draining, drain};
     admin = admin_new(&ports);
     arena_init(&arena);
     fake = (struct fake){.is_url = true};
@@ -332,4 +347,71 @@ Test(admin, top_is_json_and_tells_of_urls_to_the_socket_only)
     cr_assert_eq(asked.answer.status, 200);
     cr_assert(contains(asked.answer.body, "{\"urls\":{\"requests\":[],\"bytes\":[{\"name\":\"http://a/\\\\xff\",\"count\":5,\"error\":1}]"),
               "%.*s", BYTES_FMT(asked.answer.body));
+}
+
+/* ---- live requests ---------------------------------------------------------------------------------------------------------------------- */
+
+static void end(const char *target)
+{
+    struct access_entry entry = {.method = BYTES("GET"),
+                                 .target = bytes_from_string(target),
+                                 .host = BYTES("a"),
+                                 .scheme = BYTES("http"),
+                                 .site = BYTES("a"),
+                                 .status = 404,
+                                 .result = RESULT_MISS,
+                                 .detail = "private",
+                                 .error = "",
+                                 .duration_us = 5000};
+    if (live_is_watched(one_loop))
+        live_show(one_loop, &entry);
+}
+
+Test(admin, live_requests_go_on_until_the_asker_leaves)
+{
+    one_loop = live_new();
+    struct admin_request asked =
+        request(METHOD_GET, "/log", "status=4xx,500-503&result=miss&reason=private&site=www.a&url=/b&slower-than=5ms", true);
+    admin_start(admin, &asked);
+    cr_assert_eq(asked.answer.status, 200, "%.*s", BYTES_FMT(asked.answer.body));
+    cr_assert(asked.answer.goes_on && asked.answer.pause_ms > 0);
+    end("/a");
+    end("/b1");
+    admin_continue(admin, &asked);
+    cr_assert(memmem(asked.answer.body.at, asked.answer.body.len, "/b1", 3) &&
+              !memmem(asked.answer.body.at, asked.answer.body.len, "/a", 2));
+    for (unsigned silent = 1; silent <= 5; silent++) {
+        admin_continue(admin, &asked);
+        cr_assert_eq(asked.answer.body.len, silent == 5, "an empty line, when nothing came for a second");
+    }
+    arena_clear(&arena);
+    cr_assert_not(live_is_watched(one_loop));
+    live_free(&one_loop);
+}
+
+Test(admin, of_live_requests_there_are_as_many_viewers_as_there_is_room_for)
+{
+    one_loop = live_new();
+    for (unsigned i = 0; i <= LIVE_VIEWERS_MAX; i++) {
+        struct admin_request asked = request(METHOD_GET, "/log", NULL, true);
+        admin_start(admin, &asked);
+        cr_expect_eq(asked.answer.status, i < LIVE_VIEWERS_MAX ? 200 : 503);
+    }
+    arena_clear(&arena);
+    live_free(&one_loop);
+}
+
+Test(admin, filters_that_cannot_be_understood_are_refused)
+{
+    static const char *const queries[] = {"status=",         "status=40",    "status=6xx",  "status=503-500",  "status=404,,500",
+                                          "status=4xx-",     "result=",      "result=hits", "reason=whatever", "slower-than=100",
+                                          "slower-than=-1s", "site=unknown", "url",         "colour=green"};
+    for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
+        struct admin_request asked = request(METHOD_GET, "/log", queries[i], true);
+        admin_start(admin, &asked);
+        cr_expect_eq(asked.answer.status, strstr(queries[i], "site=") ? 404 : 400, "%s: %u", queries[i], asked.answer.status);
+    }
+    struct admin_request stranger = request(METHOD_GET, "/log", NULL, false);
+    admin_start(admin, &stranger);
+    cr_expect_eq(stranger.answer.status, 403);
 }

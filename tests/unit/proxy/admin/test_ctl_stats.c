@@ -3,19 +3,6 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-Test(ctl_stats, bytes_for_people)
-{
-    static const struct {
-        double bytes;
-        const char *text;
-    } cases[] = {{0, "0 B"}, {1023, "1023 B"}, {1024, "1.0 KiB"}, {1536, "1.5 KiB"}, {256.0 * 1024 * 1024, "256 MiB"}, {1e15, "909 TiB"}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char text[32];
-        ctl_format_bytes(text, sizeof text, cases[i].bytes);
-        cr_assert_str_eq(text, cases[i].text);
-    }
-}
-
 static char *print(const char *json)
 {
     char *text;
