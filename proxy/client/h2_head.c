@@ -198,6 +198,8 @@ static void read_target(struct h2_block *block, const char *copy, struct request
         malformed(block, ERROR_BAD_TARGET);
     }
     framing->is_extended_connect = protocol.at != NULL;
+    if (bytes_equal_nocase(protocol, BYTES("h2c"))) /* would carry requests past us, as an upgrade to it by HTTP/1.1 would */
+        too_much(block, ERROR_PROTOCOL_UNKNOWN);
     if (!read_authority(head, slice(copy, block->pseudo[H2_AUTHORITY])))
         malformed(block, ERROR_BAD_HOST);
 }
@@ -252,6 +254,7 @@ static void become_upgrade(struct request_head *head, struct bytes protocol, str
     head->method = METHOD_GET;
     head->method_name = BYTES("GET");
     head->wants_upgrade = true;
+    headers_add_known(&head->fields, HEADER_CONNECTION, BYTES("upgrade"));
     headers_add_known(&head->fields, HEADER_UPGRADE, protocol);
     if (bytes_equal_nocase(protocol, BYTES("websocket")) && !headers_find_named(&head->fields, BYTES("sec-websocket-key")))
         headers_add(&head->fields, HEADER_OTHER, BYTES("Sec-WebSocket-Key"), websocket_key(arena));

@@ -263,6 +263,9 @@ enum step step_await_head(struct request *request)
     case READER_HEAD_READY:
         break;
     }
+    if (request->head.wants_upgrade && request->head.version_major == 2 &&
+        view.status / 100 == 2) /* RFC 8441 §4: it would say that there is a tunnel */
+        return respond_error(request, ERROR_ORIGIN_NO_UPGRADE);
     if (view.status == 416 && request->lookup.slice.end > 0 && !range_is_all_that_matters(&request->head.fields))
         return look_up_again(request, DETAIL_NO_SLICES);
     if (invalidates_target(request->head.method, view.status) && invalidate(request, &view))

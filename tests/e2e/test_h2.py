@@ -513,6 +513,34 @@ def test_an_upgrade_that_the_origin_declines_is_a_response(back, client, path):
     assert (response.status, response.body, response.complete) == (403, b"no", True)
 
 
+def extended_connect(path, protocol="websocket"):
+    return [(":method", "CONNECT"), (":protocol", protocol), (":scheme", "http"), (":path", path), (":authority", "site.test")]
+
+
+def test_what_is_stored_does_not_answer_a_websocket(back, client, path):
+    """Nor does the one wait for the other, whichever comes first."""
+    back.on(path, lambda request: request.answer("no", status="403 Forbidden", fields=PRIVATE) if request.get("upgrade") else request.answer("page", fields={"Cache-Control": "max-age=60"}))
+    assert client.get(path).body == b"page"
+    assert client.response(client.ask_fields(extended_connect(path), ends=False)).status == 403
+    assert client.get(path).body == b"page" and back.count(path) == 2
+
+
+def test_an_origin_that_answers_a_websocket_with_a_page_opens_no_tunnel(back, client, path):
+    """RFC 8441 §5: a 2xx says that there is one."""
+    back.on(path, lambda request: request.answer("page", fields={"Cache-Control": "max-age=60"}))
+    response = client.response(client.ask_fields(extended_connect(path), ends=False))
+    assert response.status == 502 and response.complete and b"page" not in response.body
+    assert client.get(path).body == b"page"
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "H2C"])
+def test_http2_in_cleartext_is_not_to_be_had_from_the_origin(back, client, path, protocol):
+    """By which requests would pass us unseen."""
+    back.on(path, b"never")
+    assert client.response(client.ask_fields(extended_connect(path, protocol), ends=False)).status == 501
+    assert back.count(path) == 0
+
+
 # --- clients as people have them ---
 
 

@@ -208,7 +208,9 @@ static void check(const struct request_head *head)
     REQUIRE(bytes_is_token(head->method_name) && h1_authority_is_valid(head->authority));
     REQUIRE(head->path.at[0] == '/' || bytes_equal(head->path, BYTES("*")));
     REQUIRE(headers_count(&head->fields, HEADER_HOST) == 1 && headers_count(&head->fields, HEADER_CONTENT_LENGTH) <= 1);
-    REQUIRE(!headers_find(&head->fields, HEADER_CONNECTION) && !headers_find(&head->fields, HEADER_TRANSFER_ENCODING));
+    REQUIRE(head->wants_upgrade == (headers_find(&head->fields, HEADER_CONNECTION) != NULL));
+    REQUIRE(head->wants_upgrade == (headers_find(&head->fields, HEADER_UPGRADE) != NULL));
+    REQUIRE(!headers_find(&head->fields, HEADER_TRANSFER_ENCODING));
     for (unsigned i = 0; i < head->fields.count; i++)
         REQUIRE(bytes_is_token(head->fields.at[i].name) && header_value_is_valid(head->fields.at[i].value));
 }

@@ -67,6 +67,8 @@ Test(h2_head, errors)
         {":method GET\n:scheme http\n:path /123456789012345678901234567890123456789012345678901\n:authority a\n", true, false,
          ERROR_URL_TOO_LONG},
         {":method CONNECT\n:authority a:1\n", true, false, ERROR_METHOD_NOT_ALLOWED},
+        {":method CONNECT\n:protocol h2c\n:scheme http\n:path /\n:authority a\n", false, false, ERROR_PROTOCOL_UNKNOWN},
+        {":method CONNECT\n:protocol H2C\n:scheme http\n:path /\n:authority a\n", false, false, ERROR_PROTOCOL_UNKNOWN},
         {BASE "content-length 5\n", false, false, ERROR_OK},
         {BASE "content-length 5\n", true, true, ERROR_BAD_FRAMING},
         {BASE "content-length 101\n", false, false, ERROR_BODY_TOO_LARGE},
@@ -114,6 +116,7 @@ Test(h2_head, an_extended_connect_is_an_upgrade)
     cr_assert(read.framing.is_extended_connect && read.head.wants_upgrade);
     cr_assert_eq(read.head.method, METHOD_GET);
     cr_assert(bytes_equal(headers_value(&read.head.fields, HEADER_UPGRADE), BYTES("websocket")));
+    cr_assert(bytes_equal(headers_value(&read.head.fields, HEADER_CONNECTION), BYTES("upgrade"))); /* so that it is nobody else's GET */
     cr_assert_eq(headers_find_named(&read.head.fields, BYTES("sec-websocket-key"))->value.len, 24);
     read_free(&read);
 }
