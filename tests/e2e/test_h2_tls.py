@@ -7,6 +7,7 @@ import pytest
 
 from harness.certificates import Authority, TlsOutrigger, client_context, pair
 from harness.h2 import *
+from harness.origin import CloseConnection
 
 
 @pytest.fixture(scope="module")
@@ -14,17 +15,24 @@ def edge(tmp_path_factory, back):
     authority = Authority(tmp_path_factory.mktemp("certificates"))
     back.on("/page", b"hello").on("/long", bytes(range(256)) * 4000)
     back.on("/up", lambda request: request.answer(request.body, fields={"Cache-Control": "no-store"}))
-    site = {"hosts": ["site.test"], "origin": back.url, "tls": pair(authority.issue("site.test"))}
-    outrigger = TlsOutrigger(tmp_path_factory.mktemp("outrigger"), [site])
+    shown = pair(authority.issue("site.test", "guarded.test"))
+    known = {"mode": "request", "ca": str(authority.file), "header": "X-Client-Name"}
+    sites = [{"hosts": ["site.test", "other.test"], "origin": back.url, "tls": dict(shown)},
+             {"hosts": ["guarded.test"], "origin": back.url, "tls": dict(shown), "client_certificates": known}]
+    outrigger = TlsOutrigger(tmp_path_factory.mktemp("outrigger"), sites)
     outrigger.authority = authority
     yield outrigger
     outrigger.stop()
 
 
+def connect(edge, name="site.test", say=(), window=1 << 24, **how):
+    context = client_context(authority=edge.authority, alpn=["h2"], **how)
+    return H2(edge.tls_port, say=say, window=window, wrap=lambda plain: context.wrap_socket(plain, server_hostname=name))
+
+
 @pytest.fixture
 def client(edge):
-    context = client_context(authority=edge.authority, alpn=["h2"])
-    with H2(edge.tls_port, window=1 << 24, wrap=lambda plain: context.wrap_socket(plain, server_hostname="site.test")) as client:
+    with connect(edge) as client:
         assert client.socket.selected_alpn_protocol() == "h2"
         yield client
 
@@ -45,8 +53,7 @@ def test_many_streams_at_once(client):
 
 
 def test_windows_hold_a_response_back(edge):
-    context = client_context(authority=edge.authority, alpn=["h2"])
-    with H2(edge.tls_port, say=[(INITIAL_WINDOW_SIZE, 1000)], wrap=lambda plain: context.wrap_socket(plain, server_hostname="site.test")) as client:
+    with connect(edge, say=[(INITIAL_WINDOW_SIZE, 1000)], window=None) as client:
         stream = client.ask("/long", scheme="https")
         assert len(client.read_kind(DATA).payload) == 1000
         client.send(window_update(stream, 5000))
@@ -95,6 +102,71 @@ def test_frames_of_a_large_body_fill_the_records(edge):
         before = client.socket.records
         assert len(client.get("/long", scheme="https").body) == 1024000
         assert 1024000 / 16384 < client.socket.records - before < 1024000 / 16384 + 15  # ten of them are small, to begin with
+
+
+def echo(request):
+    assert request.get("upgrade") == "websocket" and request.get("x-forwarded-proto") == "https"
+    request.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
+    wire = request.connection
+    data = wire.buffer
+    while data or (data := wire.socket.recv(65536)):
+        wire.socket.sendall(data)
+        data = b""
+    raise CloseConnection
+
+
+def test_websockets_beside_requests(client, back, path):
+    """RFC 8441, as browsers do it: several on one connection, which goes on serving requests."""
+    back.on(path, echo)
+    fields = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":path", path), (":authority", "site.test"), ("sec-websocket-version", "13")]
+    assert client.ping().server_settings[ENABLE_CONNECT] == 1
+    streams = [client.ask_fields(fields, ends=False) for _ in range(3)]
+    sent = {stream: b"%05d" % stream * 20_000 for stream in streams}  # more than fits a stream's window
+    said, statuses = {stream: b"" for stream in streams}, []
+
+    def take(got):
+        if got.kind == HEADERS:
+            statuses.append(dict(got.fields)[":status"])
+        elif got.kind == DATA and got.payload:
+            said[got.stream] += got.payload
+            client.send(window_update(got.stream, len(got.payload)))
+
+    while len(statuses) < 3:
+        take(client.read())
+    for stream in streams:
+        client.upload(stream, sent[stream], ends=False)
+        for got in (got for other in streams for got in client.streams.pop(other, ())):
+            said[got.stream] += got.payload if got.kind == DATA else b""
+    while any(len(said[stream]) < 5 + len(sent[stream]) for stream in streams):
+        take(client.read())
+    assert statuses == ["200"] * 3 and said == {stream: b"hello" + sent[stream] for stream in streams}
+    assert client.get(scheme="https").body == b"hello"
+    client.data(streams[0], ends=True)
+    client.read_until(lambda got: got.kind == DATA and got.stream == streams[0] and got.flags & END_STREAM)
+    client.send(reset(streams[1]))
+    client.data(streams[2], b"still", ends=False)
+    assert client.read_kind(DATA, streams[2]).payload == b"still"
+
+
+def test_a_connection_is_for_the_names_that_are_treated_like_its_own(edge, client):
+    """RFC 9113 §9.1.1, RFC 9110 §15.5.20: what browsers would coalesce because the certificate has the name."""
+    assert client.get(authority="other.test", scheme="https").status == 200
+    assert client.get(authority="guarded.test", scheme="https").status == 421
+    assert client.get(authority="nobody.test", scheme="https").status == 421
+    with connect(edge, "guarded.test") as guarded:
+        assert guarded.get(authority="guarded.test", scheme="https").status == 200
+        assert guarded.get(authority="site.test", scheme="https").status == 421
+
+
+def test_the_origin_is_told_who_the_client_is_and_nobody_can_forge_that(edge, back, path):
+    back.on(path, b"x")
+    forged = [("x-client-name", "CN=root"), ("x_client_name", "CN=root")]
+    with connect(edge, "guarded.test", certificate=edge.authority.issue("alice", usage="clientAuth")) as alice:
+        assert alice.get(path, authority="guarded.test", scheme="https", fields=forged).status == 200
+    assert back.requests[-1].get("x-client-name") == "CN=alice" and "x_client_name" not in back.requests[-1].names()
+    with connect(edge, "guarded.test") as nobody:
+        assert nobody.get(path + "?again", authority="guarded.test", scheme="https", fields=forged).status == 200
+    assert back.requests[-1].get("x-client-name") is None
 
 
 @pytest.mark.parametrize("program", ["curl", "nghttp", "h2load"])

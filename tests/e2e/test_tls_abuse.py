@@ -1,0 +1,116 @@
+"""HARDENING, TLS abuse: what a server must not offer, and what a session must not be resumed for."""
+import os
+import ssl
+import subprocess
+
+import pytest
+
+from harness.certificates import Authority, TlsOutrigger, client_context, ocsp_response, pair, subject
+from harness.outrigger import SLOW
+from harness.poll import until
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: www.example.org\r\nConnection: close\r\n\r\n"
+VERSIONS = pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def edge(authority, origin, tmp_path):
+    origin.on("/", "hello")
+    shown = pair(authority.issue("www.example.org", "open.example"))
+    sites = [{"hosts": [name], "origin": origin.url, "tls": dict(shown)} for name in ("www.example.org", "open.example")]
+    edge = TlsOutrigger(tmp_path, sites)
+    yield edge
+    edge.stop()
+
+
+def test_a_client_cannot_renegotiate(edge):
+    """RFC 5746; CVE-2011-1473: it would cost us ten times what it costs the client. The connection ends."""
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{edge.tls_port}", "-servername", "www.example.org", "-tls1_2"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as client:
+        client.stdin.write(b"R\n")
+        client.stdin.flush()  # and stays open: the client goes because the server does
+        said = client.stdout.read().decode(errors="replace")
+        client.wait(20 * SLOW)
+    assert "Secure Renegotiation IS supported" in said and "RENEGOTIATING" in said
+    assert edge.metric("outrigger_tls_handshakes_total") == 1 and edge.fetch()[0] == 200
+
+
+def test_nothing_is_compressed(edge):
+    """CRIME, CVE-2012-4929."""
+    assert "Compression: NONE" in edge.s_client("-tls1_2", "-comp")
+
+
+def test_early_data_is_not_taken(edge, tmp_path):
+    """RFC 8470: what may be replayed is nobody's request. Neither is it promised, nor taken from who sends it all the same."""
+    (tmp_path / "early").write_bytes(REQUEST)
+    assert "Max Early Data: 0" in edge.s_client("-tls1_3", "-sess_out", tmp_path / "session", "-ign_eof", stdin=REQUEST)
+    said = edge.s_client("-tls1_3", "-sess_in", tmp_path / "session", "-early_data", tmp_path / "early", "-ign_eof", stdin=REQUEST)
+    assert "Early data was not sent" in said and "Reused" in said and "HTTP/1.1 200" in said
+
+
+def test_a_client_without_tickets_is_served_by_full_handshakes(edge):
+    """Of TLS 1.2: no session is kept for it, and none is promised by a session ID (docs/TLS.md)."""
+    said = edge.s_client("-tls1_2", "-no_ticket", "-reconnect")
+    assert said.count("New, TLS") == 6 and "Reused" not in said and said.count("Session-ID: \n") == 6
+    edge.await_metric(6, "outrigger_tls_handshakes_total", kind="full")
+
+
+@VERSIONS
+def test_a_session_of_another_name_does_not_open_what_needs_a_certificate(edge, authority, tmp_path, version):
+    """CVE-2025-23419."""
+    edge.config["sites"][0]["client_certificates"] = {"mode": "require", "ca": str(authority.file)}
+    edge.write_config()
+    edge.ctl("reload")
+    assert "HTTP/1.1 200" in edge.s_client(version, "-sess_out", tmp_path / "session", "-ign_eof", name="open.example", stdin=REQUEST.replace(b"www.example.org", b"open.example"))
+    said = edge.s_client(version, "-sess_in", tmp_path / "session", "-ign_eof", name="www.example.org", stdin=REQUEST)
+    assert "Reused" not in said and "HTTP/1.1" not in said
+    edge.await_metric(1, "outrigger_tls_handshake_failures_total", reason="client_certificate")
+
+
+@VERSIONS
+def test_a_session_from_before_does_not_open_what_needs_a_certificate_now(edge, authority, tmp_path, version):
+    """The keys of tickets outlive a reload; what a session was good for does not."""
+    assert "HTTP/1.1 200" in edge.s_client(version, "-sess_out", tmp_path / "session", "-ign_eof", stdin=REQUEST)
+    edge.config["sites"][0]["client_certificates"] = {"mode": "require", "ca": str(authority.file)}
+    edge.write_config()
+    edge.ctl("reload")
+    said = edge.s_client(version, "-sess_in", tmp_path / "session", "-ign_eof", stdin=REQUEST)
+    assert "Reused" not in said and "HTTP/1.1" not in said
+
+
+@VERSIONS
+def test_a_session_of_a_client_that_another_authority_knows_is_not_resumed(edge, authority, tmp_path, version):
+    """Who is trusted now was not asked when the session began."""
+    certificate, key = authority.issue("alice", usage="clientAuth")
+    client = "-cert", certificate, "-key", key
+    edge.config["sites"][0]["client_certificates"] = {"mode": "require", "ca": str(authority.file)}
+    edge.write_config()
+    edge.ctl("reload")
+    assert "HTTP/1.1 200" in edge.s_client(version, *client, "-sess_out", tmp_path / "session", "-ign_eof", stdin=REQUEST)
+    assert "Reused" in edge.s_client(version, *client, "-sess_in", tmp_path / "session", "-sess_out", tmp_path / "session", "-ign_eof", stdin=REQUEST)
+    stranger = Authority(tmp_path, "Stranger")
+    edge.config["sites"][0]["client_certificates"]["ca"] = str(stranger.file)
+    edge.write_config()
+    edge.ctl("reload")
+    said = edge.s_client(version, *client, "-sess_in", tmp_path / "session", "-ign_eof", stdin=REQUEST)
+    assert "Reused" not in said and "HTTP/1.1" not in said
+
+
+def test_an_ocsp_response_that_changes_is_sent_without_a_signal(edge, authority, tmp_path):
+    """And one that is about nobody is not sent at all."""
+    certificate = authority.issue("stapled.example")
+    response = ocsp_response(authority, certificate[0], days=7)
+    edge.config["sites"][0]["tls"] = pair(certificate, ocsp=str(response))
+    edge.write_config()
+    edge.ctl("reload")
+    updated = lambda: [line.strip() for line in edge.s_client("-status").splitlines() if "Next Update:" in line]
+    before = updated()
+    assert before
+    fresh = ocsp_response(authority, certificate[0], days=20).rename(tmp_path / "fresh")
+    os.replace(fresh, response)
+    until(lambda: (now := updated()) and now != before, what="the new response")
