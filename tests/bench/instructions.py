@@ -13,6 +13,7 @@ import pathlib
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ FIELDS = [
 FEW = 200
 PATIENCE_SECONDS = 120
 DEPTH = 16  # requests to a write, pipelined
+STREAMS = 32  # requests to a write, of HTTP/2
 
 
 def request(path):
@@ -70,6 +72,54 @@ class Client:
         return [self.response() for _ in paths]
 
 
+class Http2Client(Client):
+    """The same by HTTP/2, without TLS: one write has all requests, as streams of one connection, and their windows never close."""
+
+    WINDOW = (1 << 31) - 1
+    DATA, HEADERS, SETTINGS, WINDOW_UPDATE, END_STREAM, ACK, END_HEADERS = 0, 1, 4, 8, 1, 1, 4
+
+    def __init__(self, port):
+        super().__init__(port)
+        import hpack  # python3-hpack: the other cases do without
+
+        self.encoder, self.decoder, self.next_stream = hpack.Encoder(), hpack.Decoder(), 1
+        self.socket.sendall(
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+            + self.frame(self.SETTINGS, 0, 0, struct.pack(">HI", 4, self.WINDOW))
+            + self.frame(self.WINDOW_UPDATE, 0, 0, struct.pack(">I", self.WINDOW - 65535))
+        )
+
+    def frame(self, kind, flags, stream, payload=b""):
+        return len(payload).to_bytes(3, "big") + struct.pack(">BBI", kind, flags, stream) + payload
+
+    def request(self, path):
+        fields = [(":method", "GET"), (":scheme", "http"), (":authority", "www.example.com"), (":path", path)]
+        fields += [(name.lower(), value) for name, value in (field.split(": ", 1) for field in FIELDS)]
+        self.next_stream += 2
+        return self.frame(self.HEADERS, self.END_STREAM | self.END_HEADERS, self.next_stream - 2, self.encoder.encode(fields))
+
+    def next_frame(self):
+        while len(self.input) < 9 or len(self.input) < 9 + int.from_bytes(self.input[:3], "big"):
+            self.receive()
+        length, kind, flags = int.from_bytes(self.input[:3], "big"), self.input[3], self.input[4]
+        payload, self.input = self.input[9 : 9 + length], self.input[9 + length :]
+        return kind, flags, payload
+
+    def ask(self, paths):
+        self.socket.sendall(b"".join(map(self.request, paths)))
+        heads, ended = [], 0
+        while ended < len(paths):
+            kind, flags, payload = self.next_frame()
+            if kind == self.SETTINGS and not flags & self.ACK:
+                self.socket.sendall(self.frame(self.SETTINGS, self.ACK, 0))
+            elif kind == self.HEADERS:
+                heads.append(b"".join(b"%s: %s\r\n" % field for field in self.decoder.decode(payload, raw=True)))
+            if kind == self.HEADERS and not heads[-1].startswith(b":status: 200"):
+                sys.exit(heads[-1].decode(errors="replace"))
+            ended += kind in (self.DATA, self.HEADERS) and flags & self.END_STREAM
+        return heads
+
+
 def one_at_a_time(path):
     def ask(client, requests):
         for number in range(requests):
@@ -78,23 +128,24 @@ def one_at_a_time(path):
     return ask
 
 
-def pipelined(path):
+def together(path, count):
     def ask(client, requests):
-        for _ in range(requests // DEPTH):
-            client.ask([path] * DEPTH)
+        for _ in range(requests // count):
+            client.ask([path] * count)
 
     return ask
 
 
-class Case(collections.namedtuple("Case", "says ask settings expects")):
+class Case(collections.namedtuple("Case", "says ask settings expects client", defaults=[Client])):
     """`expects`: what Cache-Status says of the last one."""
 
 
 CASES = {
     "hit": Case("1 KB hit, kept alive, one at a time: a turn of the loop each", one_at_a_time("/s/1024/object"), {}, "hit"),
-    "pipelined": Case(f"1 KB hit, {DEPTH} requests to a read", pipelined("/s/1024/object"), {}, "hit"),
+    "pipelined": Case(f"1 KB hit, {DEPTH} requests to a read", together("/s/1024/object", DEPTH), {}, "hit"),
     "logged": Case("1 KB hit with an access log", one_at_a_time("/s/1024/object"), {"access_log": "{dir}/access.log"}, "hit"),
     "100k": Case("100 KB hit", one_at_a_time("/s/102400/object"), {}, "hit"),
+    "h2": Case(f"1 KB hit over HTTP/2, {STREAMS} requests to a read", together("/s/1024/object", STREAMS), {}, "hit", Http2Client),
     "miss": Case("1 KB miss, stored", one_at_a_time("/s/1024/%u"), {}, "stored"),
     "pass": Case("pass-through, no-store", one_at_a_time("/count"), {}, "fwd"),
 }
@@ -104,17 +155,19 @@ def configured(directory, case, port, origin):
     file = directory / "outrigger.yaml"
     fill_in(HERE / "peers" / "outrigger.yaml", file, {"port": port, "admin": free_port(), "origin": origin.port})
     text = file.read_text()
+    if case.client is Http2Client:
+        text = text.replace(f"- address: 127.0.0.1:{port}", f"- {{address: '127.0.0.1:{port}', http2: true}}")
     for key, value in case.settings.items():
         text = re.sub(r"(?m)^%s:.*$" % key, f"{key}: {value}".replace("{dir}", str(directory)), text)
     file.write_text(text)
     return file
 
 
-def answering(port, server):
+def answering(client, port, server):
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         try:
-            return Client(port)
+            return client(port)
         except OSError:
             time.sleep(0.1)
     sys.exit("the proxy does not start under callgrind")
@@ -135,7 +188,7 @@ def counted(directory, case, requests, origin):
         command = [str(ROOT / "build" / "outrigger"), "-c", str(configured(directory, case, port, origin))]
         server = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
     try:
-        client = answering(port, server)
+        client = answering(case.client, port, server)
         warm = client.ask(["/s/1024/object"])
         case.ask(client, requests)
         last = client.ask(["/s/102400/object" if case is CASES["100k"] else "/s/1024/object"])[0] if case.expects == "hit" else warm[0]
