@@ -46,18 +46,46 @@ bool bytes_equal_nocase(struct bytes a, struct bytes b)
     return equal_eight(a.at + a.len - 8, b.at + b.len - 8); /* may overlap the one before */
 }
 
+static inline void put_lower_eight(char *at, const char *from)
+{
+    uint64_t eight;
+    memcpy(&eight, from, 8);
+    eight = lower_eight(eight);
+    memcpy(at, &eight, 8);
+}
+
 char *bytes_put_lower(char *at, struct bytes text)
 {
-    size_t i = 0;
-    for (; i + 8 <= text.len; i += 8) {
-        uint64_t eight;
-        memcpy(&eight, text.at + i, 8);
-        eight = lower_eight(eight);
-        memcpy(at + i, &eight, 8);
+    if (text.len < 8) {
+        for (size_t i = 0; i < text.len; i++)
+            at[i] = byte_lower(text.at[i]);
+        return at + text.len;
     }
-    for (; i < text.len; i++)
-        at[i] = byte_lower(text.at[i]);
+    for (size_t i = 0; i + 8 < text.len; i += 8)
+        put_lower_eight(at + i, text.at + i);
+    put_lower_eight(at + text.len - 8, text.at + text.len - 8); /* may overlap the one before */
     return at + text.len;
+}
+
+static inline bool has_upper_eight(const char *at)
+{
+    uint64_t eight;
+    memcpy(&eight, at, 8);
+    return lower_eight(eight) != eight;
+}
+
+bool bytes_have_upper(struct bytes text)
+{
+    if (text.len < 8) {
+        for (size_t i = 0; i < text.len; i++)
+            if (byte_lower(text.at[i]) != text.at[i])
+                return true;
+        return false;
+    }
+    for (size_t i = 0; i + 8 < text.len; i += 8)
+        if (has_upper_eight(text.at + i))
+            return true;
+    return has_upper_eight(text.at + text.len - 8);
 }
 
 bool bytes_starts_with(struct bytes text, struct bytes prefix)

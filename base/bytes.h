@@ -99,6 +99,8 @@ bool bytes_list_has(struct bytes list, struct bytes token);
 
 /* Copies in lower case (ASCII), and returns what is behind it. */
 char *bytes_put_lower(char *at, struct bytes text);
+/* Whether there is any of A–Z. */
+bool  bytes_have_upper(struct bytes text);
 
 static inline char byte_lower(char c)
 {

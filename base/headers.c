@@ -306,6 +306,8 @@ size_t header_value_length(struct bytes text)
             return i;
         i++;
     }
+    if (i > 0 && first_suspect(text.at + text.len - 16) == 16) /* the rest, and some of what was looked at */
+        return text.len;
     while (i < text.len && !is_forbidden_in_value((unsigned char)text.at[i]))
         i++;
     return i;

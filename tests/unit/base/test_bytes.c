@@ -231,3 +231,17 @@ Test(bytes, lower_case_is_put_at_every_length_and_of_every_byte)
             cr_assert_eq(lower[i], byte_lower(all[i]));
     }
 }
+
+Test(bytes, upper_case_is_found_wherever_it_stands_and_of_every_byte)
+{
+    char text[40];
+    for (size_t len = 0; len <= sizeof(text); len++) {
+        for (unsigned c = 0; c < 256; c++) {
+            for (size_t at = 0; at < len; at++) {
+                memset(text, 'v', sizeof(text));
+                text[at] = (char)c;
+                cr_assert_eq(bytes_have_upper(bytes_from(text, len)), c >= 'A' && c <= 'Z', "byte %u at %zu of %zu", c, at, len);
+            }
+        }
+    }
+}
