@@ -228,6 +228,8 @@ void h2_guard_reset_sent(struct h2_session *session, uint32_t code);
 /* h2_write.c */
 /* Lets nghttp2 make the frames that it has. */
 void h2_produce(struct h2_session *session);
+/* Whether what is given to nghttp2 now is the first frame that the next h2_produce makes. */
+bool h2_goes_at_once(const struct h2_session *session);
 /* Writes the plan, if it is this session's. */
 void h2_flush(struct h2_session *session);
 /* Writes `out`. */

@@ -2,7 +2,6 @@
 #include "proxy/client/h2_fields.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 enum { FIRST_FIELDS = 64, FIRST_NAMES_BYTES = 2048, SHORTEST_LINE = 4 };
@@ -13,9 +12,10 @@ void h2_fields_free(struct h2_fields *fields)
     free(fields->names);
 }
 
-/* Room for the fields of `bytes` of a block, whatever they are. */
-static void reserve(struct h2_fields *fields, size_t bytes, size_t count)
+/* Begins anew, with room for the fields of `bytes` of a block, whatever they are. */
+static void begin(struct h2_fields *fields, size_t bytes, size_t count, bool at_once)
 {
+    fields->flags = at_once ? NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE : NGHTTP2_NV_FLAG_NONE;
     if (fields->capacity < count) {
         while (fields->capacity < count)
             fields->capacity = fields->capacity ? fields->capacity * 2 : FIRST_FIELDS;
@@ -31,26 +31,34 @@ static void reserve(struct h2_fields *fields, size_t bytes, size_t count)
     fields->count = fields->names_used = 0;
 }
 
+/* RFC 9113 §8.2.2; the last: RFC 8441 §5. */
 static bool is_of_the_connection(struct bytes name)
 {
-    static const struct bytes names[] = {{"connection", 10},        {"keep-alive", 10}, {"proxy-connection", 16},
-                                         {"transfer-encoding", 17}, {"upgrade", 7},     {"sec-websocket-accept", 20} /* RFC 8441 §5 */};
-    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (bytes_equal(name, names[i]))
-            return true;
-    return false;
+    switch (name.len) {
+    case 7:
+        return bytes_equal(name, BYTES("upgrade"));
+    case 10:
+        return bytes_equal(name, BYTES("connection")) || bytes_equal(name, BYTES("keep-alive"));
+    case 16:
+        return bytes_equal(name, BYTES("proxy-connection"));
+    case 17:
+        return bytes_equal(name, BYTES("transfer-encoding"));
+    case 20:
+        return bytes_equal(name, BYTES("sec-websocket-accept"));
+    default:
+        return false;
+    }
 }
 
 static void add(struct h2_fields *fields, struct bytes name, struct bytes value)
 {
-    fields->at[fields->count++] = (nghttp2_nv){(uint8_t *)name.at, (uint8_t *)value.at, name.len, value.len, NGHTTP2_NV_FLAG_NONE};
+    fields->at[fields->count++] = (nghttp2_nv){(uint8_t *)name.at, (uint8_t *)value.at, name.len, value.len, fields->flags};
 }
 
 static void add_lower(struct h2_fields *fields, struct bytes name, struct bytes value)
 {
     char *lower = fields->names + fields->names_used;
-    for (size_t i = 0; i < name.len; i++)
-        lower[i] = byte_lower(name.at[i]);
+    bytes_put_lower(lower, name);
     struct bytes own = bytes_from(lower, name.len);
     if (is_of_the_connection(own))
         return;
@@ -60,8 +68,9 @@ static void add_lower(struct h2_fields *fields, struct bytes name, struct bytes 
 
 static void add_status(struct h2_fields *fields, unsigned status)
 {
-    snprintf(fields->status, sizeof(fields->status), "%u", status % 1000);
-    add(fields, BYTES(":status"), bytes_from_string(fields->status));
+    for (unsigned digit = sizeof(fields->status); digit-- > 0; status /= 10)
+        fields->status[digit] = (char)('0' + status % 10);
+    add(fields, BYTES(":status"), bytes_from(fields->status, sizeof(fields->status)));
 }
 
 /* "Name: value\r\n" lines, well-formed. */
@@ -79,18 +88,18 @@ static void add_lines(struct h2_fields *fields, struct bytes lines)
     }
 }
 
-void h2_fields_of_head(struct h2_fields *fields, const struct response_head *head)
+void h2_fields_of_head(struct h2_fields *fields, const struct response_head *head, bool at_once)
 {
     size_t bytes = head->head.len + head->extra.len;
-    reserve(fields, bytes, bytes / SHORTEST_LINE + 2);
+    begin(fields, bytes, bytes / SHORTEST_LINE + 2, at_once);
     add_status(fields, head->status);
     size_t line = bytes_find(head->head, '\n');
     if (line < head->head.len)
         add_lines(fields, bytes_from(head->head.at + line + 1, head->head.len - line - 1));
     add_lines(fields, head->extra);
     if (head->length_known) {
-        int length = snprintf(fields->length, sizeof(fields->length), "%lu", (unsigned long)head->length);
-        add(fields, BYTES("content-length"), bytes_from(fields->length, (size_t)length));
+        const char *end = bytes_put_decimal(fields->length, head->length);
+        add(fields, BYTES("content-length"), bytes_from(fields->length, (size_t)(end - fields->length)));
     }
 }
 
@@ -99,7 +108,7 @@ void h2_fields_of_headers(struct h2_fields *fields, unsigned status, const struc
     size_t bytes = 0, count = headers ? headers->count : 0;
     for (unsigned i = 0; i < count; i++)
         bytes += headers->at[i].name.len;
-    reserve(fields, bytes, count + 1);
+    begin(fields, bytes, count + 1, false);
     add_status(fields, status);
     for (unsigned i = 0; i < count; i++)
         add_lower(fields, headers->at[i].name, headers->at[i].value);

@@ -14,13 +14,15 @@ struct h2_fields {
     size_t count, capacity;
     char *names; /* in lower case */
     size_t names_used, names_capacity;
-    char status[4], length[24];
+    char status[3], length[DECIMAL_BYTES_MAX];
+    uint8_t flags; /* of each */
 };
 
 void h2_fields_free(struct h2_fields *fields);
 
-/* Of a response. Values are borrowed from `head`; connection-specific fields are left out (§8.2.2). */
-void h2_fields_of_head(struct h2_fields *fields, const struct response_head *head);
+/* Of a response. Values are borrowed from `head`; connection-specific fields are left out (§8.2.2). `at_once`: nghttp2 makes the frame before `head` and
+ * `fields` change, and need not copy them. */
+void h2_fields_of_head(struct h2_fields *fields, const struct response_head *head, bool at_once);
 /* Of an interim response, or of what answers a CONNECT. */
 void h2_fields_of_headers(struct h2_fields *fields, unsigned status, const struct headers *headers);
 

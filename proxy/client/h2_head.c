@@ -65,50 +65,65 @@ static struct h2_piece put(struct h2_block *block, struct bytes text)
     return piece;
 }
 
-static void add_pseudo(struct h2_block *block, struct bytes name, struct bytes value)
+/* H2_PSEUDO_COUNT: none of them. */
+static enum h2_pseudo identify_pseudo(struct bytes name)
 {
-    static const struct bytes names[H2_PSEUDO_COUNT] = {
-        [H2_METHOD] = {":method", 7}, [H2_SCHEME] = {":scheme", 7},     [H2_AUTHORITY] = {":authority", 10},
-        [H2_PATH] = {":path", 5},     [H2_PROTOCOL] = {":protocol", 9},
-    };
-    unsigned i = 0;
-    while (i < H2_PSEUDO_COUNT && !bytes_equal(name, names[i]))
-        i++;
-    /* RFC 9113 §8.3: known ones, each once, before all other fields. */
-    if (i == H2_PSEUDO_COUNT || block->pseudo[i].at != ABSENT || block->field_count > 0)
-        malformed(block, ERROR_BAD_FIELD);
-    else
-        block->pseudo[i] = put(block, value);
+    switch (name.len) {
+    case 5:
+        return bytes_equal(name, BYTES(":path")) ? H2_PATH : H2_PSEUDO_COUNT;
+    case 7:
+        return bytes_equal(name, BYTES(":method")) ? H2_METHOD : bytes_equal(name, BYTES(":scheme")) ? H2_SCHEME : H2_PSEUDO_COUNT;
+    case 9:
+        return bytes_equal(name, BYTES(":protocol")) ? H2_PROTOCOL : H2_PSEUDO_COUNT;
+    case 10:
+        return bytes_equal(name, BYTES(":authority")) ? H2_AUTHORITY : H2_PSEUDO_COUNT;
+    default:
+        return H2_PSEUDO_COUNT;
+    }
 }
 
-/* RFC 9113 §8.2.1, stricter: a token in lower case, and a value as HTTP/1 could carry it. */
-static bool is_well_formed(struct bytes name, struct bytes value)
+/* RFC 9113 §8.3: known ones, each once, before all other fields. */
+static void add_pseudo(struct h2_block *block, enum h2_pseudo pseudo, struct bytes value)
 {
-    if (!bytes_is_token(name) || !header_value_is_valid(value) || bytes_trim(value).len != value.len)
+    if (pseudo == H2_PSEUDO_COUNT || block->pseudo[pseudo].at != ABSENT || block->field_count > 0)
+        malformed(block, ERROR_BAD_FIELD);
+    else
+        block->pseudo[pseudo] = put(block, value);
+}
+
+/* RFC 9113 §8.2.1, stricter: a token in lower case, and a value as HTTP/1 could carry it. A name that is known is a token. */
+static bool is_well_formed(enum header_id id, struct bytes name, struct bytes value)
+{
+    if ((id == HEADER_OTHER && !bytes_is_token(name)) || bytes_have_upper(name) || !header_value_is_valid(value))
         return false;
-    for (size_t i = 0; i < name.len; i++)
-        if (name.at[i] >= 'A' && name.at[i] <= 'Z')
-            return false;
-    return true;
+    return value.len == 0 || (!byte_is_white_space(value.at[0]) && !byte_is_white_space(value.at[value.len - 1]));
 }
 
 /* RFC 9113 §8.2.2; and what an origin may take for a framing field since it reads an underscore as a hyphen (HARDENING: framing). */
-static bool is_of_the_connection(struct bytes name, struct bytes value)
+static bool is_of_the_connection(enum header_id id, struct bytes name, struct bytes value)
 {
-    static const struct bytes names[] = {{"connection", 10},        {"proxy-connection", 16}, {"keep-alive", 10}, {"transfer-encoding", 17},
-                                         {"transfer_encoding", 17}, {"content_length", 14},   {"upgrade", 7},     {"http2-settings", 14}};
-    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (bytes_equal(name, names[i]))
-            return true;
-    return bytes_equal(name, BYTES("te")) && !bytes_equal_nocase(value, BYTES("trailers"));
+    switch (id) {
+    case HEADER_CONNECTION:
+    case HEADER_PROXY_CONNECTION:
+    case HEADER_KEEP_ALIVE:
+    case HEADER_TRANSFER_ENCODING:
+    case HEADER_UPGRADE:
+    case HEADER_HTTP2_SETTINGS:
+        return true;
+    case HEADER_TE:
+        return !bytes_equal_nocase(value, BYTES("trailers"));
+    case HEADER_OTHER:
+        return bytes_equal(name, BYTES("transfer_encoding")) || bytes_equal(name, BYTES("content_length"));
+    default:
+        return false;
+    }
 }
 
 /* RFC 9113 §8.2.3: crumbs become one field again. */
-static bool join_cookie(struct h2_block *block, struct bytes name, struct bytes value)
+static bool join_cookie(struct h2_block *block, enum header_id id, struct bytes value)
 {
     struct h2_block_field *last = block->field_count ? &block->fields[block->field_count - 1] : NULL;
-    if (!last || !bytes_equal(name, BYTES("cookie")) || last->name.len != name.len ||
-        memcmp(block->memory + last->name.at, name.at, name.len) != 0)
+    if (id != HEADER_COOKIE || !last || last->id != HEADER_COOKIE)
         return false;
     put(block, BYTES("; "));
     put(block, value);
@@ -116,27 +131,45 @@ static bool join_cookie(struct h2_block *block, struct bytes name, struct bytes 
     return true;
 }
 
-void h2_block_add(struct h2_block *block, struct bytes name, struct bytes value, const struct config *config)
+static void check_limits(struct h2_block *block, const struct config *config)
 {
-    bool is_pseudo = name.len > 0 && name.at[0] == ':';
-    block->charged_bytes += name.len + value.len + H2_FIELD_CHARGE_BYTES;
-    block->count += !is_pseudo;
-    if (is_pseudo && bytes_equal(name, BYTES(":path")) && value.len > config->url_bytes_max)
-        too_much(block, ERROR_URL_TOO_LONG);
     if (block->charged_bytes > config->header_bytes_max)
         too_much(block, ERROR_HEADER_TOO_LARGE);
     if (block->count > config->header_count_max)
         too_much(block, ERROR_HEADER_TOO_MANY);
-    if (!is_pseudo && (!is_well_formed(name, value) || is_of_the_connection(name, value)))
+}
+
+/* What is too large is not, and all after it. */
+static bool is_kept(const struct h2_block *block, const struct config *config)
+{
+    return block->error == ERROR_OK || block->charged_bytes <= config->header_bytes_max;
+}
+
+void h2_block_add(struct h2_block *block, struct bytes name, struct bytes value, const struct config *config)
+{
+    block->charged_bytes += name.len + value.len + H2_FIELD_CHARGE_BYTES;
+    if (name.len > 0 && name.at[0] == ':') {
+        enum h2_pseudo pseudo = identify_pseudo(name);
+        if (pseudo == H2_PATH && value.len > config->url_bytes_max)
+            too_much(block, ERROR_URL_TOO_LONG);
+        check_limits(block, config);
+        if (!is_kept(block, config))
+            return;
+        reserve(block, value.len);
+        add_pseudo(block, pseudo, value);
+        return;
+    }
+    enum header_id id = header_identify(name);
+    block->count++;
+    check_limits(block, config);
+    if (!is_well_formed(id, name, value) || is_of_the_connection(id, name, value))
         malformed(block, ERROR_BAD_FIELD);
-    if (block->error != ERROR_OK && block->charged_bytes > config->header_bytes_max)
+    if (!is_kept(block, config))
         return;
     reserve(block, name.len + value.len + 2);
-    if (is_pseudo) {
-        add_pseudo(block, name, value);
-    } else if (!join_cookie(block, name, value)) {
+    if (!join_cookie(block, id, value)) {
         struct h2_piece at = put(block, name);
-        block->fields[block->field_count++] = (struct h2_block_field){at, put(block, value)};
+        block->fields[block->field_count++] = (struct h2_block_field){at, put(block, value), id};
     }
 }
 
@@ -272,8 +305,10 @@ enum error h2_block_finish(struct h2_block *block, bool ends, const struct confi
     head->keep_alive = true;
     head->method_name = slice(copy, block->pseudo[H2_METHOD]);
     head->method = method_identify(head->method_name);
-    for (unsigned i = 0; i < block->field_count; i++)
-        headers_add_named(&head->fields, slice(copy, block->fields[i].name), slice(copy, block->fields[i].value));
+    for (unsigned i = 0; i < block->field_count; i++) {
+        const struct h2_block_field *field = &block->fields[i];
+        headers_add(&head->fields, field->id, slice(copy, field->name), slice(copy, field->value));
+    }
     if (block->error == ERROR_HEADER_TOO_LARGE || block->error == ERROR_HEADER_TOO_MANY) { /* not all of it is there */
         head->target = slice(copy, block->pseudo[H2_PATH]);
         return block->error;

@@ -19,6 +19,7 @@ struct h2_piece {
 
 struct h2_block_field {
     struct h2_piece name, value;
+    enum header_id  id;
 };
 
 struct h2_block {

@@ -106,7 +106,7 @@ static void submit_head(struct h2_stream *stream, const struct response_head *he
     struct h2_fields *fields = &session->worker->h2->fields;
     assert(!stream->head_sent);
     stream->head_sent = true;
-    h2_fields_of_head(fields, head);
+    h2_fields_of_head(fields, head, h2_goes_at_once(session));
     nghttp2_submit_response(session->protocol, stream->id, fields->at, fields->count, has_body ? &h2_body_provider : NULL);
 }
 

@@ -118,6 +118,11 @@ void h2_produce(struct h2_session *session)
     }
 }
 
+bool h2_goes_at_once(const struct h2_session *session)
+{
+    return !session->out && !session->gone && nghttp2_session_get_outbound_queue_size(session->protocol) == 0;
+}
+
 /* --- bodies --- */
 
 static ssize_t defer(struct h2_stream *stream)

@@ -79,6 +79,11 @@ Test(h2_head, errors)
         {BASE "host a.test\n", true, false, ERROR_OK},
         {BASE "host b.test\n", true, true, ERROR_BAD_HOST},
         {BASE "X y\n", true, true, ERROR_BAD_FIELD},
+        {BASE "Accept y\n", true, true, ERROR_BAD_FIELD},
+        {BASE "accept-Language y\n", true, true, ERROR_BAD_FIELD},
+        {BASE "x-long-namE y\n", true, true, ERROR_BAD_FIELD},
+        {BASE "keep-alive y\n", true, true, ERROR_BAD_FIELD},
+        {BASE "content_length 1\n", true, true, ERROR_BAD_FIELD},
         {":method GET\n:scheme http\n:path a\n:authority a\n", true, true, ERROR_BAD_TARGET},
         {":method OPTIONS\n:scheme http\n:path *\n:authority a\n", true, false, ERROR_OK},
         {":method GET\n:scheme http\n:path *\n:authority a\n", true, true, ERROR_BAD_TARGET},
@@ -157,8 +162,10 @@ Test(h2_fields, of_a_response)
         .length = 12345,
     };
     for (unsigned i = 0; i < 2; i++) {
-        h2_fields_of_head(&fields, &head);
+        bool at_once = i == 1;
+        h2_fields_of_head(&fields, &head, at_once);
         cr_assert_eq(fields.count, 5);
+        cr_assert_eq(fields.at[4].flags != NGHTTP2_NV_FLAG_NONE, at_once);
         cr_assert(has(&fields, 0, ":status", "206") && has(&fields, 1, "etag", "\"a:b\"") && has(&fields, 2, "x-empty", ""));
         cr_assert(has(&fields, 3, "age", "5") && has(&fields, 4, "content-length", "12345"));
     }
