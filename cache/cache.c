@@ -29,6 +29,7 @@ struct cache *cache_new(const struct cache_settings *settings, const struct hash
     unstorable_init(&cache->unstorable);
     equivalents_init(&cache->equivalents);
     purge_table_init(&cache->purges);
+    visitors_init(&cache->visitors);
     sizing_init(&cache->sizing, slab_bytes(cache->slab), disk_bytes(settings->store),
                 settings->store != NULL && settings->store->admission == STORE_ADMIT_ALWAYS);
     for (unsigned i = 0; i < SHARD_COUNT; i++) {
@@ -75,6 +76,7 @@ void cache_free(struct cache **cache_pointer)
     unstorable_free(&cache->unstorable);
     equivalents_free(&cache->equivalents);
     purge_table_free(&cache->purges);
+    visitors_free(&cache->visitors);
     sizing_free(&cache->sizing);
     cells_free(&cache->objects);
     cells_free(&cache->buckets);
@@ -127,7 +129,7 @@ void cache_stats(struct cache *cache, struct cache_stats *stats)
 
 static uint64_t found_so_far(struct cache *cache)
 {
-    uint64_t found = 0;
+    uint64_t found = visitors_found(&cache->visitors);
     for (unsigned i = 0; i < SHARD_COUNT; i++) {
         struct shard *shard = &cache->shards[i];
         pthread_mutex_lock(&shard->lock);

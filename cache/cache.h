@@ -35,12 +35,20 @@ struct cache_settings {
     uint64_t     numbers_from;     /* greater than any number that selectors and purges were given before a restart: nanoseconds since 1970, say */
 };
 
+/* What an event loop has to look things up with, so that hits write nothing that another loop reads (visitor.h). */
+struct visitor;
+
 struct cache *cache_new(const struct cache_settings *settings, const struct hash_key *hash_key);
-/* No reader and no fill may be left. */
+/* No reader, no visitor and no fill may be left. */
 void cache_free(struct cache **cache);
 const struct hash_key *cache_hash_key(const struct cache *cache);
 /* NULL: there is no disk tier. */
 struct store *cache_store(const struct cache *cache);
+
+/* For one thread. NULL: there are too many, this one goes without. Thread-safe. */
+struct visitor *visitor_new(struct cache *cache);
+/* No reader that was opened with it is open. `*visitor` may be NULL. */
+void            visitor_free(struct cache *cache, struct visitor **visitor);
 
 enum lookup_outcome {
     LOOKUP_HIT,   /* the reader's head is ready: deliver */
@@ -64,6 +72,7 @@ struct lookup {
     bool                     is_private;  /* pass whatever is stored (a released waiter; a request with a body; an upgrade) */
     struct waker            *reader_waker;
     struct disk_io          *io;          /* of the loop that asks; NULL: disks are not looked at */
+    struct visitor          *visitor;     /* of the thread that asks; NULL: hits take references. The reader stays on that thread */
     /* its own; zeroed at first */
     struct load_wait wait;
     /* out */

@@ -19,6 +19,7 @@
 #include "cache/purge_table.h"
 #include "cache/sizing.h"
 #include "cache/unstorable.h"
+#include "cache/visitor.h"
 
 #include <pthread.h>
 
@@ -32,7 +33,7 @@ enum {
 struct shard {
     pthread_mutex_t lock;
     struct index    index;
-    uint64_t        found; /* requests that found something stored: for sizing */
+    uint64_t        found; /* requests that found something stored, but visitors': for sizing */
     struct list     fills[SHARD_FILL_HEADS]; /* by hash */
 } __attribute__((aligned(64)));
 
@@ -49,6 +50,7 @@ struct cache {
     struct store         *store; /* or NULL */
     struct load_table     loads;
     struct sizing         sizing;
+    struct visitors       visitors;
     /* shared, each under its own lock */
     struct shard shards[SHARD_COUNT];
     pthread_mutex_t  memory_lock;
@@ -74,6 +76,16 @@ void shard_lock_to_insert(struct cache *cache, struct shard *shard);
 /* Locks both; `first`, where something may be inserted, is ready. They may be the same. */
 void shard_lock_pair(struct cache *cache, struct shard *insert, struct shard *other);
 void shard_unlock_pair(struct shard *insert, struct shard *other);
+
+/* A visitor found it: as shard_touch, without a lock. */
+static inline bool visitor_touch(struct cache *cache, struct visitor *visitor, struct object *object, struct wall_seconds now)
+{
+    uint64_t found = atomic_load_explicit(&visitor->found, memory_order_relaxed);
+    atomic_store_explicit(&visitor->found, found + 1, memory_order_relaxed);
+    if (sizing_samples(&cache->sizing, object->hash))
+        visitor_note(cache, visitor, object->hash, object_footprint(object), now.s);
+    return object_touch(object);
+}
 
 /* All with the shard's lock held. */
 /* A request found it: a hit, for eviction and for sizing. True: it is to be offered again (cache_offer_again). */

@@ -17,14 +17,13 @@ _Static_assert(sizeof(struct cell_block) == 16384, "a block is a power of two");
 
 static char *get_link(const char *cell)
 {
-    char *next;
-    memcpy(&next, cell + CELL_BYTES - sizeof next, sizeof next);
-    return next;
+    return __atomic_load_n((char *const *)(const void *)(cell + CELL_BYTES - sizeof(char *)), __ATOMIC_RELAXED);
 }
 
 static void set_link(char *cell, char *next)
 {
-    memcpy(cell + CELL_BYTES - sizeof next, &next, sizeof next);
+    /* Atomic: a bucket that is given back may still be looked at (index.h). */
+    __atomic_store_n((char **)(void *)(cell + CELL_BYTES - sizeof(char *)), next, __ATOMIC_RELEASE);
 }
 
 void cells_init(struct cells *cells)

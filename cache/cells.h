@@ -1,7 +1,7 @@
 /* Cells: memory for the millions of small things that the index is made of, one cache line each, without an allocator's overhead.
  *
  * Invariants: 1. a cell's memory is of one kind for the life of the cache: it is never returned to the system, nor used for anything else, so that a
- * pointer to a cell given back may still be looked at (object.h: object_try_ref rests on it); 2. giving a cell back changes only its last 8 bytes.
+ * pointer to a cell given back may still be looked at (object_try_ref rests on it, and whoever looks without a lock: index.h); 2. giving a cell back changes only its last 8 bytes.
  * Locks: its own, a leaf.
  */
 #ifndef CACHE_CELLS_H

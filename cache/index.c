@@ -19,6 +19,57 @@ static struct object *entry_object(uint64_t entry)
     return (struct object *)(uintptr_t)(entry & ((UINT64_C(1) << TAG_SHIFT) - 1));
 }
 
+/* Whoever reads acquires, and whoever changes releases: a visitor that sees a change sees that the version is odd, too. */
+
+static uint64_t get_entry(const struct bucket *bucket, unsigned i)
+{
+    return atomic_load_explicit(&bucket->entries[i], memory_order_acquire);
+}
+
+static void set_entry(struct bucket *bucket, unsigned i, uint64_t entry)
+{
+    atomic_store_explicit(&bucket->entries[i], entry, memory_order_release);
+}
+
+static struct bucket *get_overflow(const struct bucket *bucket)
+{
+    return atomic_load_explicit(&bucket->overflow, memory_order_acquire);
+}
+
+static void set_overflow(struct bucket *bucket, struct bucket *overflow)
+{
+    atomic_store_explicit(&bucket->overflow, overflow, memory_order_release);
+}
+
+static void clear_bucket(struct bucket *bucket, struct bucket *overflow)
+{
+    for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES; i++)
+        set_entry(bucket, i, 0);
+    set_overflow(bucket, overflow);
+}
+
+/* Sequentially consistent: D1 in visitor.h. */
+static void begin_change(struct index *index)
+{
+    atomic_fetch_add_explicit(&index->version, 1, memory_order_seq_cst);
+}
+
+static void end_change(struct index *index)
+{
+    uint64_t version = atomic_load_explicit(&index->version, memory_order_relaxed);
+    atomic_store_explicit(&index->version, version + 1, memory_order_release);
+}
+
+static uint64_t get_count(const struct index *index)
+{
+    return atomic_load_explicit(&index->bucket_count, memory_order_acquire);
+}
+
+static struct bucket *get_segment(const struct index *index, unsigned segment)
+{
+    return atomic_load_explicit(&index->segments[segment], memory_order_acquire);
+}
+
 static bool entry_has_tag(uint64_t entry, uint64_t hash)
 {
     return (entry ^ hash) >> TAG_SHIFT == 0;
@@ -43,20 +94,20 @@ static uint64_t segment_buckets(unsigned segment)
 static struct bucket *bucket_at(const struct index *index, uint64_t number)
 {
     unsigned segment = segment_of(number);
-    return &index->segments[segment][number - segment_first(segment)];
+    return &get_segment(index, segment)[number - segment_first(segment)];
 }
 
 /* The largest power of two that is not above the number of buckets. */
-static uint64_t bucket_round(const struct index *index)
+static uint64_t bucket_round(uint64_t bucket_count)
 {
-    return UINT64_C(1) << (63 - __builtin_clzll(index->bucket_count));
+    return UINT64_C(1) << (63 - __builtin_clzll(bucket_count));
 }
 
 static struct bucket *bucket_of(const struct index *index, uint64_t hash)
 {
-    uint64_t round = bucket_round(index);
+    uint64_t count = get_count(index), round = bucket_round(count);
     uint64_t number = hash >> INDEX_SHARD_BITS & (2 * round - 1);
-    if (number >= index->bucket_count)
+    if (number >= count)
         number &= round - 1;
     return bucket_at(index, number);
 }
@@ -85,11 +136,11 @@ void index_free(struct index *index, struct cells *cells)
 {
     assert(index->entries_count == 0);
     for (unsigned i = 0; i < INDEX_SEGMENTS_MAX; i++) {
-        if (index->segments[i] != NULL)
-            free_segment(i, index->segments[i]);
+        if (get_segment(index, i) != NULL)
+            free_segment(i, get_segment(index, i));
     }
     while (index->spare != NULL) {
-        struct bucket *next = index->spare->overflow;
+        struct bucket *next = get_overflow(index->spare);
         cells_give(cells, index->spare);
         index->spare = next;
     }
@@ -97,16 +148,16 @@ void index_free(struct index *index, struct cells *cells)
 
 bool index_is_ready(const struct index *index)
 {
-    return index->spare != NULL && index->segments[segment_of(index->bucket_count)] != NULL;
+    return index->spare != NULL && get_segment(index, segment_of(get_count(index))) != NULL;
 }
 
 void index_stock(struct index *index, pthread_mutex_t *lock, struct cells *cells)
 {
     struct bucket *spare = cells_take(cells);
-    *spare = (struct bucket){0};
+    clear_bucket(spare, NULL);
     pthread_mutex_lock(lock);
-    unsigned number = segment_of(index->bucket_count);
-    bool is_missing = index->segments[number] == NULL;
+    unsigned number = segment_of(get_count(index));
+    bool is_missing = get_segment(index, number) == NULL;
     pthread_mutex_unlock(lock);
     struct bucket *segment = is_missing ? new_segment(number) : NULL;
 
@@ -115,8 +166,8 @@ void index_stock(struct index *index, pthread_mutex_t *lock, struct cells *cells
         index->spare = spare;
         spare = NULL;
     }
-    if (index->segments[number] == NULL) {
-        index->segments[number] = segment;
+    if (get_segment(index, number) == NULL) {
+        atomic_store_explicit(&index->segments[number], segment, memory_order_release);
         segment = NULL;
     }
     pthread_mutex_unlock(lock);
@@ -128,11 +179,36 @@ void index_stock(struct index *index, pthread_mutex_t *lock, struct cells *cells
 
 struct object *index_find(const struct cache *cache, const struct index *index, const struct object_name *name)
 {
-    for (const struct bucket *bucket = bucket_of(index, name->hash); bucket != NULL; bucket = bucket->overflow) {
-        for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && bucket->entries[i] != 0; i++) {
-            struct object *object = entry_object(bucket->entries[i]);
-            if (entry_has_tag(bucket->entries[i], name->hash) && object_has_name(cache, object, name))
-                return object;
+    for (const struct bucket *bucket = bucket_of(index, name->hash); bucket != NULL; bucket = get_overflow(bucket)) {
+        uint64_t entry;
+        for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && (entry = get_entry(bucket, i)) != 0; i++) {
+            if (entry_has_tag(entry, name->hash) && object_has_name(cache, entry_object(entry), name))
+                return entry_object(entry);
+        }
+    }
+    return NULL;
+}
+
+/* Sequentially consistent: V2 in visitor.h. */
+static bool has_changed(const struct index *index, uint64_t version)
+{
+    return atomic_load_explicit(&index->version, memory_order_seq_cst) != version;
+}
+
+struct object *index_visit_name(struct cache *cache, const struct index *index, const struct object_name *name, struct visitor *visitor)
+{
+    uint64_t version = atomic_load_explicit(&index->version, memory_order_acquire);
+    const struct bucket *bucket = bucket_of(index, name->hash);
+    /* Odd, or changed: the link may be that of a bucket given back, to another one. */
+    for (; bucket != NULL && version % 2 == 0 && !has_changed(index, version); bucket = get_overflow(bucket)) {
+        uint64_t entry;
+        for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && (entry = get_entry(bucket, i)) != 0; i++) {
+            if (!entry_has_tag(entry, name->hash))
+                continue;
+            visit_begin(visitor, entry_object(entry));
+            if (!has_changed(index, version) && object_has_name(cache, entry_object(entry), name))
+                return entry_object(entry);
+            visit_end(cache, visitor);
         }
     }
     return NULL;
@@ -140,11 +216,11 @@ struct object *index_find(const struct cache *cache, const struct index *index, 
 
 struct object *index_find_hash(const struct index *index, uint64_t hash)
 {
-    for (const struct bucket *bucket = bucket_of(index, hash); bucket != NULL; bucket = bucket->overflow) {
-        for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && bucket->entries[i] != 0; i++) {
-            struct object *object = entry_object(bucket->entries[i]);
-            if (entry_has_tag(bucket->entries[i], hash) && object->hash == hash)
-                return object;
+    for (const struct bucket *bucket = bucket_of(index, hash); bucket != NULL; bucket = get_overflow(bucket)) {
+        uint64_t entry;
+        for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && (entry = get_entry(bucket, i)) != 0; i++) {
+            if (entry_has_tag(entry, hash) && entry_object(entry)->hash == hash)
+                return entry_object(entry);
         }
     }
     return NULL;
@@ -155,18 +231,19 @@ static void chain_append(struct bucket *bucket, uint64_t entry, struct bucket **
 {
     for (;;) {
         for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES; i++) {
-            if (bucket->entries[i] == 0) {
-                bucket->entries[i] = entry;
+            if (get_entry(bucket, i) == 0) {
+                set_entry(bucket, i, entry);
                 return;
             }
         }
-        if (bucket->overflow == NULL) {
-            assert(*spare != NULL);
-            bucket->overflow = *spare;
-            *spare = (*spare)->overflow;
-            bucket->overflow->overflow = NULL;
+        if (get_overflow(bucket) == NULL) {
+            struct bucket *taken = *spare;
+            assert(taken != NULL);
+            *spare = get_overflow(taken);
+            set_overflow(taken, NULL);
+            set_overflow(bucket, taken);
         }
-        bucket = bucket->overflow;
+        bucket = get_overflow(bucket);
     }
 }
 
@@ -174,53 +251,59 @@ static void chain_append(struct bucket *bucket, uint64_t entry, struct bucket **
  * take ⌈a/7⌉ + ⌈b/7⌉ buckets, at most one more than ⌈(a+b)/7⌉, and that one is the new bucket itself. */
 static struct bucket *split(struct index *index, struct bucket *spare)
 {
-    uint64_t round = bucket_round(index);
-    uint64_t number = index->bucket_count - round;
-    struct bucket *low = bucket_at(index, number), *high = bucket_at(index, index->bucket_count);
-    struct bucket old = *low;
-    index->bucket_count++;
-    *low = *high = (struct bucket){0};
-    for (struct bucket *from = &old; from != NULL;) {
-        struct bucket entries = *from;
-        if (from != &old) { /* its entries are copied: it may be used again at once */
-            *from = (struct bucket){.overflow = spare};
-            spare = from;
+    uint64_t count = get_count(index), round = bucket_round(count);
+    struct bucket *low = bucket_at(index, count - round), *high = bucket_at(index, count);
+    uint64_t entries[INDEX_BUCKET_ENTRIES];
+    struct bucket *from = low, *next;
+    atomic_store_explicit(&index->bucket_count, count + 1, memory_order_release);
+    clear_bucket(high, NULL);
+    do {
+        for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES; i++)
+            entries[i] = get_entry(from, i);
+        next = get_overflow(from);
+        /* Its entries are copied: it may be used again at once. */
+        clear_bucket(from, from == low ? NULL : spare);
+        spare = from == low ? spare : from;
+        for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && entries[i] != 0; i++) {
+            uint64_t hash = entry_object(entries[i])->hash;
+            chain_append((hash >> INDEX_SHARD_BITS & round) != 0 ? high : low, entries[i], &spare);
         }
-        for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && entries.entries[i] != 0; i++) {
-            uint64_t hash = entry_object(entries.entries[i])->hash;
-            chain_append((hash >> INDEX_SHARD_BITS & round) != 0 ? high : low, entries.entries[i], &spare);
-        }
-        from = entries.overflow;
-    }
+        from = next;
+    } while (from != NULL);
     return spare;
 }
 
 void index_insert(struct index *index, struct object *object)
 {
     assert(index_is_ready(index));
+    begin_change(index);
     chain_append(bucket_of(index, object->hash), entry_of(object), &index->spare);
     index->entries_count++;
-    if (index->entries_count > index->bucket_count * INDEX_LOAD && index->segments[segment_of(index->bucket_count)] != NULL)
+    if (index->entries_count > get_count(index) * INDEX_LOAD && get_segment(index, segment_of(get_count(index))) != NULL)
         index->spare = split(index, index->spare);
+    end_change(index);
 }
 
 /* The chain's last entry fills the hole, so that used entries stay in front. */
 static void chain_remove(struct bucket *bucket, uint64_t entry, struct cells *cells)
 {
-    uint64_t *hole = NULL;
-    for (struct bucket *before = NULL;; before = bucket, bucket = bucket->overflow) {
+    struct bucket *holed = NULL;
+    unsigned hole = 0;
+    for (struct bucket *before = NULL;; before = bucket, bucket = get_overflow(bucket)) {
         unsigned used = 0;
-        for (; used < INDEX_BUCKET_ENTRIES && bucket->entries[used] != 0; used++) {
-            if (bucket->entries[used] == entry)
-                hole = &bucket->entries[used];
+        for (; used < INDEX_BUCKET_ENTRIES && get_entry(bucket, used) != 0; used++) {
+            if (get_entry(bucket, used) == entry) {
+                holed = bucket;
+                hole = used;
+            }
         }
-        if (bucket->overflow != NULL)
+        if (get_overflow(bucket) != NULL)
             continue;
-        assert(hole != NULL && used > 0);
-        *hole = bucket->entries[used - 1];
-        bucket->entries[used - 1] = 0;
+        assert(holed != NULL && used > 0);
+        set_entry(holed, hole, get_entry(bucket, used - 1));
+        set_entry(bucket, used - 1, 0);
         if (used == 1 && before != NULL) {
-            before->overflow = NULL;
+            set_overflow(before, NULL);
             cells_give(cells, bucket);
         }
         return;
@@ -229,32 +312,34 @@ static void chain_remove(struct bucket *bucket, uint64_t entry, struct cells *ce
 
 void index_remove(struct index *index, struct object *object, struct cells *cells)
 {
+    begin_change(index);
     chain_remove(bucket_of(index, object->hash), entry_of(object), cells);
     index->entries_count--;
+    end_change(index);
 }
 
 bool index_visit(const struct index *index, uint64_t from, uint64_t count, void (*visit)(void *context, struct object *object),
                  void *context)
 {
-    uint64_t end = from + count < index->bucket_count ? from + count : index->bucket_count;
+    uint64_t end = from + count < get_count(index) ? from + count : get_count(index);
     for (uint64_t number = from; number < end; number++) {
-        for (const struct bucket *bucket = bucket_at(index, number); bucket != NULL; bucket = bucket->overflow) {
-            for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && bucket->entries[i] != 0; i++)
-                visit(context, entry_object(bucket->entries[i]));
+        for (const struct bucket *bucket = bucket_at(index, number); bucket != NULL; bucket = get_overflow(bucket)) {
+            for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && get_entry(bucket, i) != 0; i++)
+                visit(context, entry_object(get_entry(bucket, i)));
         }
     }
-    return end < index->bucket_count;
+    return end < get_count(index);
 }
 
 void index_drain(struct index *index, void (*visit)(struct cache *cache, struct object *object), struct cache *cache)
 {
-    for (uint64_t number = 0; number < index->bucket_count; number++) {
-        for (struct bucket *bucket = bucket_at(index, number); bucket != NULL; bucket = bucket->overflow) {
-            for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && bucket->entries[i] != 0; i++) {
-                struct object *object = entry_object(bucket->entries[i]);
-                bucket->entries[i] = 0;
+    for (uint64_t number = 0; number < get_count(index); number++) {
+        for (struct bucket *bucket = bucket_at(index, number); bucket != NULL; bucket = get_overflow(bucket)) {
+            uint64_t entry;
+            for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && (entry = get_entry(bucket, i)) != 0; i++) {
+                set_entry(bucket, i, 0);
                 index->entries_count--;
-                visit(cache, object);
+                visit(cache, entry_object(entry));
             }
         }
     }

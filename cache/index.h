@@ -4,13 +4,15 @@
  * INDEX_LOAD entries a bucket, one bucket is split in two; so no insertion ever moves more than one bucket's entries, whatever the size.
  * Buckets live in segments that double in size and never move. The tag is the hash's top 16 bits, the bucket comes from those above the shard's.
  * Nothing here allocates while the shard is locked: index_stock does it ahead.
- * Locks: none of its own; the shard's.
+ * Locks: none of its own; the shard's. A visitor (visitor.h) looks without it: `version` is odd while anything changes, and what was found holds if the version
+ * is still the same when the visitor has left word of it. What is looked at is changed atomically, so that looking is harmless whatever is found.
  */
 #ifndef CACHE_INDEX_H
 #define CACHE_INDEX_H
 
 #include "cache/cells.h"
 #include "cache/object.h"
+#include "cache/visitor.h"
 
 enum {
     INDEX_SHARD_BITS = 6, /* low bits of the hash, which choose the shard */
@@ -21,17 +23,18 @@ enum {
 };
 
 struct bucket {
-    uint64_t       entries[INDEX_BUCKET_ENTRIES]; /* 0: empty; used ones come first */
-    struct bucket *overflow;
+    _Atomic uint64_t        entries[INDEX_BUCKET_ENTRIES]; /* 0: empty; used ones come first */
+    struct bucket *_Atomic overflow;
 };
 
 _Static_assert(sizeof(struct bucket) == CELL_BYTES, "a bucket is a cache line");
 
 struct index {
-    struct bucket *segments[INDEX_SEGMENTS_MAX];
-    uint64_t       bucket_count;
-    uint64_t       entries_count;
-    struct bucket *spare; /* an overflow bucket kept ready */
+    struct bucket *_Atomic segments[INDEX_SEGMENTS_MAX];
+    _Atomic uint64_t       version;      /* odd: it is being changed */
+    _Atomic uint64_t       bucket_count; /* only grows; after the segment that the last one lies in */
+    uint64_t               entries_count;
+    struct bucket         *spare; /* an overflow bucket kept ready */
 };
 
 void index_init(struct index *index);
@@ -44,6 +47,9 @@ bool index_is_ready(const struct index *index);
 void index_stock(struct index *index, pthread_mutex_t *lock, struct cells *cells);
 
 struct object *index_find(const struct cache *cache, const struct index *index, const struct object_name *name);
+/* Without the lock. It stays what it is until visit_end, which is the caller's to call. NULL, and then nothing is visited: it is not there, or that
+ * cannot be told without the lock. */
+struct object *index_visit_name(struct cache *cache, const struct index *index, const struct object_name *name, struct visitor *visitor);
 /* The one that lies there, whatever its name: for what was found by its hash already. */
 struct object *index_find_hash(const struct index *index, uint64_t hash);
 /* index_is_ready holds, and nothing of that name is there. */

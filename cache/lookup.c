@@ -328,6 +328,50 @@ static bool serve_equivalent(struct search *search)
     return is_served;
 }
 
+/* What the request selects, in the visitor's place. Sliced responses, whose readers have further lookups, are none. */
+static struct object *visit_by_key(struct search *search, struct visitor *visitor)
+{
+    struct cache *cache = search->cache;
+    const struct lookup *lookup = search->lookup;
+    struct object_name name = name_of_key(&lookup->key);
+    struct object *found = index_visit_name(cache, &shard_of(cache, name.hash)->index, &name, visitor);
+    if (found == NULL || found->kind == OBJECT_RESPONSE)
+        return found;
+    bool is_selector = found->kind == OBJECT_SELECTOR;
+    if (is_selector)
+        name = variant_name(cache, found, &lookup->key, lookup->fields, lookup->fields->arena);
+    visit_end(cache, visitor); /* the name is a copy, and a variant refers to its selector */
+    return is_selector ? index_visit_name(cache, &shard_of(cache, name.hash)->index, &name, visitor) : NULL;
+}
+
+/* The way of nearly all hits: no lock, no reference (visitor.h). What is not simply fresh is left to `attempt`, which looks again. */
+static bool serve_visitor(struct search *search)
+{
+    struct lookup *lookup = search->lookup;
+    struct visitor *visitor = lookup->visitor;
+    visitor_settle(visitor);
+    struct object *object = visit_by_key(search, visitor);
+    if (object == NULL)
+        return false;
+    struct reuse_verdict verdict;
+    bool is_fresh = !object_is_purged(search->cache, object);
+    if (is_fresh) {
+        verdict = object_judge(search->cache, object, &search->request, lookup->rules, lookup->now);
+        is_fresh = verdict.reuse == REUSE_FRESH;
+    }
+    if (!is_fresh) {
+        visit_end(search->cache, visitor);
+        return false;
+    }
+    if (visitor_touch(search->cache, visitor, object, lookup->now))
+        cache_offer_again(search->cache, object, lookup->rules);
+    visitor->reader = search->reader;
+    search->reader->visitor = visitor;
+    search->object = object; /* not a reference: it passes on to the reader, which knows */
+    serve_object(search, &verdict);
+    return true;
+}
+
 /* True: decided. False: what was found has changed meanwhile. */
 static bool attempt(struct search *search)
 {
@@ -367,6 +411,8 @@ static void look_up(struct search *search)
         pass(search, FWD_MISS, lookup->detail);
         return;
     }
+    if (lookup->visitor != NULL && serve_visitor(search))
+        return;
     for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {
         bool decided = attempt(search);
         clear(search);

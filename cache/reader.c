@@ -198,9 +198,30 @@ void reader_consume(struct reader *reader, size_t bytes)
     unlock_fill(fill);
 }
 
+void reader_keep(struct reader *reader)
+{
+    if (reader->visitor != NULL)
+        visitor_settle(reader->visitor);
+}
+
+/* What it holds without a reference. */
+static void leave(struct reader *reader)
+{
+    struct visitor *visitor = reader->visitor;
+    if (visitor == NULL)
+        return;
+    assert(visitor->reader == reader);
+    visitor->reader = NULL;
+    reader->visitor = NULL;
+    reader->object = NULL;
+    visit_end(reader->cache, visitor);
+    cache_memory_freed(reader->cache);
+}
+
 void reader_close(struct reader *reader)
 {
     detach(reader);
+    leave(reader);
     if (reader->object != NULL) {
         object_unref(reader->cache, &reader->object);
         cache_memory_freed(reader->cache); /* it may be evicted now */

@@ -22,11 +22,13 @@ struct fill;
 struct headers;
 struct object;
 struct site_rules;
+struct visitor;
 
 struct reader {
     /* owner's loop only */
     struct cache  *cache;
-    struct object *object;  /* a reference, once the head is ready */
+    struct object *object;  /* a reference, once the head is ready; with `visitor`, none */
+    struct visitor *visitor; /* that has the object (visitor.h); or NULL */
     struct fill   *fill;    /* a reference, or NULL: the response was stored at the lookup */
     bool           is_open; /* the head is ready */
     bool           is_complete; /* nothing will arrive: no lock is needed any more */
@@ -98,6 +100,9 @@ enum reader_state {
 enum reader_state reader_peek(struct reader *reader, struct iovec *iov, int *count, size_t max_bytes);
 /* The bytes were handed to the kernel or copied. */
 void reader_consume(struct reader *reader, size_t bytes);
+
+/* It stays open while its loop does other things: nothing is evicted that it reads, where that would free no memory. Not needed for safety; idempotent. */
+void reader_keep(struct reader *reader);
 
 /* After this returns the waker is not called again on behalf of this reader. Idempotent; nothing on a zeroed reader. */
 void reader_close(struct reader *reader);

@@ -58,6 +58,7 @@ void shard_delist(struct cache *cache, struct shard *shard, struct object *objec
     assert(atomic_load_explicit(&object->listing, memory_order_relaxed) == OBJECT_LISTED && listing != OBJECT_LISTED);
     index_remove(&shard->index, object, &cache->buckets);
     atomic_store_explicit(&object->listing, (uint8_t)listing, memory_order_release);
+    visitors_hand_over(&cache->visitors, object);
     evict_remove(&cache->evict, object);
     if (listing == OBJECT_PURGED && sizing_samples(&cache->sizing, object->hash))
         sizing_note_purged(&cache->sizing, object->hash);

@@ -14,7 +14,8 @@ static void publish_threshold(struct sizing *sizing)
     uint64_t threshold = ghosts_threshold(sizing->memory);
     if (sizing->disk != NULL && ghosts_threshold(sizing->disk) > threshold)
         threshold = ghosts_threshold(sizing->disk);
-    atomic_store_explicit(&sizing->threshold, threshold, memory_order_relaxed);
+    if (threshold != atomic_load_explicit(&sizing->threshold, memory_order_relaxed)) /* every hit reads it */
+        atomic_store_explicit(&sizing->threshold, threshold, memory_order_relaxed);
 }
 
 /* `settings` but for the capacities. */
@@ -60,9 +61,15 @@ static void refer(struct sizing *sizing, uint64_t hash, uint64_t bytes, bool was
 
 void sizing_note_found(struct sizing *sizing, uint64_t hash, uint64_t bytes)
 {
+    sizing_note_many_found(sizing, &(struct sizing_note){hash, bytes}, 1);
+}
+
+void sizing_note_many_found(struct sizing *sizing, const struct sizing_note *notes, unsigned count)
+{
     if (pthread_mutex_trylock(&sizing->lock) != 0)
         return;
-    refer(sizing, hash, bytes, true);
+    for (unsigned i = 0; i < count; i++)
+        refer(sizing, notes[i].hash, notes[i].bytes, true);
     pthread_mutex_unlock(&sizing->lock);
 }
 

@@ -4,7 +4,7 @@
  * place of a stored one was found before, and does not count again; what may not be stored, and who waits for another's fetch, does not count at all.
  * For the disk tier, its size is varied and the memory stays as it is; found is what is in either.
  * Locks: one, a leaf, for what is in the sample; what is not costs a comparison. A hit does not wait for it: then it is left out of the simulation, which
- * takes it for the hit that it was. */
+ * takes it for the hit that it was. Hits of a visitor are noted some at a time. */
 #ifndef CACHE_SIZING_H
 #define CACHE_SIZING_H
 
@@ -40,6 +40,10 @@ static inline bool sizing_samples(const struct sizing *sizing, uint64_t hash)
 
 /* What sizing_samples was found, or stored for the first time. May be called with a shard's lock held. */
 void sizing_note_found(struct sizing *sizing, uint64_t hash, uint64_t bytes);
+struct sizing_note {
+    uint64_t hash, bytes;
+};
+void sizing_note_many_found(struct sizing *sizing, const struct sizing_note *notes, unsigned count);
 void sizing_note_stored(struct sizing *sizing, uint64_t hash, uint64_t bytes);
 /* It was stored in place of another. */
 void sizing_note_replaced(struct sizing *sizing, uint64_t hash, uint64_t bytes);

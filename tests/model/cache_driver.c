@@ -37,6 +37,7 @@ static const struct bytes scheme = {"http", 4}, host = {"example.com", 11};
 
 static struct slab *slab;
 static struct cache *cache;
+static struct visitor *visitor;
 static struct hash_key hash_key;
 static struct arena arena;       /* of a line */
 static struct arena rules_arena; /* of the rules */
@@ -128,6 +129,7 @@ static void reset(void)
 {
     if (cache != NULL) {
         struct slab_stats stats;
+        visitor_free(cache, &visitor);
         cache_free(&cache);
         slab_stats(slab, &stats);
         CHECK(stats.allocated == 0);
@@ -137,6 +139,7 @@ static void reset(void)
     }
     const struct cache_settings settings = {.slab = slab, .object_max_bytes = OBJECT_MAX_BYTES, .variants_max = VARIANTS_MAX};
     cache = cache_new(&settings, &hash_key);
+    visitor = visitor_new(cache);
 }
 
 /* ---- what goes out ---------------------------------------------------------------------------------------------------------------------- */
@@ -280,6 +283,7 @@ static void look_up(struct asked *asked, struct wall_seconds now, bool is_privat
         .is_private = is_private,
         .detail = detail,
         .reader_waker = &asked->waker,
+        .visitor = visitor,
     };
     cache_lookup(cache, &asked->lookup, &asked->reader);
     put_lookup(asked->result, &asked->lookup);
@@ -463,6 +467,7 @@ int main(void)
         arena_clear(&arena);
     }
     free(text);
+    visitor_free(cache, &visitor);
     cache_free(&cache);
     slab_free(&slab);
     arena_free(&arena);

@@ -93,6 +93,7 @@ static const char *const count_names[COUNTS] = {
 struct loop {
     pthread_t thread;
     uint64_t random;
+    struct visitor *visitor;
     struct memory_io disk;
     struct slot slots[SLOTS];
     uint64_t counts[COUNTS];
@@ -344,6 +345,7 @@ static void look_up(struct loop *loop, struct slot *slot, bool is_private)
         .now = {atomic_load(&now_s)},
         .is_private = is_private,
         .reader_waker = &slot->waker.waker,
+        .visitor = random_below(loop, 4) > 0 ? loop->visitor : NULL,
         .io = &loop->disk.io,
     };
     ask_cache(loop, slot);
@@ -537,6 +539,7 @@ static void make_text(void)
 static void *loop_run(void *context)
 {
     struct loop *loop = context;
+    loop->visitor = visitor_new(cache);
     for (unsigned i = 0; i < SLOTS; i++)
         arena_init(&loop->slots[i].arena);
     struct monotonic_ms last_moved = clock_monotonic();
@@ -556,6 +559,7 @@ static void *loop_run(void *context)
     }
     for (unsigned i = 0; i < SLOTS; i++)
         arena_free(&loop->slots[i].arena);
+    visitor_free(cache, &loop->visitor);
     return NULL;
 }
 

@@ -21,6 +21,7 @@ static void count_wake(struct waker *waker)
 struct rig {
     struct slab      *slab;
     struct cache     *cache;
+    struct visitor   *visitor;
     struct hash_key   hash_key;
     struct site_rules rules;
     struct arena      arena;
@@ -36,6 +37,7 @@ static inline struct rig rig_new(size_t slab_size, uint64_t object_max, unsigned
     rig.slab = slab_new(slab_size);
     struct cache_settings settings = {.slab = rig.slab, .object_max_bytes = object_max, .variants_max = variants_max};
     rig.cache = cache_new(&settings, &rig.hash_key);
+    rig.visitor = visitor_new(rig.cache);
     arena_init(&rig.arena);
     return rig;
 }
@@ -44,6 +46,7 @@ static inline struct rig rig_new(size_t slab_size, uint64_t object_max, unsigned
 static inline void rig_free_but(struct rig *rig, uint64_t lost)
 {
     struct slab_stats stats;
+    visitor_free(rig->cache, &rig->visitor);
     cache_free(&rig->cache);
     slab_stats(rig->slab, &stats);
     cr_assert_eq(stats.allocated, lost, "%lu bytes are left", (unsigned long)stats.allocated);
@@ -89,6 +92,7 @@ static inline enum lookup_outcome ask_with(struct rig *rig, struct ask *ask, enu
         .rules = &rig->rules,
         .now = rig->now,
         .is_private = is_private,
+        .visitor = rig->visitor,
         .reader_waker = &ask->reader_waker.waker,
     };
     cache_lookup(rig->cache, &ask->lookup, &ask->reader);

@@ -31,6 +31,7 @@ static enum lookup_outcome ask_url(struct ask *ask, const char *host, const char
         .fields = &ask->fields,
         .rules = &rig.rules,
         .now = rig.now,
+        .visitor = rig.visitor,
         .reader_waker = &ask->reader_waker.waker,
     };
     cache_lookup(rig.cache, &ask->lookup, &ask->reader);

@@ -115,6 +115,7 @@ Test(evict, one_in_use_is_passed_over)
     store(&rig, "/used", "", FRESH, 1000);
     store(&rig, "/other", "", FRESH, 1000);
     cr_assert_eq(ask_get(&rig, &ask, "/used"), LOOKUP_HIT);
+    reader_keep(&ask.reader);
     cr_assert_gt(evict_one(rig.cache), 0);
     cr_assert_eq(evict_one(rig.cache), 0);
     cr_assert(is_stored("/used"));
@@ -130,6 +131,7 @@ Test(evict, main_queue_in_use_does_not_protect_the_small_one)
     for (unsigned i = 0; i < USED; i++) {
         store(&rig, path_of("used", i), "", FRESH, 60000);
         cr_assert_eq(ask_get(&rig, &used[i], path_of("used", i)), LOOKUP_HIT);
+        reader_keep(&used[i].reader);
     }
     cr_assert_eq(evict_one(rig.cache), 0);
     store(&rig, "/small", "", FRESH, 1000);

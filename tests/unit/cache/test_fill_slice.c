@@ -31,6 +31,7 @@ static enum lookup_outcome ask_slice(struct ask *ask, const char *path, uint64_t
         .fields = &ask->fields,
         .rules = &rig.rules,
         .now = rig.now,
+        .visitor = rig.visitor,
         .slice = {first, first + SLICE},
         .reader_waker = &ask->reader_waker.waker,
     };

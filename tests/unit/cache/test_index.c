@@ -41,10 +41,14 @@ static struct object *insert(uint64_t hash, unsigned number)
     return object;
 }
 
+/* In both ways. */
 static struct object *find(uint64_t hash, unsigned number)
 {
     struct object_name name = name_of(hash, number);
-    return index_find(rig.cache, &table, &name);
+    struct object *object = index_find(rig.cache, &table, &name);
+    cr_assert_eq(index_visit_name(rig.cache, &table, &name, rig.visitor), object, "a visitor finds the same");
+    visit_end(rig.cache, rig.visitor);
+    return object;
 }
 
 static void take_out(struct object *object)

@@ -42,6 +42,7 @@ static inline struct rig rig_with_disk(size_t slab_size, struct fake_disk *disk,
     settings = &(struct cache_settings){
         .slab = rig.slab, .object_max_bytes = 8 * RIG_MIB, .variants_max = 64, .store = &store, .numbers_from = UINT64_C(1) << 40};
     rig.cache = cache_new(settings, &rig.hash_key);
+    rig.visitor = visitor_new(rig.cache);
     arena_init(&rig.arena);
     atomic_store(&rig.cache->store->is_open, true);
     atomic_store(&rig.cache->store->directories[0].segments[DISK_SEGMENT].sequence, DISK_SEQUENCE);
@@ -200,6 +201,7 @@ static inline void ask_set(struct fake_disk *disk, struct ask *ask, enum method 
         .rules = &rig->rules,
         .now = rig->now,
         .reader_waker = &ask->reader_waker.waker,
+        .visitor = rig->visitor,
         .io = &disk->io,
     };
 }
