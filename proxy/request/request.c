@@ -106,6 +106,8 @@ void request_resume(struct request *request)
     }
     request->walking = false;
     request_keep(request);
+    if (request->reader_is_open)
+        reader_keep(&request->reader);
 }
 
 void request_start(struct request *request)

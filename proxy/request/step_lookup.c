@@ -55,6 +55,7 @@ static void begin_lookup(struct request *request)
         .detail = request->detail, /* of a released waiter: why */
         .reader_waker = &request->mail.waker,
         .io = request->worker->disk_io,
+        .visitor = request->worker->visitor,
         .wait.has_failed = lookup->wait.has_failed,
     };
 }

@@ -6,6 +6,7 @@
 
 void worker_init(struct worker *worker)
 {
+    worker->visitor = visitor_new(worker->cache);
     list_init(&worker->requests);
     list_init(&worker->spare);
     list_init(&worker->greetings);
@@ -13,6 +14,7 @@ void worker_init(struct worker *worker)
 
 void worker_clear(struct worker *worker)
 {
+    visitor_free(worker->cache, &worker->visitor);
     struct list *spare;
     while ((spare = list_pop_front(&worker->spare)) != NULL) {
         struct request *request = LIST_OWNER(spare, struct request, link);

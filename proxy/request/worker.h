@@ -25,6 +25,7 @@ struct worker {
     struct loop            *loop;
     struct cache           *cache;    /* shared by all loops */
     struct disk_io         *disk_io;  /* to the cache's records on disk; NULL: there is no disk tier */
+    struct visitor         *visitor;  /* to that; NULL: its hits take references */
     struct counters        *counters;
     struct top      *top;      /* what is asked for most */
     struct live     *live;     /* what ends now, for those who look */
