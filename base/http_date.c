@@ -112,6 +112,42 @@ static bool take_time(struct bytes *text, struct civil *civil)
            take_literal(text, BYTES(":")) && take_number(text, 2, &civil->second);
 }
 
+/* The number that two digits make; more than 99 where they are none. */
+static inline unsigned two_digits(const char *at)
+{
+    unsigned tens = (unsigned)(unsigned char)at[0] - '0', ones = (unsigned)(unsigned char)at[1] - '0';
+    return tens <= 9 && ones <= 9 ? tens * 10 + ones : 100;
+}
+
+/* Which of `count` names of three letters it is, counted from 0; `count`: none. */
+static inline unsigned name_number(const char (*names)[4], unsigned count, const char *at)
+{
+    unsigned number = 0;
+    while (number < count && (at[2] != names[number][2] || at[1] != names[number][1] || at[0] != names[number][0]))
+        number++;
+    return number;
+}
+
+/* A fixdate as senders must write it: letter by letter, which nearly all are. False: look again, with the leniency of the others. */
+static bool parse_exact(struct bytes text, struct civil *civil)
+{
+    const char *at = text.at;
+    if (text.len != HTTP_DATE_LEN || memcmp(at + 3, ", ", 2) != 0 || at[7] != ' ' || at[11] != ' ' || at[16] != ' ' || at[19] != ':' ||
+        at[22] != ':' || memcmp(at + 25, " GMT", 4) != 0)
+        return false;
+    unsigned century = two_digits(at + 12), year = two_digits(at + 14);
+    *civil = (struct civil){
+        .year = century * 100 + year,
+        .month = name_number(month_names, 12, at + 8) + 1,
+        .day = two_digits(at + 5),
+        .hour = two_digits(at + 17),
+        .minute = two_digits(at + 20),
+        .second = two_digits(at + 23),
+    };
+    return century < 100 && year < 100 && civil->month <= 12 && civil->day < 100 && civil->hour < 100 && civil->minute < 100 &&
+           civil->second < 100 && name_number(day_names, 7, at) < 7;
+}
+
 /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 static bool parse_imf_fixdate(struct bytes text, struct civil *civil)
 {
@@ -168,7 +204,7 @@ bool http_date_parse(struct bytes text, struct wall_seconds now, struct wall_sec
     if (text.len < 4)
         return false;
     if (text.at[3] == ',')
-        ok = parse_imf_fixdate(text, &civil);
+        ok = parse_exact(text, &civil) || parse_imf_fixdate(text, &civil);
     else if (text.at[3] == ' ')
         ok = parse_asctime(text, &civil);
     else

@@ -178,3 +178,17 @@ Test(http_date, iso_dates_for_logs)
     iso_date_format((struct wall_seconds){-1}, out);
     cr_expect(bytes_equal(bytes_from(out, ISO_DATE_LEN), BYTES("1969-12-31T23:59:59")));
 }
+
+Test(http_date, what_is_written_as_it_must_be_reads_as_what_is_not)
+{
+    struct wall_seconds now = {0}, exact, lenient;
+    for (int64_t at = -62167219200; at <= 253402300799; at += 86400 * 11 + 3607) {
+        char text[HTTP_DATE_LEN], lower[HTTP_DATE_LEN];
+        http_date_format((struct wall_seconds){at}, text);
+        bytes_put_lower(lower, bytes_from(text, sizeof text));
+        cr_assert(http_date_parse(bytes_from(text, sizeof text), now, &exact));
+        cr_assert(http_date_parse(bytes_from(lower, sizeof lower), now, &lenient));
+        cr_assert_eq(exact.s, at, "%.*s", HTTP_DATE_LEN, text);
+        cr_assert_eq(lenient.s, at, "%.*s", HTTP_DATE_LEN, lower);
+    }
+}
