@@ -137,6 +137,23 @@ void headers_add(struct headers *headers, enum header_id id, struct bytes name, 
     headers->present |= present_bit(id);
 }
 
+void headers_copy(struct headers *to, const struct headers *from)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < from->count; i++)
+        bytes += from->at[i].name.len + from->at[i].value.len;
+    char *at = arena_alloc(to->arena, bytes);
+    while (to->capacity < to->count + from->count)
+        headers_grow(to);
+    for (unsigned i = 0; i < from->count; i++) {
+        const struct header *field = &from->at[i];
+        char *value = bytes_put(at, field->name);
+        to->at[to->count++] = (struct header){{at, field->name.len}, {value, field->value.len}, field->id};
+        at = bytes_put(value, field->value);
+    }
+    to->present |= from->present;
+}
+
 void headers_add_named(struct headers *headers, struct bytes name, struct bytes value)
 {
     headers_add(headers, header_identify(name), name, value);

@@ -37,6 +37,8 @@ struct bytes   header_spelling(enum header_id id); /* canonical; absent for HEAD
 
 void headers_init(struct headers *headers, struct arena *arena);
 void headers_add(struct headers *headers, enum header_id id, struct bytes name, struct bytes value);
+/* All of `from`, its texts included, in the arena of `to`. */
+void headers_copy(struct headers *to, const struct headers *from);
 /* Identifies the name first. */
 void headers_add_named(struct headers *headers, struct bytes name, struct bytes value);
 /* With the canonical name of `id`. */

@@ -12,15 +12,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-static void copy_fields(struct fill *fill, const struct headers *fields)
-{
-    headers_init(&fill->fields, &fill->arena);
-    for (unsigned i = 0; i < fields->count; i++) {
-        const struct header *field = &fields->at[i];
-        headers_add(&fill->fields, field->id, arena_copy(&fill->arena, field->name), arena_copy(&fill->arena, field->value));
-    }
-}
-
 static void set_stale(struct fill *fill, struct object *stale)
 {
     fill->stale = object_ref(stale);
@@ -46,7 +37,8 @@ struct fill *fill_new(struct cache *cache, const struct fill_request *request)
     fill->cache = cache;
     arena_init(&fill->arena);
     fill->key = (struct cache_key){arena_copy(&fill->arena, request->key->encoded), request->key->hash};
-    copy_fields(fill, request->meta->fields);
+    headers_init(&fill->fields, &fill->arena);
+    headers_copy(&fill->fields, request->meta->fields);
     fill->request = *request->meta;
     fill->request.fields = &fill->fields;
     fill->rules = *request->rules;

@@ -12,13 +12,6 @@ struct loop *fetch_loop(const struct fetch *fetch)
     return fetch->origin->context.loop;
 }
 
-static void copy_fields(struct headers *to, const struct headers *from, struct arena *arena)
-{
-    headers_init(to, arena);
-    for (unsigned i = 0; i < from->count; i++)
-        headers_add(to, from->at[i].id, arena_copy(arena, from->at[i].name), arena_copy(arena, from->at[i].value));
-}
-
 static void order_backends(struct fetch *fetch)
 {
     struct origin *origin = fetch->origin;
@@ -62,7 +55,8 @@ struct fetch *fetch_new(struct origin *origin, const struct fetch_request *reque
     fetch->method = request->method;
     fetch->method_name = arena_copy(&fetch->arena, request->method_name);
     fetch->target = arena_copy(&fetch->arena, request->target);
-    copy_fields(&fetch->fields, request->fields, &fetch->arena);
+    headers_init(&fetch->fields, &fetch->arena);
+    headers_copy(&fetch->fields, request->fields);
     fetch->upload = request->upload;
     fetch->wants_upgrade = request->wants_upgrade;
     fetch->is_conditional =

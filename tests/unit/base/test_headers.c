@@ -100,6 +100,30 @@ Test(headers, lines_keep_their_order_and_repeated_ones_stay_apart)
     cr_assert(bytes_equal(headers_find(&fields, HEADER_AGE)->name, BYTES("Age")));
 }
 
+Test(headers, a_copy_has_texts_of_its_own)
+{
+    struct arena other;
+    struct headers copy;
+    char name[] = "X-Name", value[] = "text";
+    arena_init(&other);
+    headers_init(&copy, &other);
+    headers_add_known(&copy, HEADER_HOST, BYTES("before"));
+    for (unsigned i = 0; i < 30; i++) { /* more than the first capacity */
+        headers_add_named(&fields, bytes_from_string(name), bytes_from_string(value));
+        headers_add_known(&fields, HEADER_ETAG, BYTES(""));
+    }
+    headers_copy(&copy, &fields);
+    memset(name, '?', sizeof name - 1);
+    memset(value, '?', sizeof value - 1);
+    cr_assert_eq(copy.count, 61);
+    cr_assert(bytes_equal(headers_value(&copy, HEADER_HOST), BYTES("before")));
+    cr_assert_eq(headers_count(&copy, HEADER_ETAG), 30);
+    cr_assert_not_null(headers_value(&copy, HEADER_ETAG).at, "empty, not absent");
+    const struct header *found = headers_find_named(&copy, BYTES("x-name"));
+    cr_assert(found != NULL && bytes_equal(found->name, BYTES("X-Name")) && bytes_equal(found->value, BYTES("text")));
+    arena_free(&other);
+}
+
 Test(headers, an_empty_value_is_not_an_absent_field)
 {
     headers_add_named(&fields, BYTES("Accept-Encoding"), BYTES(""));
