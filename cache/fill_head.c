@@ -164,6 +164,15 @@ static struct store_verdict judge(struct fill *fill, const struct origin_head *h
     return verdict;
 }
 
+static struct bytes status_line(const struct origin_head *head, struct arena *arena)
+{
+    const struct bytes version = BYTES("HTTP/1.1 ");
+    const char status[4] = {(char)('0' + head->status / 100), (char)('0' + head->status / 10 % 10), (char)('0' + head->status % 10), ' '};
+    char *text = arena_alloc(arena, version.len + sizeof status + head->reason.len + 2);
+    char *end = put(put(put(put(text, version), bytes_from(status, sizeof status)), head->reason), BYTES("\r\n"));
+    return bytes_from(text, (size_t)(end - text));
+}
+
 void plan_head(struct fill *fill, const struct origin_head *head, struct head_plan *plan)
 {
     *plan = (struct head_plan){0};
@@ -182,7 +191,7 @@ void plan_head(struct fill *fill, const struct origin_head *head, struct head_pl
     plan_tags(fill, plan);
     set_personal_apart(plan, &verdict);
     add_missing_date(&plan->fields, head->response_time);
-    struct bytes line = arena_printf(&fill->arena, "HTTP/1.1 %03u %.*s\r\n", head->status, BYTES_FMT(head->reason));
+    struct bytes line = status_line(head, &fill->arena);
     write_head(fill, plan, line, plan->store ? fill->early_hints : BYTES_NONE);
     plan_body(fill, head, plan);
     plan->is_origin_error = !plan->store && status_is_origin_error(head->status);

@@ -86,14 +86,22 @@ static void append_list(struct headers *out, const struct headers *from, enum he
     headers_add_known(out, id, before.len == 0 ? member : arena_printf(arena, "%.*s, %.*s", BYTES_FMT(before), BYTES_FMT(member)));
 }
 
+/* RFC 9110 §7.6.3: the version that it was received in, which has one digit before and behind its dot. */
+static struct bytes via_member(const struct request_head *head, struct bytes name, struct arena *arena)
+{
+    char *text = arena_alloc(arena, name.len + 4);
+    const char version[4] = {(char)('0' + head->version_major), '.', (char)('0' + head->version_minor), ' '};
+    bytes_put(bytes_put(text, bytes_from(version, sizeof version)), name);
+    return bytes_from(text, name.len + sizeof version);
+}
+
 static void add_forwarding(struct headers *out, const struct request *request, struct arena *arena)
 {
     const struct request_head *head = &request->head;
     char address[64];
     size_t len = socket_address_format(&request->peer, address, sizeof address);
     struct bytes name = worker_pseudonym(request->worker);
-    append_list(out, &head->fields, HEADER_VIA,
-                arena_printf(arena, "%u.%u %.*s", head->version_major, head->version_minor, BYTES_FMT(name)), arena);
+    append_list(out, &head->fields, HEADER_VIA, via_member(head, name, arena), arena);
     append_list(out, &head->fields, HEADER_CDN_LOOP, name, arena);
     headers_add_named(out, BYTES("X-Request-Id"), request->id);
     struct bytes client = arena_copy(arena, bytes_from(address, len));

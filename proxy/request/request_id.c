@@ -42,7 +42,11 @@ static struct bytes make_id(struct arena *arena)
     static _Thread_local uint64_t beginning, count;
     if (beginning == 0 && getrandom(&beginning, sizeof beginning, 0) != (ssize_t)sizeof beginning)
         abort(); /* up to 256 bytes come whole */
-    return arena_printf(arena, "%016llx%016llx", (unsigned long long)beginning, (unsigned long long)++count);
+    const uint64_t halves[2] = {beginning, ++count};
+    char *text = arena_alloc(arena, 32);
+    for (unsigned i = 0; i < 32; i++)
+        text[i] = "0123456789abcdef"[halves[i / 16] >> (60 - i % 16 * 4) & 15];
+    return bytes_from(text, 32);
 }
 
 void request_name(struct request *request)
