@@ -219,12 +219,14 @@ void helper_set_attach(struct helper_set *set, unsigned helper, unsigned generat
     slot->generation = generation;
     set->was_attached = true;
     enter(set, slot, HELPER_ALIVE);
+    if (set->slots_end <= helper)
+        set->slots_end = helper + 1;
     send_waiting(set);
 }
 
 void helper_set_flush(struct helper_set *set)
 {
-    for (unsigned i = 0; i < HELPERS_MAX; i++) {
+    for (unsigned i = 0; i < set->slots_end; i++) { /* every turn of a loop comes by here */
         if (set->slots[i].state == HELPER_ALIVE)
             channel_flush(set->slots[i].channel);
     }

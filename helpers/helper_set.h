@@ -82,6 +82,7 @@ struct helper_set {
     struct monotonic_ms now;             /* as last told */
     uint64_t            last_id;
     unsigned            calls, next;     /* next: who is asked first among equals */
+    unsigned            slots_end;       /* slots from here on never had a helper */
     bool                was_attached;
     struct helper_stats stats;
 };
