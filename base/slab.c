@@ -1,5 +1,6 @@
 /* See slab.h. A divided page keeps one pointer a chunk outside the shared memory (a helper must not be able to corrupt it): the owner of
- * a chunk in use, or, tagged by its lowest bit, the number of the next free chunk.
+ * a chunk in use, or, tagged by its lowest bit, the number of the next free chunk. Chunks that were never given out are only counted: a page that is divided
+ * for one response and free again after it costs no walk through its table.
  *
  * Size classes: multiples of the unit up to 1 KiB, then every n-th part of a page. A class may have a page that is partly used: where there are so few pages
  * that this weighs more than rounding, classes are multiples of two units, then 1/16 apart as long as a finer class would put more chunks on a page. */
@@ -42,7 +43,8 @@ struct page {
     struct list link; /* free: in free_pages; divided with a free chunk: in its class's list; else self-linked */
     void **owners;    /* when divided: one a chunk */
     uint16_t used_count;
-    uint16_t first_free; /* chunk number, or CHUNK_NONE */
+    uint16_t first_free;  /* of those given back: chunk number, or CHUNK_NONE */
+    uint16_t first_fresh; /* from here on none was given out yet, and their owners are not set */
     uint8_t state;
     uint8_t class;
 };
@@ -275,27 +277,35 @@ static void give_free_page(struct slab *slab, struct page *page)
 
 static void divide(struct slab *slab, struct page *page, unsigned class, void **owners)
 {
-    uint32_t chunks = slab->classes[class].chunks;
-    for (uint32_t i = 0; i < chunks; i++)
-        owners[i] = chunk_link((uint16_t)(i + 1 < chunks ? i + 1 : CHUNK_NONE));
     page->owners = owners;
     page->class = (uint8_t) class;
     page->used_count = 0;
-    page->first_free = 0;
+    page->first_free = CHUNK_NONE;
+    page->first_fresh = 0;
     list_push_front(&slab->classes[class].available, &page->link);
     slab->divided_page_count++;
+}
+
+static bool has_room(const struct slab *slab, const struct page *page)
+{
+    return page->first_free != CHUNK_NONE || page->first_fresh < slab->classes[page->class].chunks;
 }
 
 static struct extent take_chunk(struct slab *slab, struct page *page, void *owner)
 {
     const struct size_class *class = &slab->classes[page->class];
     uint16_t number = page->first_free;
-    assert(number < class->chunks && chunk_is_free(page->owners[number]));
-    page->first_free = (uint16_t)((uintptr_t)page->owners[number] >> 1);
+    if (number == CHUNK_NONE) {
+        number = page->first_fresh++;
+        assert(number < class->chunks);
+    } else {
+        assert(number < page->first_fresh && chunk_is_free(page->owners[number]));
+        page->first_free = (uint16_t)((uintptr_t)page->owners[number] >> 1);
+    }
     page->owners[number] = owner;
     page->used_count++;
     slab->chunk_bytes += class->bytes;
-    if (page->first_free == CHUNK_NONE)
+    if (!has_room(slab, page))
         list_remove(&page->link);
     return extent_at(slab, page, number * class->bytes, class->bytes);
 }
@@ -350,7 +360,7 @@ static struct page *find_page(const struct slab *slab, struct extent extent, uin
     }
     uint32_t bytes = slab->classes[page->class].bytes;
     *number = offset / bytes;
-    assert(offset % bytes == 0 && extent.capacity == bytes && !chunk_is_free(page->owners[*number]));
+    assert(offset % bytes == 0 && extent.capacity == bytes && *number < page->first_fresh && !chunk_is_free(page->owners[*number]));
     return page;
 }
 
@@ -359,7 +369,7 @@ static void **give_chunk(struct slab *slab, struct page *page, uint32_t number)
 {
     struct size_class *class = &slab->classes[page->class];
     page->owners[number] = chunk_link(page->first_free);
-    if (page->first_free == CHUNK_NONE)
+    if (!has_room(slab, page))
         list_push_back(&class->available, &page->link); /* back: fuller pages first, so that emptier ones become free */
     page->first_free = (uint16_t)number;
     slab->chunk_bytes -= class->bytes;
@@ -426,7 +436,7 @@ size_t slab_page_owners(struct slab *slab, unsigned attempt, void **owners, size
     size_t count = 0, compared = attempt < 6 ? OWNER_SCAN_PAGES >> attempt : 1;
     pthread_mutex_lock(&slab->lock);
     const struct page *page = emptiest_page(slab, compared);
-    for (uint32_t i = 0; page != NULL && i < slab->classes[page->class].chunks && count < capacity; i++) {
+    for (uint32_t i = 0; page != NULL && i < page->first_fresh && count < capacity; i++) {
         if (!chunk_is_free(page->owners[i]))
             owners[count++] = page->owners[i];
     }
