@@ -89,6 +89,16 @@ const struct hash_key *cache_hash_key(const struct cache *cache)
     return &cache->hash_key;
 }
 
+void cache_leave(struct cache *cache, bool leaves)
+{
+    atomic_store(&cache->has_left, leaves);
+}
+
+bool cache_has_left(const struct cache *cache)
+{
+    return atomic_load(&cache->has_left);
+}
+
 struct store *cache_store(const struct cache *cache)
 {
     return cache->store;

@@ -106,6 +106,11 @@ bool cache_has_slice(const struct reader *head, struct span slice);
  * lookup->outcome, being loaded from disk: it stays in memory until cache_open_slice with the same lookup, or load_close. */
 struct fill *cache_begin_slice(const struct reader *head, struct slice_lookup *lookup);
 
+/* Another instance takes over (false: it does not after all): what is purged here from now on is not purged there. Any thread. */
+void cache_leave(struct cache *cache, bool leaves);
+/* Whether a purge that is over by now may have been of this cache alone. */
+bool cache_has_left(const struct cache *cache);
+
 struct cache_stats {
     struct slab_stats slab;
     uint64_t objects;         /* that can be found: responses and selectors */

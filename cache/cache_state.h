@@ -61,6 +61,7 @@ struct cache {
     _Atomic uint64_t body_table_bytes; /* of struct body */
     _Atomic uint64_t fills_count;
     _Atomic uint64_t purges_count;
+    _Atomic bool     has_left;
 };
 
 /* Bytes outside the slab. */

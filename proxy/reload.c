@@ -214,7 +214,8 @@ bool reload_first(struct supervisor *s, const struct listening_set *inherited)
 
 void reload_send_config(struct supervisor *s)
 {
-    for (unsigned i = 0; i < s->sockets.count; i++) {
+    unsigned listeners = upgrade_is_guest(&s->upgrade) ? 0 : s->sockets.count; /* until then, clients are another instance's */
+    for (unsigned i = 0; i < listeners; i++) {
         const struct listening *listening = &s->sockets.at[i];
         struct message_listener listener = {.index = i, .kind = listening->kind};
         child_send(&s->proxy, MESSAGE_LISTENER, &listener, bytes_from_string(listening->text), &listening->fd, 1);
@@ -224,7 +225,7 @@ void reload_send_config(struct supervisor *s)
         log_error("supervisor", "the configuration's memory file: %s", strerror(errno));
         child_kill(&s->proxy);
     } else {
-        struct message_config config = {.serial = s->serial, .listeners = s->sockets.count};
+        struct message_config config = {.serial = s->serial, .listeners = listeners};
         const int fds[] = {fd, s->config->files_fd};
         child_send(&s->proxy, MESSAGE_CONFIG, &config, s->config->name, fds, 2);
     }

@@ -16,7 +16,7 @@ bool reload_files(struct supervisor *s);
 void reload_ask(struct supervisor *s, uint32_t ticket);
 /* The proxy serves by configuration `serial`. */
 void reload_taken(struct supervisor *s, uint32_t serial);
-/* Sends s->config and its listening sockets to the proxy. */
+/* Sends s->config and its listening sockets to the proxy; no sockets while those are another instance's. */
 void reload_send_config(struct supervisor *s);
 /* The same log files, opened anew. */
 void reload_reopen_logs(struct supervisor *s);

@@ -321,14 +321,28 @@ bool store_drain(struct store *store, struct monotonic_ms now, struct wall_secon
 
 void store_release(struct store *store)
 {
-    atomic_store_explicit(&store->is_open, false, memory_order_release);
+    store->was_open = atomic_exchange_explicit(&store->is_open, false, memory_order_acq_rel);
     store->is_started = false;
     for (unsigned i = 0; i < store->directory_count; i++) {
         struct directory *directory = &store->directories[i];
+        directory->was_bypassed = directory_is_bypassed(directory);
         atomic_store_explicit(&directory->state, DIRECTORY_BYPASSED, memory_order_relaxed);
         queue_drop_all(directory);
     }
     logged_wake(store);
+}
+
+/* Nobody has written there: what the index says is still so, but for what was forgotten meanwhile, which is still to be logged. */
+void store_resume(struct store *store)
+{
+    store->is_draining = store->syncs_at_end = false;
+    for (unsigned i = 0; i < store->directory_count && !store->is_started; i++)
+        if (!store->directories[i].was_bypassed)
+            directory_restore(&store->directories[i]);
+    if (!store->is_started)
+        atomic_store_explicit(&store->is_open, store->was_open, memory_order_release);
+    store->is_started = true;
+    store_wake(store);
 }
 
 /* ---- figures ----------------------------------------------------------------------------------------------------------------------------- */

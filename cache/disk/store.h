@@ -100,6 +100,8 @@ bool store_drain(struct store *store, struct monotonic_ms now, struct wall_secon
 
 /* After store_drain said true: another instance takes the directories over. Nothing is found, read or written any more. */
 void store_release(struct store *store);
+/* It does not after all: whether store_drain has said true or not, and store_release was called or not, everything is as it was. */
+void store_resume(struct store *store);
 
 /* ---- figures; the home loop, or any where a torn view does no harm ------------------------------------------------------------------------ */
 

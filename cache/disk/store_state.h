@@ -85,6 +85,7 @@ struct directory {
     bool             is_known;       /* its segments' states are */
     bool             is_recovered;
     bool             is_unreadable;  /* in this pass of recovery */
+    bool             was_bypassed;   /* when it was released */
     unsigned         failures_count; /* of recovery */
     struct monotonic_ms retry_at;    /* when BYPASSED */
     bool             has_waited;     /* at waiting_since something waited already */
@@ -127,6 +128,7 @@ struct store {
     uint64_t            last_sequence; /* of segments */
     uint64_t            purge_floor;   /* sequence that purges were raised to when recovery began */
     bool                is_started, is_draining, syncs_at_end;
+    bool                was_open; /* when it was released */
     /* shared, atomic */
     _Atomic bool     is_recovered; /* all of it */
     _Atomic uint64_t log_position; /* of the last tombstone or purge, from 1 on; written under lock */

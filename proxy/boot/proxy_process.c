@@ -261,7 +261,10 @@ static void begin_stop(void)
 
 static void begin_store(void)
 {
-    store_home_start(&proxy.store_home, cache_store(proxy.cache), &proxy.control_loop->disk_port.io, proxy.control_loop->worker.loop);
+    if (proxy.store_home.loop != NULL)
+        store_home_resume(&proxy.store_home);
+    else
+        store_home_start(&proxy.store_home, cache_store(proxy.cache), &proxy.control_loop->disk_port.io, proxy.control_loop->worker.loop);
 }
 
 static void store_released(void)
@@ -294,7 +297,7 @@ static void take_message(struct control_message *received)
         begin_store();
         break;
     case MESSAGE_STORE_RELEASE:
-        store_home_release(&proxy.store_home, store_released);
+        store_home_release(&proxy.store_home, proxy.cache, store_released);
         break;
     case MESSAGE_DRAIN:
         begin_drain(proxy.worker_count);

@@ -210,6 +210,7 @@ static void take_signals(struct supervisor *s)
             break;
         case SIGHUP:
             log_info("supervisor", "SIGHUP: reading the configuration again");
+            upgrade_note_reload(s);
             reload_begin(s);
             break;
         case SIGUSR1:
@@ -270,8 +271,10 @@ static void take_message(struct supervisor *s, const struct message *message)
         reload_taken(s, ((const struct message_config *)message->payload)->serial);
         break;
     case MESSAGE_READY:
-        log_serving(s);
+        if (!upgrade_is_guest(&s->upgrade))
+            log_serving(s);
         upgrade_tell_ready(s);
+        upgrade_release(s); /* it is another proxy than the one that was asked */
         break;
     case MESSAGE_STORE_RELEASED:
         hand_over(s);
@@ -282,6 +285,7 @@ static void take_message(struct supervisor *s, const struct message *message)
         begin_drain(s);
         break;
     case MESSAGE_RELOAD_REQUEST:
+        upgrade_note_reload(s);
         reload_ask(s, ((const struct message_reload *)message->payload)->request);
         break;
     default:

@@ -6,6 +6,7 @@
 #include "proxy/boot/notify.h"
 #include "proxy/boot/pid_file.h"
 #include "proxy/boot/supervisor.h"
+#include "proxy/reload.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,12 +20,12 @@
 #define ENVIRONMENT "OUTRIGGER_UPGRADE"
 
 enum {
-    START_MS = 60000, /* for the new one to serve; nobody waits for it */
+    START_MS = 60000, /* for the new one to be ready, and then for the disks to take what waits; nobody waits for either */
     FIRST_FD = 3,     /* sd_listen_fds(3) */
     EXIT_CANNOT_START = 127,
 };
 
-static const char ready[] = "R", take[] = "T";
+static const char ready[] = "R", take[] = "T", taken[] = "S";
 
 void upgrade_init(struct upgrade *upgrade)
 {
@@ -124,7 +125,7 @@ void upgrade_begin(struct supervisor *s)
     log_info("upgrade", "starting %s as process %d", s->upgrade.binary, (int)pid);
     s->upgrade.pid = pid;
     s->upgrade.socket = pair[0];
-    s->upgrade.is_ready = false;
+    s->upgrade.is_ready = s->upgrade.is_offered = s->upgrade.is_outdated = false;
     s->upgrade.deadline = monotonic_add(clock_monotonic(), START_MS);
 }
 
@@ -138,42 +139,70 @@ static void forget(struct upgrade *upgrade)
     upgrade->pid = 0;
 }
 
+/* It has everything. */
+static void retire(struct supervisor *s)
+{
+    notify_close();
+    if (s->upgrade.is_outdated)
+        kill(s->upgrade.pid, SIGHUP);
+    for (unsigned i = 0; i < s->sockets.count; i++)
+        s->sockets.at[i].is_inherited = true; /* the files of Unix sockets are not ours any more */
+    s->upgrade.is_done = true;
+    log_info("upgrade", "handed over to process %d", (int)s->upgrade.pid);
+    forget(&s->upgrade);
+}
+
+/* Its word for the next step, and no other. False: it breaks the rules, or ends. */
+static bool hear_word(struct upgrade *upgrade, char byte)
+{
+    if (byte == ready[0] && !upgrade->is_ready) {
+        log_info("upgrade", "the new binary is ready");
+        upgrade->is_ready = true;
+        upgrade->deadline = monotonic_add(clock_monotonic(), START_MS);
+        return true;
+    }
+    return byte == taken[0] && upgrade->is_offered;
+}
+
 void upgrade_hear(struct supervisor *s)
 {
-    char byte;
+    char byte = 0;
     ssize_t got = recv(s->upgrade.socket, &byte, 1, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (got != 1 || byte != ready[0] || s->upgrade.is_ready) {
+    if (got != 1 || !hear_word(&s->upgrade, byte)) {
         close(s->upgrade.socket); /* its end is told when it is reaped */
         s->upgrade.socket = -1;
-        if (got > 0)
-            kill(s->upgrade.pid, SIGKILL);
-        return;
+        kill(s->upgrade.pid, SIGKILL);
+    } else if (s->upgrade.is_offered) {
+        retire(s);
+    } else {
+        upgrade_release(s);
     }
-    log_info("upgrade", "the new binary serves");
-    s->upgrade.is_ready = true;
-    if (s->stores.count > 0 && s->proxy.pid > 0)
+}
+
+void upgrade_release(struct supervisor *s)
+{
+    if (s->upgrade.is_ready && s->upgrade.pid != 0 && s->proxy.pid > 0)
         child_send(&s->proxy, MESSAGE_STORE_RELEASE, &(struct message_empty){0}, BYTES_NONE, NULL, 0);
-    else
-        upgrade_hand_over(s);
+}
+
+void upgrade_note_reload(struct supervisor *s)
+{
+    s->upgrade.is_outdated |= s->upgrade.pid != 0;
 }
 
 void upgrade_hand_over(struct supervisor *s)
 {
-    if (!s->upgrade.is_ready || s->upgrade.pid == 0 || s->ending != ENDING_NOT)
+    if (!s->upgrade.is_ready || s->upgrade.is_offered || s->upgrade.pid == 0 || s->ending != ENDING_NOT)
         return;
+    s->upgrade.is_offered = true;
+    s->stores_are_lent = s->stores.count > 0;
     store_files_give(&s->stores);
     pid_file_give();
-    for (unsigned i = 0; i < s->sockets.count; i++)
-        s->sockets.at[i].is_inherited = true; /* the files of Unix sockets are not ours any more */
-    s->upgrade.is_done = true;
     notify_manager("MAINPID=%d\nSTATUS=Another binary takes over\n", (int)s->upgrade.pid);
-    notify_close();
     if (send(s->upgrade.socket, take, 1, MSG_NOSIGNAL) != 1)
-        log_error("upgrade", "telling the new binary to take over: %s", strerror(errno)); /* then it sees us end, and does */
-    log_info("upgrade", "handed over to process %d", (int)s->upgrade.pid);
-    forget(&s->upgrade);
+        kill(s->upgrade.pid, SIGKILL); /* its end is told when it is reaped */
 }
 
 /* ---- the old one: when it fails ----------------------------------------------------------------------------------------------------------- */
@@ -186,19 +215,26 @@ void upgrade_child_ended(struct supervisor *s, pid_t pid, const char *how)
     if (s->ending != ENDING_NOT)
         return;
     log_error("upgrade", "the new binary %s; the old one keeps serving", how);
-    if (s->upgrade.is_ready && s->stores.count > 0)
-        log_error("upgrade", "the disk tier was handed over to it already, and rests until the server is restarted");
+    if (s->upgrade.is_offered) {
+        pid_file_create(s->options.pid_file);
+        s->stores_are_lent = !store_files_take(&s->stores, s->started);
+        notify_manager("MAINPID=%d\n", (int)s->main_pid);
+    }
+    if (s->upgrade.is_ready && !s->stores_are_lent)
+        child_send(&s->proxy, MESSAGE_STORE_BEGIN, &(struct message_empty){0}, BYTES_NONE, NULL, 0);
+    s->upgrade.is_ready = s->upgrade.is_offered = false;
     notify_manager("READY=1\nSTATUS=Serving; the last upgrade failed\n");
 }
 
 int upgrade_tick(struct supervisor *s, struct monotonic_ms now)
 {
-    if (s->upgrade.pid == 0 || s->upgrade.is_ready)
+    if (s->upgrade.pid == 0)
         return -1;
     int64_t left = monotonic_since(s->upgrade.deadline, now);
     if (left > 0)
         return (int)left;
-    log_error("upgrade", "the new binary does not serve after %d s: killing it", START_MS / 1000);
+    log_error("upgrade", "the new binary %s after %d s: killing it",
+              s->upgrade.is_ready ? "cannot be given the disk tier" : "does not serve", START_MS / 1000);
     kill(s->upgrade.pid, SIGKILL);
     s->upgrade.deadline = monotonic_add(now, START_MS);
     return START_MS;
@@ -224,16 +260,18 @@ void upgrade_old_spoke(struct supervisor *s)
     ssize_t got = recv(s->upgrade.old, &byte, 1, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (got != 1)
-        log_warn("upgrade", "the old server ended before it handed over");
-    close(s->upgrade.old);
+    int old = s->upgrade.old;
     s->upgrade.old = -1;
     for (unsigned i = 0; i < s->sockets.count; i++)
         s->sockets.at[i].is_lent = false;
     pid_file_create(s->options.pid_file);
     s->stores_are_lent = s->stores.count > 0 && !store_files_take(&s->stores, s->started);
+    if (got != 1 || send(old, taken, 1, MSG_NOSIGNAL) != 1)
+        log_warn("upgrade", "the old server ended before it handed over");
+    close(old);
     if (!s->stores_are_lent && s->stores.count > 0)
         child_send(&s->proxy, MESSAGE_STORE_BEGIN, &(struct message_empty){0}, BYTES_NONE, NULL, 0);
+    reload_send_config(s);
     log_info("upgrade", "this binary has taken over");
     notify_manager("READY=1\nSTATUS=Serving\nMAINPID=%d\n", (int)s->main_pid);
 }

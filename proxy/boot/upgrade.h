@@ -5,14 +5,17 @@
  *
  *     old                                             new
  *     starts it: listening sockets, socket  ────────→ configuration, logs, processes: all of its own
- *                                           ←─ READY─ its proxy accepts clients, from the same sockets
+ *                                           ←─ READY─ its proxy would serve
  *     its proxy writes what waits for the disk,
  *     and leaves the cache directories alone;
  *     unlocks them, gives up the pid file,
- *     names the new main process to systemd ──TAKE──→ locks them, begins to recover what is in them; pid file
- *     drains, ends
+ *     names the new main process to systemd ──TAKE──→ locks them, takes the pid file
+ *     drains, ends                          ←─ TAKEN─ recovers what is in them; accepts clients, from the same sockets
  *
- * So every moment has one owner of the directories, and clients of both meet the disk tier's contents. Memory is the new one's own: it is filled from disk.
+ * So every moment has one owner of the directories, one that accepts clients, one to be told of reloads (what the old one is told after it started the new
+ * one, it passes on after TAKE) and one to be told of purges: from the moment that the directories are left alone until the end, the old one refuses those
+ * that come over connections of its own (503; whoever asks again asks the new one). When the new one fails before TAKEN, the old one takes the directories up
+ * again where it left them: nobody has written there. Memory is the new one's own: it is filled from disk.
  */
 #ifndef BOOT_UPGRADE_H
 #define BOOT_UPGRADE_H
@@ -31,7 +34,9 @@ struct upgrade {
     int                 socket; /* −1: none */
     struct monotonic_ms deadline;
     bool                is_ready; /* it serves; the disk tier is being released */
+    bool                is_offered; /* it was told to take over, and has not said yet that it has */
     bool                is_done;  /* it has taken over */
+    bool                is_outdated; /* the configuration was to be read again since it was started */
     /* the new one's */
     int old;                 /* −1: nobody, or everything is ours */
 };
@@ -45,9 +50,13 @@ void upgrade_init(struct upgrade *upgrade);
 void upgrade_begin(struct supervisor *s);
 /* The socket is readable. */
 void upgrade_hear(struct supervisor *s);
-/* STORE_RELEASED, or nothing is to be released. */
+/* The proxy is asked to leave the directories alone, if that is what the new one waits for. */
+void upgrade_release(struct supervisor *s);
+/* STORE_RELEASED. */
 void upgrade_hand_over(struct supervisor *s);
-/* A process of that id has ended with `status`. */
+/* Somebody asks for a reload. */
+void upgrade_note_reload(struct supervisor *s);
+/* A process of that id has ended: `how`. */
 void upgrade_child_ended(struct supervisor *s, pid_t pid, const char *how);
 /* Kills one that takes too long; milliseconds until then, −1: none is under way. */
 int upgrade_tick(struct supervisor *s, struct monotonic_ms now);

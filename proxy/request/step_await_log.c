@@ -1,5 +1,5 @@
 /* Who is told that something was purged can rely on it, whatever happens to this process next: the answer waits until the disk tier has logged it. A disk
- * that takes too long is not waited for. */
+ * that takes too long is not waited for. Who purges what another instance is about to serve must ask that one. */
 #include "proxy/request/life.h"
 
 enum { LOG_PATIENCE_MS = 5000 /* a helper that hangs is found out, and its disk bypassed, before that */ };
@@ -29,5 +29,5 @@ enum step step_await_log(struct request *request)
     deadline_clear(&request->patience);
     if (store != NULL)
         store_wait_close(store, &request->log_wait);
-    return request->after_log;
+    return cache_has_left(request->worker->cache) ? respond_error(request, ERROR_HANDED_OVER) : request->after_log;
 }

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from harness.http import Connection
-from harness.outrigger import BINARY, SLOW, Outrigger
+from harness.outrigger import BINARY, SLOW, Outrigger, descendants, title
 from harness.poll import until
 
 UPGRADES = int(os.environ.get("UPGRADES", "3"))
@@ -81,7 +81,7 @@ class Clients:
     """Half of them keep their connection, half connect for each request. An answer that is not whole and right is a failure; so is a refused connection."""
 
     def __init__(self, port, count=4, urls=50):
-        self.port, self.urls, self.done, self.failures, self.sources, self.ending = port, urls, 0, [], {}, threading.Event()
+        self.port, self.urls, self.done, self.hits, self.failures, self.ending = port, urls, 0, 0, [], threading.Event()
         self.threads = [threading.Thread(target=self.run, args=(i,)) for i in range(count)]
         for thread in self.threads:
             thread.start()
@@ -96,6 +96,7 @@ class Clients:
                 answer = connection.request(target)
                 assert answer.status == 200 and answer.body == (target * 100).encode(), f"{target}: {answer.status}"
                 self.done += 1
+                self.hits += "; hit" in answer.get("Cache-Status")
                 if not keeps or answer.get("Connection") == "close":
                     connection.close()
                     connection = None
@@ -127,6 +128,117 @@ def test_no_request_fails_while_other_binaries_take_over(make):
     assert len(set(pids)) == UPGRADES + 1
     assert outrigger.get("/1").status == 200
     assert outrigger.ctl("stats").returncode == 0, "the admin socket goes with it"
+
+
+def on_disk(tmp_path, **more):
+    """Settings of a disk tier that takes everything."""
+    return {"cache": {"memory": "32MiB", "disk": [{"path": str(tmp_path / "store"), "size": "64MiB"}]}, "disk": {"admit": "always"}, **more}
+
+
+def test_the_hit_ratio_is_kept_over_upgrades_under_load(make, tmp_path, origin):
+    """Memory is filled from disk: what misses is what is asked for while the disk tier is being found again, or had not been written."""
+    outrigger = make(**on_disk(tmp_path))
+    for i in range(50):
+        outrigger.get(f"/{i}")
+    clients = Clients(outrigger.port)
+    for _ in range(UPGRADES):
+        before = clients.done
+        until(lambda: clients.done > before + 200, 30 * SLOW, "some load")
+        outrigger.upgrade()
+    before = clients.done
+    until(lambda: clients.done > before + 200, 30 * SLOW, "some load")
+    clients.stop()
+    assert clients.failures == []
+    print(f"{UPGRADES} upgrades, {clients.done} requests, {100 * clients.hits / clients.done:.2f} % hits, {len(origin.requests)} at the origin")
+    assert clients.hits > 0.95 * clients.done
+    until(lambda: outrigger.metric("outrigger_store_recovering") == 0, 30 * SLOW, "the disk tier to be found")
+    fetched = len(origin.requests)
+    for i in range(50):
+        outrigger.get(f"/{i}")
+    assert len(origin.requests) == fetched, "everything is there in the end"
+
+
+def replace(outrigger, script):
+    """The next one that is started is that script."""
+    outrigger.binary.unlink()
+    outrigger.binary.write_text(f"#!/bin/sh\n{script}\n")
+    outrigger.binary.chmod(0o755)
+
+
+def put_back(outrigger):
+    outrigger.binary.unlink()
+    shutil.copy(BINARY, outrigger.binary)
+
+
+def say(byte):
+    return f"printf {byte} >&$OUTRIGGER_UPGRADE"
+
+
+class Halted:
+    """The proxy does nothing meanwhile: its supervisor goes on."""
+
+    def __init__(self, outrigger):
+        (self.pid,) = [child for child in descendants(outrigger.pid()) if title(child) == "outrigger: proxy"]
+
+    def __enter__(self):
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def __exit__(self, *_):
+        os.kill(self.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("stage", ["before", "when", "after"])
+def test_one_that_dies_as_it_is_handed_the_disk_tier_leaves_it_to_the_old_one(make, tmp_path, stage):
+    outrigger = make(**on_disk(tmp_path))
+    before = outrigger.pid()
+    outrigger.get("/early"), outrigger.get("/gone")
+    replace(outrigger, f"sleep 0.1\n{say('R')}\n{'' if stage == 'when' else 'sleep 0.2'}")
+    if stage == "before":
+        with Halted(outrigger):
+            os.kill(before, signal.SIGUSR2)
+            until(lambda: "the old one keeps serving" in outrigger.errors(), 20 * SLOW, "the failure to be told")
+    else:
+        os.kill(before, signal.SIGUSR2)
+        until(lambda: "the old one keeps serving" in outrigger.errors(), 20 * SLOW, "the failure to be told")
+    assert "the new binary is ready" in outrigger.errors() and outrigger.pid() == before
+    until(lambda: outrigger.metric("outrigger_store_bypassed", directory="0") == 0, 20 * SLOW, "the disk tier to be in use")
+    outrigger.get("/late")
+    assert outrigger.ctl("purge", "http://site.test/gone").stdout == "purged\n"
+    put_back(outrigger)
+    outrigger.upgrade()
+    until(lambda: not is_running(before), 30 * SLOW, "the old one to end")
+    until(lambda: outrigger.metric("outrigger_store_recovering") == 0, 30 * SLOW, "the disk tier to be found")
+    assert "; hit" in outrigger.get("/early").get("Cache-Status") and "; hit" in outrigger.get("/late").get("Cache-Status")
+    assert "; hit" not in outrigger.get("/gone").get("Cache-Status")
+
+
+def test_a_reload_before_the_new_one_takes_over_is_its_business_too(make, tmp_path):
+    outrigger = make(**on_disk(tmp_path))
+    before = outrigger.pid()
+    with Halted(outrigger):
+        os.kill(before, signal.SIGUSR2)
+        until(lambda: "the new binary is ready" in outrigger.errors(), 60 * SLOW, "the new binary")
+        outrigger.config["limits"] = {"url_bytes": "100B"}
+        outrigger.write_config()
+        os.kill(before, signal.SIGHUP)
+        until(lambda: "SIGHUP" in outrigger.errors(), 20 * SLOW, "the old one to be told")
+    until(lambda: not is_running(before), 30 * SLOW, "the old one to end")
+    until(lambda: outrigger.get("/" + "x" * 200).status == 414, 20 * SLOW, "the configuration to be read again")
+
+
+@pytest.mark.parametrize("has_disk", [False, True], ids=["memory", "disk"])
+def test_the_old_one_refuses_a_purge_when_it_has_handed_over(make, tmp_path, has_disk):
+    outrigger = make(**on_disk(tmp_path) if has_disk else {})
+    before = outrigger.pid()
+    assert outrigger.get("/kept").status == 200
+    with outrigger.connect(timeout=30 * SLOW) as late:
+        late.send("PURGE /kept HTTP/1.1\r\nHost: site.test\r\n")
+        outrigger.upgrade()
+        late.send("\r\n")
+        answer = late.response()
+    assert answer.status == 503 and answer.get("Retry-After") == "1"
+    until(lambda: not is_running(before), 30 * SLOW, "the old one to end")
+    assert outrigger.get("/kept", method="PURGE").status == 200
 
 
 def test_what_is_on_disk_is_found_by_the_new_one(make, tmp_path, origin):

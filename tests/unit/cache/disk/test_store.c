@@ -102,6 +102,57 @@ Test(store, what_failed_to_be_written_does_not_appear_after_a_restart)
         cr_assert_eq(disk_rig_version(&rig, i), 0);
 }
 
+Test(store, one_that_was_released_goes_on_where_it_was_left)
+{
+    for (uint64_t i = 0; i < 10; i++)
+        disk_rig_offer(&rig, i, 1, 1000);
+    cr_assert(disk_rig_drain(&rig));
+    store_release(rig.store);
+    cr_assert_eq(first().state, DIRECTORY_BYPASSED);
+    uint64_t writes = first().writes;
+    cr_assert_eq(disk_rig_version(&rig, 1), 0, "nothing is found in what another has");
+    disk_rig_forget(&rig, 2);
+    disk_rig_offer(&rig, 3, 2, 1000);
+    wait_ms(5000);
+    cr_assert_eq(first().writes, writes, "and nothing is written there");
+    store_resume(rig.store);
+    disk_rig_settle(&rig);
+    cr_assert_eq(first().state, DIRECTORY_WORKING);
+    disk_rig_offer(&rig, 10, 1, 1000);
+    disk_rig_settle(&rig);
+    for (unsigned round = 0; round < 2; round++) {
+        for (uint64_t i = 0; i <= 10; i++)
+            cr_assert_eq(disk_rig_version(&rig, i), i != 2 && i != 3, "%u: %lu", round, (unsigned long)i);
+        wait_ms(2000);
+        disk_rig_restart(&rig);
+        disk_rig_recover(&rig);
+    }
+}
+
+Test(store, one_that_was_released_in_trouble_is_still_in_trouble)
+{
+    fail_writes(DISK_FULL);
+    disk_rig_offer(&rig, 1, 1, 1000);
+    wait_ms(200);
+    cr_assert_eq(first().state, DIRECTORY_BYPASSED);
+    store_release(rig.store);
+    store_resume(rig.store);
+    cr_assert_eq(first().state, DIRECTORY_BYPASSED);
+    fail_writes(DISK_OK);
+    wait_ms(3000);
+    cr_assert_eq(first().state, DIRECTORY_WORKING);
+}
+
+Test(store, one_that_is_not_released_after_all_writes_at_leisure_again)
+{
+    disk_rig_offer(&rig, 1, 1, 1000);
+    store_drain(rig.store, rig.now, rig.wall, false);
+    store_resume(rig.store);
+    cr_assert_not(rig.store->is_draining);
+    disk_rig_settle(&rig);
+    cr_assert_eq(disk_rig_version(&rig, 1), 1);
+}
+
 Test(store, too_much_forgotten_empties_the_directory)
 {
     for (uint64_t i = 0; i < 100; i++)
