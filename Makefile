@@ -378,7 +378,7 @@ help:
 	@echo "make lint        the other compiler's warnings, floors, style, clang-tidy"
 	@echo "make install     PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR)"
 	@echo "make metrics-page    docs/METRICS.md, from what a server shows"
-	@echo "make dist deb    the source archive, the Debian package;  make deb-test: the package installed, used and purged, in a copy of the root and on a clean Debian that boots"
+	@echo "make dist deb    the source archive, the Debian package;  make deb-test: the package installed, used and purged, in a copy of the root and on a clean Debian that boots; the image"
 	@echo "make clean"
 	@echo "SANITIZE=address|thread with any of them: a debug build with ASan and UBSan, or TSan, in a directory of its own"
 

@@ -10,29 +10,16 @@ import textwrap
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from clean import ROOT, debian, run
+
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
 from harness.poll import until
 
-INSIDE = "systemd,systemd-sysv,dbus,curl,ca-certificates"
+INSIDE = ["systemd", "systemd-sysv", "dbus", "curl", "ca-certificates"]
 PRIVATE = ["unshare", "--mount", "--propagation", "private"]
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can boot a container")
-
-
-def run(*command, **how):
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=600, **how)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def mirror():
-    """Where this machine's packages come from."""
-    for source in [pathlib.Path("/etc/apt/sources.list"), *pathlib.Path("/etc/apt/sources.list.d").glob("*")]:
-        if source.exists() and (found := re.search(r"^(?:URIs: *|deb (?:\[.*?\] )?)(https?://\S+/debian)/?\s", source.read_text(), re.M)):
-            return found[1]
-    return "http://deb.debian.org/debian"
 
 
 class Machine:
@@ -42,7 +29,7 @@ class Machine:
         self.root = root
         package, = (ROOT / "build" / "deb").glob("outrigger_*.deb")
         needs = re.sub(r" *\([^)]*\)", "", run("dpkg-deb", "-f", package, "Depends")).replace(" ", "").split(",")
-        run("debootstrap", "--variant=minbase", f"--include={','.join([INSIDE, *(need.split('|')[0] for need in needs)])}", "bookworm", root, mirror())
+        debian(root, *INSIDE, *(need.split("|")[0] for need in needs))
         shutil.copy(package, root / "root" / "outrigger.deb")
         (root / "srv" / "site").mkdir(parents=True)
         (root / "srv" / "site" / "page").write_text("hello\n")
