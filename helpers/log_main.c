@@ -6,6 +6,7 @@
 #include "helpers/sandbox.h"
 
 #include <poll.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -88,6 +89,8 @@ void log_main(int control)
     struct log_writer writer = {.said_lines = 0};
     log_output_init(&writer.outputs[LOG_KIND_ACCESS], "access", -1);
     log_output_init(&writer.outputs[LOG_KIND_ERROR], "error", STDERR_FILENO);
+    writer.outputs[LOG_KIND_ERROR].has_levels = true;
+    tzset(); /* reads a file: what local daemons get is in local time */
     sandbox_enter(ROLE_LOG, NULL, 0);
     struct helper_engine engine = {.role = ROLE_LOG,
                                    .context = &writer,

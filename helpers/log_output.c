@@ -10,6 +10,8 @@
 
 enum {
     RETRY_MS = 1000,
+    FULL_RETRY_MS = 1, /* a daemon's queue: nothing tells when it has room; twice as long each time… */
+    FULL_RETRY_MAX_MS = 64,
     TELL_MS = 60 * 1000,
     /* poll says that a pipe is writable when this much fits (PIPE_BUF): more would wait for the reader, and we with it. */
     UNREGULAR_PIECE_BYTES = 4096,
@@ -66,6 +68,7 @@ void log_output_replace(struct log_output *output, int fd, struct bytes path, st
         close(output->fd);
     free(output->path);
     output->path = strndup(path.at, path.len);
+    log_target_parse(path, &output->target); /* which the supervisor has found good */
     set_fd(output, fd);
     log_output_flush(output, now);
 }
@@ -102,10 +105,45 @@ static bool is_writable(int fd)
     return poll(&descriptor, 1, 0) == 1;
 }
 
+static bool try_again_in(struct log_output *output, int error, int64_t ms, struct monotonic_ms now)
+{
+    output->error = error;
+    output->retry_at = monotonic_add(now, ms);
+    return false;
+}
+
+/* To a daemon. Returns whether the next one may follow: this one was taken, or is lost. */
+static bool send_line(struct log_output *output, struct monotonic_ms now)
+{
+    const char *line = output->buffer + output->written;
+    const char *end = memchr(line, '\n', output->filled - output->written);
+    size_t length = end ? (size_t)(end + 1 - line) : output->filled - output->written;
+    int error = log_target_send(&output->target, output->fd, bytes_from(line, length), output->has_levels);
+    bool is_away = error == ECONNREFUSED || error == EPERM || error == EHOSTUNREACH || error == ENETUNREACH || error == ENETDOWN;
+    if (error == EAGAIN || error == ENOBUFS) {
+        output->full_ms = output->full_ms == 0                  ? FULL_RETRY_MS
+                          : output->full_ms < FULL_RETRY_MAX_MS ? output->full_ms * 2
+                                                                : output->full_ms;
+        return try_again_in(output, EAGAIN, output->full_ms, now);
+    }
+    if (error != 0 && error != EMSGSIZE && error != EINTR && (log_target_is_local(&output->target) || !is_away))
+        return try_again_in(output, error, RETRY_MS, now);
+    if (error == EINTR)
+        return true;
+    if (error != 0) /* too long; or the network says that one before it did not arrive: there it is not known which do */
+        drop(output, line, line + length);
+    output->written += length;
+    output->error = 0;
+    output->full_ms = 0;
+    return true;
+}
+
 /* Returns whether it made progress and may be called again. */
 static bool write_piece(struct log_output *output, struct monotonic_ms now)
 {
     size_t size = output->filled - output->written;
+    if (output->target.kind != LOG_TARGET_FILE)
+        return send_line(output, now);
     if (!output->blocks) {
         if (!is_writable(output->fd)) {
             output->error = 0; /* no trouble: a reader that is slower than we are */
@@ -125,17 +163,16 @@ static bool write_piece(struct log_output *output, struct monotonic_ms now)
         output->error = 0;
         return false;
     }
-    output->error = count < 0 ? errno : ENOSPC;
-    output->retry_at = monotonic_add(now, RETRY_MS);
-    return false;
+    return try_again_in(output, count < 0 ? errno : ENOSPC, RETRY_MS, now);
 }
 
 static void tell(struct log_output *output, struct monotonic_ms now)
 {
-    if ((output->dropped_lines == output->told_lines && output->error == 0) || monotonic_since(output->tell_at, now) > 0)
+    int error = output->error == EAGAIN ? 0 : output->error;
+    if ((output->dropped_lines == output->told_lines && error == 0) || monotonic_since(output->tell_at, now) > 0)
         return;
     log_error("log", "%s log%s%s: %s; %llu lines dropped so far", output->name, output->path ? " " : "", output->path ? output->path : "",
-              output->error ? strerror(output->error) : "its reader is too slow", (unsigned long long)output->dropped_lines);
+              error ? strerror(error) : "its reader is too slow", (unsigned long long)output->dropped_lines);
     output->told_lines = output->dropped_lines;
     output->tell_at = monotonic_add(now, TELL_MS);
 }

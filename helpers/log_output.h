@@ -1,6 +1,7 @@
-/* Where one kind of log lines goes: a file, a pipe, a terminal. Gathers lines and writes them in large pieces; never fails for its caller.
+/* Where one kind of log lines goes: a file, a pipe, a terminal, a logging daemon (base/log_target.h). Gathers lines and writes them in large pieces; never fails for its caller.
  *
- * A pipe or terminal that takes no more is not waited for; a full or broken disk is tried again every second. Meanwhile lines are kept up to
+ * A pipe or terminal that takes no more is not waited for; a full or broken disk, or a daemon that is away, is tried again every second, and one whose queue is
+ * full soon. Meanwhile lines are kept up to
  * LOG_OUTPUT_BYTES, and after that dropped and counted, with a line on stderr at most once a minute.
  */
 #ifndef HELPERS_LOG_OUTPUT_H
@@ -8,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/log_target.h"
 
 enum { LOG_OUTPUT_BYTES = 1024 * 1024 };
 
@@ -15,6 +17,8 @@ struct log_output {
     const char *name; /* of the kind, for messages */
     char       *path; /* where it goes, for messages */
     int         fd;   /* −1: nowhere, lines are dropped without a word */
+    struct log_target target;
+    bool        has_levels; /* its lines are those of an error log */
     bool        blocks; /* a regular file: a write ends, so it may be of any size */
     char       *buffer;
     size_t      filled, written; /* buffer[written … filled) waits */
@@ -22,6 +26,7 @@ struct log_output {
     /* trouble */
     int                 error;    /* of the last write, 0: none */
     struct monotonic_ms retry_at; /* while error is set */
+    int64_t             full_ms;  /* the last wait for a daemon's queue; 0: it had room */
     uint64_t            told_lines; /* dropped_lines when last told */
     struct monotonic_ms tell_at;
 };

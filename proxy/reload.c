@@ -116,10 +116,8 @@ static void warn_of_restart(const struct config *running, const struct config *w
 
 static void log_to_file(void *context, struct bytes line)
 {
-    struct supervisor *s = context;
-    /* Nowhere to report that the log itself cannot be written. */
-    ssize_t ignored = write(s->logs.fd[LOG_KIND_ERROR], line.at, line.len);
-    (void)ignored;
+    const struct supervisor *s = context;
+    log_files_write_error(&s->logs, line);
 }
 
 static void use_logs(struct supervisor *s, const struct log_files *logs)

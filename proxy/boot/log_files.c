@@ -29,7 +29,10 @@ bool log_files_open(struct log_files *files, const struct config *config, FILE *
     bool good = true;
     for (unsigned kind = 0; kind < LOG_KIND_COUNT; kind++) {
         const char *path = log_file_path(config, kind);
-        files->fd[kind] = path ? open_log(path, standard[kind]) : -1;
+        log_target_parse(bytes_from_string(path ? path : "-"), &files->target[kind]);
+        files->fd[kind] = !path                                         ? -1
+                          : files->target[kind].kind == LOG_TARGET_FILE ? open_log(path, standard[kind])
+                                                                        : log_target_open(&files->target[kind]);
         if (path && files->fd[kind] < 0) {
             fprintf(errors, "%s %s: %s\n", kind == LOG_KIND_ACCESS ? "access_log" : "error_log", path, strerror(errno));
             good = false;
@@ -38,6 +41,17 @@ bool log_files_open(struct log_files *files, const struct config *config, FILE *
     if (!good)
         log_files_close(files);
     return good;
+}
+
+void log_files_write_error(const struct log_files *files, struct bytes line)
+{
+    int fd = files->fd[LOG_KIND_ERROR];
+    const struct log_target *target = &files->target[LOG_KIND_ERROR];
+    /* Nowhere to report that the log itself cannot be written; but where a daemon is away, standard error may be seen. */
+    if (target->kind == LOG_TARGET_FILE || log_target_send(target, fd, line, true) != 0) {
+        ssize_t ignored = write(target->kind == LOG_TARGET_FILE ? fd : STDERR_FILENO, line.at, line.len);
+        (void)ignored;
+    }
 }
 
 void log_files_close(struct log_files *files)

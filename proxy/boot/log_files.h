@@ -1,7 +1,8 @@
-/* The log files: opened by the supervisor, which has the right to, written by the log helper. The supervisor's own error lines go to the same file. */
+/* The log files, and the sockets to logging daemons: opened by the supervisor, which has the right to, written by the log helper. The supervisor's own error lines go to the same file. */
 #ifndef BOOT_LOG_FILES_H
 #define BOOT_LOG_FILES_H
 
+#include "base/log_target.h"
 #include "helpers/messages.h"
 #include "proxy/config/config.h"
 
@@ -9,11 +10,15 @@
 
 struct log_files {
     int fd[LOG_KIND_COUNT]; /* −1: off */
+    struct log_target target[LOG_KIND_COUNT];
 };
 
 /* Opens what `config` names; false, each failure a line on `errors` and nothing left open. */
 bool log_files_open(struct log_files *files, const struct config *config, FILE *errors);
 void log_files_close(struct log_files *files);
+
+/* The supervisor's own line, to the error log, which is open. Never waits for a daemon. */
+void log_files_write_error(const struct log_files *files, struct bytes line);
 
 /* The path of that log in `config`; NULL: off. */
 const char *log_file_path(const struct config *config, enum log_kind kind);

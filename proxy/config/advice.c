@@ -1,6 +1,7 @@
 /* DESIGN. A setting is warned of only where it was written, so that a default never is: the place of each warning is what the user typed. A row of a table says
  * what is dangerous of a single value; what needs more than a comparison has a function. */
 #include "proxy/config/advice.h"
+#include "base/log_target.h"
 #include "proxy/config/units.h"
 
 #include <sys/stat.h>
@@ -311,6 +312,20 @@ static void warn_of_slow_bodies(struct reading *reading)
             "timeouts.body_min_rate: without one, a client that sends a byte within each timeouts.body keeps its connection for ever");
 }
 
+/* It may come later: what is logged meanwhile waits, or is counted. */
+static void warn_of_log(struct reading *reading, const char *path, const char *text)
+{
+    const struct yaml_node *node = written_at(reading, SCOPE_ROOT, path, reading->config);
+    struct log_target target;
+
+    if (!node || !text)
+        return;
+    log_target_parse(bytes_from_string(text), &target);
+    if (target.kind != LOG_TARGET_FILE && log_target_is_local(&target) && access(target.address.local.sun_path, F_OK) < 0)
+        report_warning(&reading->report, node->place, "%s: nobody listens at %s: lines are lost until somebody does", path,
+                       target.address.local.sun_path);
+}
+
 void advice_give(struct reading *reading)
 {
     const struct config *config = reading->config;
@@ -323,6 +338,8 @@ void advice_give(struct reading *reading)
     warn_of_disks(reading);
     warn_of_deadlines(reading, SCOPE_ROOT, config);
     warn_of_slow_bodies(reading);
+    warn_of_log(reading, "access_log.path", config->access_log);
+    warn_of_log(reading, "error_log.path", config->error_log);
     for (unsigned i = 0; i < config->site_count; i++)
         warn_of_site(reading, &config->sites[i]);
 }

@@ -29,8 +29,8 @@
     VALUE_TYPE(PATH,           const char *,             "an absolute path")         \
     /* read with the configuration, into config->files */                            \
     VALUE_TYPE(FILE,           const char *,             "the absolute path of a file") \
-    VALUE_TYPE(LOG,            const char *,             "an absolute path or -")    \
-    VALUE_TYPE(LOG_OR_OFF,     const char *,             "an absolute path, - or off") \
+    VALUE_TYPE(LOG,            const char *,             "an absolute path, -, syslog or journald") \
+    VALUE_TYPE(LOG_OR_OFF,     const char *,             "an absolute path, -, syslog, journald or off") \
     VALUE_TYPE(SOCKET_OR_OFF,  const char *,             "an absolute path or off")  \
     VALUE_TYPE(PASS_OR_DIRECTORY, const char *,          "an absolute path or pass") \
     VALUE_TYPE(USER,           const char *,             "the name of an account")   \

@@ -1,5 +1,6 @@
 #include "proxy/config/value_readers.h"
 #include "proxy/config/address.h"
+#include "base/log_target.h"
 #include "proxy/config/units.h"
 
 #include <inttypes.h>
@@ -358,7 +359,15 @@ static void read_log(struct reading *reading, const struct setting *setting, con
 {
     if (!value_expect_scalar(reading, setting, node))
         return;
-    if (bytes_equal(node->text, BYTES("-")))
+    struct log_target target;
+    const char *error = log_target_parse(node->text, &target);
+    if (error)
+        report_error(&reading->report, node->place, PATH_FMT "%s", BYTES_FMT(setting->path), error);
+    else if (target.has_severity && setting->type == VALUE_LOG)
+        report_error(&reading->report, node->place, PATH_FMT "its lines have a severity of their own", BYTES_FMT(setting->path));
+    else if (target.kind != LOG_TARGET_FILE)
+        *(const char **)field = arena_string(&reading->config->arena, node->text);
+    else if (bytes_equal(node->text, BYTES("-")))
         *(const char **)field = "-";
     else
         read_path(reading, setting, node, field);

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -241,4 +243,96 @@ Test(log_output, nowhere_takes_everything_without_a_word)
     cr_assert_eq(log_output_timeout_ms(&output, at_ms(0)), -1);
     log_output_replace(&output, open(second_path, O_WRONLY | O_CREAT, 0644), BYTES("second"), at_ms(1));
     cr_assert_eq(content(second_path).len, 0);
+}
+
+/* ---- a logging daemon ------------------------------------------------------------------------------------------------------------------- */
+
+static int daemon_starts(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    strcpy(address.sun_path, first_path);
+    unlink(first_path);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+static void use_daemon(void)
+{
+    char text[128];
+    struct log_target target;
+    snprintf(text, sizeof text, "syslog:server=unix:%s", first_path);
+    cr_assert_null(log_target_parse(bytes_from_string(text), &target));
+    log_output_init(&output, "access", -1);
+    log_output_replace(&output, log_target_open(&target), bytes_from_string(text), at_ms(0));
+}
+
+/* The end of each datagram there is; returns how many. */
+static unsigned receive(int fd, const char *last)
+{
+    char got[512] = "";
+    unsigned count = 0;
+    ssize_t length;
+    while ((length = recv(fd, got, sizeof got - 1, 0)) > 0) {
+        got[length] = '\0';
+        count++;
+    }
+    cr_expect(count == 0 || strcmp(got + strlen(got) - strlen(last), last) == 0, "%s", got);
+    return count;
+}
+
+Test(log_output, a_daemon_gets_a_datagram_a_line)
+{
+    int daemon = daemon_starts();
+    use_daemon();
+    log_output_add(&output, BYTES("one\ntwo\nthree\n"), at_ms(0));
+    log_output_flush(&output, at_ms(0));
+    cr_expect_eq(receive(daemon, ": three"), 3);
+    cr_expect_not(log_output_awaits_room(&output));
+    cr_expect_eq(log_output_timeout_ms(&output, at_ms(0)), -1);
+    close(daemon);
+}
+
+Test(log_output, lines_wait_for_a_daemon_that_is_started_anew)
+{
+    int daemon = daemon_starts();
+    use_daemon();
+    close(daemon);
+    log_output_add(&output, BYTES("one\ntwo\n"), at_ms(0));
+    log_output_flush(&output, at_ms(0));
+    cr_expect_eq(output.error, ECONNREFUSED);
+    int timeout = log_output_timeout_ms(&output, at_ms(0));
+    cr_expect(timeout > 0 && timeout <= 1000, "%d", timeout);
+    cr_expect_not(log_output_awaits_room(&output));
+    daemon = daemon_starts();
+    log_output_flush(&output, at_ms(timeout));
+    cr_expect_eq(receive(daemon, ": two"), 2);
+    cr_expect_eq(output.dropped_lines, 0);
+    close(daemon);
+}
+
+Test(log_output, a_daemon_that_does_not_read_costs_lines_that_are_counted)
+{
+    int daemon = daemon_starts();
+    static char lines[60000];
+    unsigned sent = 0;
+    use_daemon();
+    memset(lines, 'x', sizeof lines);
+    for (size_t i = 99; i < sizeof lines; i += 100)
+        lines[i] = '\n';
+    for (unsigned i = 0; i < 40; i++, sent += 600)
+        log_output_add(&output, bytes_from(lines, sizeof lines), at_ms(0));
+    log_output_flush(&output, at_ms(0));
+    cr_expect_eq(output.error, EAGAIN);
+    int timeout = log_output_timeout_ms(&output, at_ms(0));
+    cr_expect(timeout > 0 && timeout < 1000, "%d", timeout);
+    cr_expect_gt(output.dropped_lines, 0);
+    unsigned received = 0;
+    for (int64_t now = 0; output.filled > 0; now += 1000) {
+        received += receive(daemon, "x");
+        log_output_flush(&output, at_ms(now));
+    }
+    received += receive(daemon, "x");
+    cr_expect_eq(received + output.dropped_lines, sent);
+    close(daemon);
 }

@@ -379,9 +379,17 @@ static const struct {
                                                "    admin: {listen: 127.0.0.1:8080}\n"
                                                "                    ^~~~~~~~~~~~~~\n"
                                                "    hint: give admin.listen another port, or off\n"},
-    {"access_log: logs/access.log\n" SITE, "t.yaml:1:13: error: access_log.path: \"logs/access.log\" is not an absolute path, - or off\n"
-                                           "    access_log: logs/access.log\n"
-                                           "                ^~~~~~~~~~~~~~~\n"},
+    {"access_log: logs/access.log\n" SITE,
+     "t.yaml:1:13: error: access_log.path: \"logs/access.log\" is not an absolute path, -, syslog, journald or off\n"
+     "    access_log: logs/access.log\n"
+     "                ^~~~~~~~~~~~~~~\n"},
+    {"access_log: {path: syslog:server=localhost}\n" SITE,
+     "t.yaml:1:20: error: access_log.path: server= takes an address such as 192.0.2.1:514 or [2001:db8::1]:514, or unix: and a path\n"
+     "    access_log: {path: syslog:server=localhost}\n"
+     "                       ^~~~~~~~~~~~~~~~~~~~~~~\n"},
+    {"error_log: syslog:severity=info\n" SITE, "t.yaml:1:12: error: error_log.path: its lines have a severity of their own\n"
+                                               "    error_log: syslog:severity=info\n"
+                                               "               ^~~~~~~~~~~~~~~~~~~~\n"},
     {"cache:\n  disk:\n    - path: /var/cache\n" SITE, "t.yaml:3:7: error: cache.disk: this one has no \"size\"\n"
                                                        "        - path: /var/cache\n"
                                                        "          ^\n"},
