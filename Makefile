@@ -171,6 +171,12 @@ churn: all $(BUILD)/stress/hammer
 model: $(CACHE_DRIVER)
 	@$(PYTHON) tests/model/model.py --driver $(CACHE_DRIVER) --cases $(if $(filter command line environment,$(origin CASES)),$(CASES),100000)
 
+# Clients that are slow on purpose, by the thousand; e2e has fewer of them. As many as there are descriptors.
+SLOW_CLIENTS ?= 10000
+.PHONY: slow-clients
+slow-clients: all
+	@SLOW_CLIENTS=$(SLOW_CLIENTS) $(PYTEST) -s tests/e2e/test_slow_clients.py
+
 stress: $(STRESS_TESTS)
 	@set -e; for t in $^; do echo $$t; $$t; done
 
@@ -364,6 +370,7 @@ help:
 	@echo "make torture     the disk tier killed and damaged again and again, TORTURE_KILLS=1000 TORTURE_FLIPS=100000 TORTURE_SEED=1"
 	@echo "make changes     reloads that change sites and certificates, and binaries that take over, under load, RELOADS=1000 UPGRADES=100"
 	@echo "make churn       mixed sizes through a small cache, every byte and the memory checked, CHURN_REQUESTS=10000000"
+	@echo "make slow-clients    handshakes, heads, bodies and readers that are slow on purpose, SLOW_CLIENTS=10000 of each"
 	@echo "make model       the cache against a model of RFC 9111, CASES=100000 random sequences"
 	@echo "make fuzz        the parsers of hostile bytes under libFuzzer, FUZZ_SECONDS or FUZZ_RUNS each;  FUZZ_TARGETS=h2_session: some"
 	@echo "make replay      a real server's log through the accelerator, every byte checked, with and without it"
