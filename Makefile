@@ -241,7 +241,7 @@ lint:
 # ---- measurements ------------------------------------------------------------------------------------------------------------------------
 
 # The load, the origin and the limit of the measurements: programs of their own, which know nothing of the server.
-$(BUILD)/bench/load: $(addprefix $(BUILD)/tests/bench/,load.o load_link.o load_http1.o load_http2.o choice.o histogram.o)
+$(BUILD)/bench/load: $(addprefix $(BUILD)/tests/bench/,load.o load_link.o load_pace.o load_http1.o load_http2.o choice.o histogram.o)
 $(BUILD)/bench/load: BENCH_LIBS := -lssl -lcrypto -lnghttp2
 $(BUILD)/bench/origin: $(BUILD)/tests/bench/origin.o
 $(BUILD)/bench/floor: $(BUILD)/tests/bench/floor.o

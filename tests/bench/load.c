@@ -1,8 +1,9 @@
 /* A load that costs little: it shall be the server that is measured.
  *
- * DESIGN: one thread, one epoll, connections in groups, each a closed loop: it asks, reads the response to its end, asks again. Groups run side by side in
- * one process, so that a busy group does not keep a slow one from the processor. Which object is asked for next is drawn from the group's generator, which is
- * seeded: two runs ask for the same. One clock reading a response. Latency goes to a histogram whose steps are 1/64 of the value.
+ * DESIGN: one thread, one epoll, connections in groups, each a closed loop: it asks, reads the response to its end, asks again; or, with a rate, an open one
+ * (load_pace.c). Groups run side by side in one process, so that a busy group does not keep a slow one from the processor. Which object is asked for next is
+ * drawn from the group's generator, which is seeded: two runs ask for the same. One clock reading a response. Latency goes to a histogram whose steps are 1/64
+ * of the value.
  *
  * With --check a body must begin with the path asked for, as tests/bench/origin.c answers. */
 #include "load.h"
@@ -18,7 +19,7 @@
 
 enum { PATIENCE_SECONDS = 60 }; /* without any response: the server hangs */
 
-static const uint64_t SECOND_NS = 1000000000;
+static const uint64_t SECOND_NS = 1000000000, WAIT_NS = 50000000;
 
 struct load load = {.seconds = 3, .seed = 1};
 
@@ -65,13 +66,20 @@ static uint64_t run_until(uint64_t deadline_ns)
     struct connection *ready[EVENTS_MAX];
     uint64_t now = load.heard_ns = now_ns();
     while (now < deadline_ns && anyone_active()) {
-        int count = link_wait(ready, 50);
+        uint64_t most = WAIT_NS;
+        for (uint32_t i = 0; i < load.group_count; i++) {
+            most = pace_wait_ns(&load.groups[i], now_ns(), most);
+        }
+        int count = link_wait(ready, most);
         now = now_ns();
         if (now > load.heard_ns + PATIENCE_SECONDS * SECOND_NS) {
             fail("the server does not answer any more", NULL);
         }
         for (int i = 0; i < count; i++) {
             (ready[i]->group->streams ? http2_go_on : http1_go_on)(ready[i], i == 0 ? now : now_ns());
+        }
+        for (uint32_t i = 0; i < load.group_count; i++) {
+            pace_ask(&load.groups[i], now_ns());
         }
     }
     return now;
@@ -89,6 +97,9 @@ static void begin(void)
         struct connection *connections = calloc(g->connections, sizeof *connections);
         if (!connections) {
             fail("no memory for so many connections", NULL);
+        }
+        if (g->pace.rate > 0 && g->streams) {
+            fail(g->name, "no rate over HTTP/2");
         }
         const char *wrong = choice_begin(&g->choice, load.seed + i);
         if (wrong) {
@@ -156,9 +167,10 @@ static void report(double seconds, double cpu, double watched)
 static const char USAGE[] =
     "load [--seconds S] [--warm-up S] [--seed N] [--header 'NAME: VALUE']… [--watch PID]… [--check] [--hold] ADDRESS:PORT GROUP…\n"
     "GROUP: --group NAME --connections N (--path PATH | --pattern PATH-WITH-%u --objects N | --list FILE) [--order "
-    "once|sequential|uniform|zipf=A] [--close] [--tls [--resume] [--http2 STREAMS]]\n"
+    "once|sequential|uniform|zipf=A] [--close] [--rate N] [--tls [--resume] [--http2 STREAMS]]\n"
     "Asks until the seconds are over, or each group of order `once` has asked for everything. Prints JSON. With --hold,\n"
-    "connections that have nothing left to ask stay until standard input ends.\n";
+    "connections that have nothing left to ask stay until standard input ends. With --rate, so many requests a second, answered\n"
+    "or not; their latency counts from when they should have been made.\n";
 
 static struct group *add_group(const char *name)
 {
@@ -179,28 +191,38 @@ static void add_field(const char *field)
 }
 
 /* Those from CONNECTIONS on belong to the group before them. */
-enum { SECONDS = 1, WARM_UP, SEED, HEADER, WATCH, CHECK, HOLD, GROUP, CONNECTIONS, PATH, OBJECTS, LIST, ORDER, CLOSE, TLS, RESUME, HTTP2 };
+enum {
+    SECONDS = 1,
+    WARM_UP,
+    SEED,
+    HEADER,
+    WATCH,
+    CHECK,
+    HOLD,
+    GROUP,
+    CONNECTIONS,
+    PATH,
+    OBJECTS,
+    LIST,
+    ORDER,
+    CLOSE,
+    RATE,
+    TLS,
+    RESUME,
+    HTTP2
+};
 
 static const struct option OPTIONS[] = {
-    {"group", 1, NULL, GROUP},
-    {"connections", 1, NULL, CONNECTIONS},
-    {"path", 1, NULL, PATH},
-    {"pattern", 1, NULL, PATH},
-    {"objects", 1, NULL, OBJECTS},
-    {"list", 1, NULL, LIST},
-    {"order", 1, NULL, ORDER},
-    {"close", 0, NULL, CLOSE},
-    {"seconds", 1, NULL, SECONDS},
-    {"warm-up", 1, NULL, WARM_UP},
-    {"seed", 1, NULL, SEED},
-    {"header", 1, NULL, HEADER},
-    {"watch", 1, NULL, WATCH},
-    {"check", 0, NULL, CHECK},
-    {"hold", 0, NULL, HOLD},
-    {"tls", 0, NULL, TLS},
-    {"resume", 0, NULL, RESUME},
-    {"http2", 1, NULL, HTTP2},
-    {0},
+    {"group", 1, NULL, GROUP},     {"connections", 1, NULL, CONNECTIONS},
+    {"path", 1, NULL, PATH},       {"pattern", 1, NULL, PATH},
+    {"objects", 1, NULL, OBJECTS}, {"list", 1, NULL, LIST},
+    {"order", 1, NULL, ORDER},     {"close", 0, NULL, CLOSE},
+    {"rate", 1, NULL, RATE},       {"seconds", 1, NULL, SECONDS},
+    {"warm-up", 1, NULL, WARM_UP}, {"seed", 1, NULL, SEED},
+    {"header", 1, NULL, HEADER},   {"watch", 1, NULL, WATCH},
+    {"check", 0, NULL, CHECK},     {"hold", 0, NULL, HOLD},
+    {"tls", 0, NULL, TLS},         {"resume", 0, NULL, RESUME},
+    {"http2", 1, NULL, HTTP2},     {0},
 };
 
 static _Noreturn void explain_usage(void)
@@ -266,6 +288,12 @@ static void take_option(int option)
         return;
     case CLOSE:
         g->close = true;
+        return;
+    case RATE:
+        g->pace.rate = atof(optarg);
+        if (g->pace.rate <= 0) {
+            fail("no such rate", optarg);
+        }
         return;
     case TLS:
         g->tls = true;

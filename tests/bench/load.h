@@ -18,6 +18,15 @@ enum {
     WATCHED_MAX = 512,
 };
 
+struct connection;
+
+/* Of an open loop: load_pace.c. */
+struct pace {
+    double rate; /* requests a second; 0: a closed loop */
+    uint64_t began_ns, asked;
+    struct connection *first, *last; /* those without a request */
+};
+
 struct group {
     const char *name;
     uint32_t connections;
@@ -26,6 +35,7 @@ struct group {
     bool tls, resume;    /* `resume`: a new connection takes up the session of the last */
     uint32_t streams;    /* of HTTP/2, at once on a connection; 0: HTTP/1.1 */
     uint32_t active;     /* connections that still have something to ask */
+    struct pace pace;
     struct histogram latency;
     uint64_t bytes, refused, broken, wrong, not_200, handshakes, resumed;
 };
@@ -37,6 +47,8 @@ struct connection {
     struct ssl_st *tls;
     struct ssl_session_st *session; /* to be resumed */
     bool greeted;                   /* its handshake was counted */
+    bool idle;                      /* it waits for its time to ask */
+    struct connection *idle_next;
     union {
         struct http1 *http1;
         struct http2 *http2;
@@ -94,7 +106,7 @@ bool link_has_more(const struct connection *c);
 void link_want(struct connection *c, uint32_t interest);
 
 /* Waits for events at most so long; returns their number, of EVENTS_MAX. */
-int link_wait(struct connection **ready, int milliseconds);
+int link_wait(struct connection **ready, uint64_t most_ns);
 enum { EVENTS_MAX = 256 };
 
 /* ---- what they mean ------------------------------------------------------------------------------------------------------------------- */
@@ -103,8 +115,22 @@ enum { EVENTS_MAX = 256 };
 void http1_begin(struct connection *c);
 void http2_begin(struct connection *c);
 
+/* Asks for the next one; in an open loop when it is time. */
+void http1_ask(struct connection *c, uint64_t now);
+
 /* Something happened on its descriptor. */
 void http1_go_on(struct connection *c, uint64_t now);
 void http2_go_on(struct connection *c, uint64_t now);
+
+/* ---- open loops ------------------------------------------------------------------------------------------------------------------------ */
+
+/* False: it is too early, `c` is kept until then. True: *now is the time at which it should ask; always so in a closed loop. */
+bool pace_may_ask(struct connection *c, uint64_t *now);
+
+/* Connections of the group ask whose time has come. */
+void pace_ask(struct group *g, uint64_t now);
+
+/* How long to wait for events, not to be late; at most `most`. */
+uint64_t pace_wait_ns(const struct group *g, uint64_t now, uint64_t most);
 
 #endif

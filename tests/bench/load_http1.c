@@ -57,11 +57,14 @@ static void send_request(struct connection *c)
     }
 }
 
-static void ask(struct connection *c, uint64_t now)
+void http1_ask(struct connection *c, uint64_t now)
 {
     struct http1 *h = c->http1;
     h->head_bytes = h->matched = 0;
     h->in_body = h->closing = false;
+    if (!pace_may_ask(c, &now)) {
+        return;
+    }
     if (!compose_request(c)) {
         link_leave(c);
         return;
@@ -81,14 +84,14 @@ void http1_begin(struct connection *c)
     if (!c->http1) {
         fail("no memory for so many connections", NULL);
     }
-    ask(c, now_ns());
+    http1_ask(c, now_ns());
 }
 
 static void give_up_response(struct connection *c, uint64_t now)
 {
     c->group->broken++;
     link_close(c);
-    ask(c, now);
+    http1_ask(c, now);
 }
 
 /* The body must begin with the path; it may be shorter. */
@@ -202,7 +205,7 @@ static void finish_response(struct connection *c, uint64_t now)
     if (load.hold) {
         link_leave(c);
     } else {
-        ask(c, now);
+        http1_ask(c, now);
     }
 }
 
@@ -234,6 +237,10 @@ static bool receive(struct connection *c, uint64_t now)
 
 void http1_go_on(struct connection *c, uint64_t now)
 {
+    if (c->idle) { /* closed while nothing was asked: it connects anew when it asks */
+        link_close(c);
+        return;
+    }
     if (c->http1->sends) {
         send_request(c);
         return;

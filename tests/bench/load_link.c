@@ -11,6 +11,8 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -43,7 +45,8 @@ static int take_session(SSL *tls, SSL_SESSION *session)
 /* Certificates are not looked at, the server's signature is, as in every handshake. */
 void link_begin(void)
 {
-    signal(SIGPIPE, SIG_IGN); /* TLS writes */
+    signal(SIGPIPE, SIG_IGN);    /* TLS writes */
+    prctl(PR_SET_TIMERSLACK, 1); /* a wait ends when it should, not up to 50 µs later */
     epoll_descriptor = epoll_create1(EPOLL_CLOEXEC);
     tls_context = SSL_CTX_new(TLS_client_method());
     if (!tls_context) {
@@ -67,10 +70,11 @@ void link_want(struct connection *c, uint32_t interest)
     c->interest = interest;
 }
 
-int link_wait(struct connection **ready, int milliseconds)
+int link_wait(struct connection **ready, uint64_t most_ns)
 {
     struct epoll_event events[EVENTS_MAX];
-    int count = epoll_wait(epoll_descriptor, events, EVENTS_MAX, milliseconds);
+    struct timespec most = {.tv_sec = (time_t)(most_ns / 1000000000), .tv_nsec = (long)(most_ns % 1000000000)};
+    int count = epoll_pwait2(epoll_descriptor, events, EVENTS_MAX, &most, NULL);
     for (int i = 0; i < count; i++) {
         ready[i] = events[i].data.ptr;
     }

@@ -163,6 +163,29 @@ def test_with_close_each_request_has_its_connection(answering):
     assert server.connections == 20
 
 
+def test_with_a_rate_requests_are_made_when_it_is_time(answering):
+    server = answering(lambda number: [OK])
+    ran = load(server.port, "--connections", 3, "--path", "/path", "--objects", 41, "--order", "once", "--rate", 200)
+    assert ran["groups"]["g"]["requests"] == 41
+    assert ran["seconds"] >= 40 / 200
+    assert server.connections == 3
+
+
+def test_what_should_have_been_asked_while_the_server_stalls_has_waited(answering):
+    stall = threading.Event()
+    server = answering(lambda number: [OK] if number > 1 or not stall.wait(0.3) else [])
+    of = asked(server.port, "--path", "/path", "--objects", 20, "--order", "once", "--rate", 100)
+    assert of["requests"] == 20
+    assert of["latency_us"]["least"] >= 100_000  # the last one's time had come 190 ms after the first one's
+
+
+def test_a_connection_that_is_closed_between_two_requests_is_made_anew(answering):
+    server = answering(lambda number: [OK, None])
+    of = asked(server.port, "--connections", 2, "--path", "/path", "--objects", 4, "--order", "once", "--rate", 10)
+    assert of["requests"] + of["broken"] == 4  # broken: only what was asked before its end was seen
+    assert server.connections == 4
+
+
 def test_connections_are_held_until_the_load_is_told(answering):
     server = answering(lambda number: [OK])
     command = [PROGRAMS / "load", "--hold", "--seconds", "0", "--group", "g", "--connections", "30", "--path", "/path", f"127.0.0.1:{server.port}"]
