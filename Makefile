@@ -292,17 +292,17 @@ bench:
 bench-report:
 	@$(MEASURE)/bench.py $(BENCH) --report
 
-# Both need root, for control groups. REPORT=1 writes docs/ARCHITECTURES.md.
+# Both need root, for control groups. REPORT=1 writes docs/STORE.md, docs/ARCHITECTURES.md.
 bench-diskbound:
-	@$(MEASURE)/diskbound.py $(ASIDE)
+	@$(MEASURE)/diskbound.py $(ASIDE) $(if $(REPORT),--report)
 
 bench-architectures:
 	@$(MEASURE)/architectures.py $(ASIDE) $(if $(REPORT),--report)
 
-# Needs root, to drop the page cache.
+# Needs root, to drop the page cache. REPORT=1 writes docs/STORE.md.
 .PHONY: bench-restart
 bench-restart:
-	@$(MEASURE)/million.py $(if $(FIRST),--first)
+	@$(MEASURE)/million.py $(if $(FIRST),--first) $(if $(REPORT),--report)
 
 # DOCUMENT=docs/EVICTION.md puts the tables there.
 $(BUILD)/bench/eviction: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench/eviction*.c)) $(BUILD)/liboutrigger.a

@@ -4,9 +4,7 @@ of all of a server's processes a request. One server runs at a time, the others 
 
     tests/bench/bench.py [--cases hit1k,…] [--peers nginx,haproxy] [--seconds 2] [--rounds 3] [--quick] [--report]"""
 import json
-import os
 import pathlib
-import platform
 import subprocess
 import sys
 import time
@@ -15,7 +13,7 @@ import memory
 import report
 from cases import BROWSER, CASES, CONNECTIONS, CONTESTANTS, HIT, MEMORY_CASES, NEEDED
 from figures import median_of
-from measurement import parse, parser, workplace
+from measurement import machine, parse, parser, workplace
 from place import ZIPF_OBJECTS, Place
 from servers import ROOT, Refused, Server, allow_descriptors, complaint, fill, group, load, load_command
 
@@ -172,11 +170,6 @@ def run_memory_case(case, contestants, top, place, options, skipped):
             if entry:
                 entry.stop()
     return result
-
-
-def machine():
-    processor = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    return {"processor": processor, "cores": os.cpu_count(), "kernel": platform.release(), "when": time.strftime("%Y-%m-%d", time.gmtime())}
 
 
 def versions(contestants):

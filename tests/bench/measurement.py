@@ -1,11 +1,14 @@
 """What the command lines of measurements share, and how one begins and ends."""
 import argparse
 import contextlib
+import os
 import pathlib
+import platform
 import shutil
 import signal
 import sys
 import tempfile
+import time
 
 import servers
 
@@ -35,6 +38,15 @@ def parse(made):
     if options.first:
         servers.come_first()
     return options
+
+
+def machine():
+    processor = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    return {"processor": processor, "cores": os.cpu_count(), "kernel": platform.release(), "when": time.strftime("%Y-%m-%d", time.gmtime())}
+
+
+def where_and_when():
+    return "{processor}, {cores} cores, Linux {kernel}, {when}".format(**machine())
 
 
 def end(*_):

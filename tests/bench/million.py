@@ -13,7 +13,10 @@ import statistics
 import sys
 import time
 
-from measurement import parse, parser, workplace
+import document
+import plot
+from figures import table
+from measurement import parse, parser, where_and_when, workplace
 from servers import ROOT, Origin, Peer, Server, children, fill, free_port, group
 
 BODY_BYTES = 200
@@ -107,12 +110,29 @@ def measure(top, options):
         origin.stop()
 
 
-def report(rounds):
-    print(f"{rounds[0]['records']:,.0f} records, {len(rounds)} restarts, page cache dropped before each")
-    for name in ("listening_ms", "first_hit_ms", "recovery_ms", "index_bytes_a_record"):
-        values = [measured[name] for measured in rounds]
-        goal = f", goal {GOALS[name]:,}: {'met' if max(values) < GOALS[name] else 'MISSED'}" if name in GOALS else ""
-        print(f"  {name:22} {statistics.median(values):10,.1f}   ({min(values):,.1f} to {max(values):,.1f}{goal})")
+FIGURES = {
+    "listening_ms": "it listens, ms after the start",
+    "first_hit_ms": "first hit from disk, ms after the start",
+    "recovery_ms": "recovery takes, ms",
+    "index_bytes_a_record": "the index has, bytes a record",
+}
+
+
+def page(rounds):
+    rows = []
+    for name, title in FIGURES.items():
+        values, goal = [measured[name] for measured in rounds], GOALS.get(name)
+        verdict = "–" if goal is None else f"{goal:,}: {'met' if max(values) < goal else 'missed'}"
+        rows.append([title, f"{statistics.median(values):,.1f}", f"{min(values):,.1f} to {max(values):,.1f}", verdict])
+    how = f"{rounds[0]['records']:,.0f} records, {len(rounds)} restarts, the page cache dropped before each; server on one core. {where_and_when()}."
+    return f"{how}\n\n{table(['', 'median', 'of all', 'goal'], rows)}"
+
+
+def chart(rounds):
+    title = "Restarts, orderly and by kill -9"
+    series = [plot.Series(name[: -len("_ms")].replace("_", " "), [measured[name] for measured in rounds]) for name in FIGURES if name.endswith("_ms")]
+    drawn = plot.bars(title, "", [measured["how"][len("SIG"):] for measured in rounds], "ms", series)
+    return document.draw(document.DOCS / "STORE.md", "restart", title, drawn)
 
 
 def main():
@@ -120,11 +140,14 @@ def main():
     made.add_argument("--records", type=int, default=1_000_000)
     made.add_argument("--directory", default="/var/tmp", help="on the disk that is measured")
     made.add_argument("--json", help="write the figures there as well")
+    made.add_argument("--report", action="store_true", help="write them into docs/STORE.md as well")
     made.set_defaults(rounds=6)
     options = parse(made)
     with workplace("outrigger-million-", options.directory) as top:
         rounds = measure(top, options)
-    report(rounds)
+    print(page(rounds))
+    if options.report:
+        document.put(document.DOCS / "STORE.md", "make bench-restart", "\n\n".join([page(rounds), chart(rounds)]))
     if options.json:
         with open(options.json, "w") as file:
             json.dump(rounds, file, indent=1)
