@@ -84,6 +84,11 @@ $(BUILD)/proxy/admin/assets.o: $(wildcard proxy/admin/dashboard/*)
 dashboard-screenshot: all
 	@DASHBOARD_SCREENSHOT=$(CURDIR)/docs/dashboard.png $(PYTEST) tests/e2e/test_dashboard.py -k screenshot
 
+# What docs/top.svg shows.
+.PHONY: top-screenshot
+top-screenshot: all
+	@TOP_SCREENSHOT=$(CURDIR)/docs/top.svg $(PYTEST) tests/e2e/test_top.py -k screenshot
+
 # What the binary knows of its build; made anew when any of it changes.
 FACTS = -DOUTRIGGER_VERSION='"$(VERSION)"' -DOUTRIGGER_PREFIX='"$(PREFIX)"' \
               -DOUTRIGGER_LIBRARIES='"$(foreach p,$(PKGS),$(p) $(shell pkg-config --modversion $(p) 2>/dev/null))"'

@@ -3,7 +3,7 @@
  * knows (ECMA-48): no library. The terminal is as it was when the program ends, by a signal too. */
 #include "proxy/admin/ctl_top.h"
 #include "proxy/admin/ctl_http.h"
-#include "proxy/admin/ctl_text.h"
+#include "proxy/admin/ctl_top_screen.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { REASONS_MAX = 128, ROWS_WITHOUT_TERMINAL = 40, COLUMNS_WITHOUT_TERMINAL = 100, LINE_MAX_BYTES = 512 };
+enum { ROWS_WITHOUT_TERMINAL = 40, COLUMNS_WITHOUT_TERMINAL = 100 };
 
 #define OTHER_SCREEN "\033[?1049h\033[?25l"
 #define FIRST_SCREEN "\033[?25h\033[?1049l"
@@ -34,145 +34,6 @@ bool ctl_top_option(struct ctl_top_options *options, int option, const char *val
     else
         options->count = (unsigned)number;
     return option == 'i' || options->count > 0;
-}
-
-/* ---- figures ------------------------------------------------------------------------------------------------------------------------------ */
-
-static double at(const json_t *stats, const char *section, const char *key)
-{
-    return json_number_value(json_object_get(json_object_get(stats, section), key));
-}
-
-/* What was counted since, each second; a server that was started anew begins at 0. */
-static double rate(double now, double before, bool has_before, double seconds)
-{
-    double more = has_before && now >= before ? now - before : has_before ? now : 0;
-    return seconds > 0 ? more / seconds : 0;
-}
-
-static double rate_of(const json_t *now, const json_t *before, double seconds, const char *section, const char *key)
-{
-    return rate(at(now, section, key), before ? at(before, section, key) : 0, before != NULL, seconds);
-}
-
-/* Of what was asked for since the look before, the part of these results; < 0: nothing was. */
-static double hit_ratio(const json_t *now, const json_t *before)
-{
-    static const char *const hits[] = {"HIT", "STALE", "UPDATING", "REVALIDATED"};
-    const json_t *new_results = json_object_get(json_object_get(now, "requests"), "by_result");
-    const json_t *old_results = before ? json_object_get(json_object_get(before, "requests"), "by_result") : NULL;
-    double all = 0, good = 0;
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)new_results, key, value)
-    {
-        double more = json_number_value(value) - json_number_value(json_object_get(old_results, key));
-        if (strcmp(key, "NONE") == 0 || more < 0)
-            continue;
-        all += more;
-        for (size_t i = 0; i < sizeof hits / sizeof *hits; i++)
-            good += strcmp(key, hits[i]) == 0 ? more : 0;
-    }
-    return all > 0 ? good / all : -1;
-}
-
-/* ---- the table of results, statuses and reasons ------------------------------------------------------------------------------------------- */
-
-struct row {
-    const char *kind, *name;
-    double count, rate;
-};
-
-static enum top_order sorted_by; /* qsort has no place for it */
-
-static int compare(const void *a, const void *b)
-{
-    const struct row *left = a, *right = b;
-    double x = sorted_by == TOP_BY_RATE ? left->rate : left->count, y = sorted_by == TOP_BY_RATE ? right->rate : right->count;
-    if (sorted_by != TOP_BY_NAME && x != y)
-        return x > y ? -1 : 1;
-    int kinds = strcmp(left->kind, right->kind);
-    return kinds ? kinds : strcmp(left->name, right->name);
-}
-
-static unsigned collect(struct row *rows, unsigned count, const char *kind, const json_t *now, const json_t *before, double seconds)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)now, key, value)
-    {
-        double total = json_number_value(value);
-        if (count < REASONS_MAX && total > 0)
-            rows[count++] =
-                (struct row){kind, key, total, rate(total, json_number_value(json_object_get(before, key)), before != NULL, seconds)};
-    }
-    return count;
-}
-
-static unsigned collect_all(struct row *rows, const json_t *now, const json_t *before, double seconds)
-{
-    const json_t *requests = json_object_get(now, "requests"), *old = json_object_get(before, "requests");
-    unsigned count = collect(rows, 0, "result", json_object_get(requests, "by_result"), json_object_get(old, "by_result"), seconds);
-    count = collect(rows, count, "status", json_object_get(requests, "by_status"), json_object_get(old, "by_status"), seconds);
-    return collect(rows, count, "reason", json_object_get(now, "details"), json_object_get(before, "details"), seconds);
-}
-
-/* ---- a screen ----------------------------------------------------------------------------------------------------------------------------- */
-
-struct screen {
-    FILE *out;
-    unsigned rows, columns, used;
-};
-
-static void __attribute__((format(printf, 2, 3))) put_line(struct screen *screen, const char *format, ...)
-{
-    char line[LINE_MAX_BYTES];
-    va_list arguments;
-    if (screen->used == screen->rows)
-        return;
-    va_start(arguments, format);
-    vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    fprintf(screen->out, "%.*s\n", (int)screen->columns, line);
-    screen->used++;
-}
-
-static void put_head(struct screen *screen, const json_t *now, const json_t *before, double seconds)
-{
-    char sent[32], fetched[32], used[32], limit[32];
-    const json_t *latency = json_object_get(now, "latency");
-    double ratio = hit_ratio(now, before);
-    char hits[16] = "-";
-    if (ratio >= 0)
-        snprintf(hits, sizeof hits, "%.1f %%", ratio * 100);
-    ctl_format_bytes(sent, sizeof sent, rate_of(now, before, seconds, "counters", "client_sent_bytes_total"));
-    ctl_format_bytes(fetched, sizeof fetched, rate_of(now, before, seconds, "counters", "origin_received_bytes_total"));
-    ctl_format_bytes(used, sizeof used, at(now, "gauges", "cache_memory_bytes{kind=\"allocated\"}"));
-    ctl_format_bytes(limit, sizeof limit, at(now, "gauges", "cache_memory_bytes{kind=\"limit\"}"));
-    put_line(screen, "requests %10.0f/s   hits %s   to clients %s/s   from origins %s/s (%.0f requests/s)",
-             rate_of(now, before, seconds, "requests", "total"), hits, sent, fetched,
-             rate_of(now, before, seconds, "counters", "origin_requests_total"));
-    put_line(screen, "clients  %10.0f     memory %s of %s in %.0f responses   evicted %.0f/s", at(now, "gauges", "client_connections"),
-             used, limit, at(now, "gauges", "cache_objects"), rate_of(now, before, seconds, "gauges", "cache_evictions_total"));
-    put_line(screen, "latency since the start, median / 99 %%: hit %.2f / %.2f ms   miss %.2f / %.2f ms",
-             at(latency, "hit", "p50_seconds") * 1e3, at(latency, "hit", "p99_seconds") * 1e3, at(latency, "miss", "p50_seconds") * 1e3,
-             at(latency, "miss", "p99_seconds") * 1e3);
-}
-
-void ctl_top_print(const json_t *now, const json_t *before, double seconds, enum top_order order, unsigned rows, unsigned columns,
-                   FILE *out)
-{
-    static const char *const orders[] = {[TOP_BY_RATE] = "rate", [TOP_BY_COUNT] = "count", [TOP_BY_NAME] = "name"};
-    struct screen screen = {.out = out, .rows = rows, .columns = columns};
-    struct row table[REASONS_MAX];
-    unsigned count = collect_all(table, now, before, seconds);
-    sorted_by = order;
-    qsort(table, count, sizeof *table, compare);
-    put_head(&screen, now, before, seconds);
-    put_line(&screen, "%s", "");
-    put_line(&screen, "%-8s %-28s %12s %14s   by %s; s: sort, q: quit", "", "", "a second", "in all", orders[order]);
-    for (unsigned i = 0; i < count; i++)
-        put_line(&screen, "%-8s %-28s %12.1f %14.0f", table[i].kind, table[i].name, table[i].rate, table[i].count);
 }
 
 /* ---- the terminal ------------------------------------------------------------------------------------------------------------------------- */
@@ -236,73 +97,88 @@ static double clock_seconds(void)
 
 /* ---- looking ------------------------------------------------------------------------------------------------------------------------------ */
 
-static json_t *look(const char *socket, bool as_json, char *error, size_t size)
+static json_t *ask(const char *socket, const char *target, bool as_json, char *error, size_t size)
 {
     struct ctl_answer answer;
-    if (!ctl_ask(socket, "GET", "/stats", &answer, error, size))
+    if (!ctl_ask(socket, "GET", target, &answer, error, size))
         return NULL;
-    json_t *stats = answer.status == 200 ? json_loads(answer.body, 0, NULL) : NULL;
-    if (!stats)
+    json_t *object = answer.status == 200 ? json_loads(answer.body, 0, NULL) : NULL;
+    if (!object)
         snprintf(error, size, "%s: the answer is not outrigger's (status %u)", socket, answer.status);
     else if (as_json)
         printf("%s%s", answer.body, strchr(answer.body, '\n') ? "" : "\n");
     free(answer.body);
-    return stats;
+    return object;
 }
 
-static void show(const json_t *now, const json_t *before, double seconds, enum top_order order, bool has_terminal)
+static void show(struct ctl_top_look *look)
 {
     char *text = NULL;
     size_t length = 0;
-    unsigned rows, columns;
     FILE *out = open_memstream(&text, &length);
     if (!out)
         abort();
-    measure(&rows, &columns);
-    ctl_top_print(now, before, seconds, order, rows, columns, out);
+    measure(&look->rows, &look->columns);
+    ctl_top_print(look, out);
     fclose(out);
-    fputs(has_terminal ? TO_TOP : "", stdout);
+    fputs(look->is_terminal ? TO_TOP : "", stdout);
     for (char *line = text, *rest; *line; line = rest + 1) {
         rest = strchr(line, '\n');
-        printf("%.*s%s\n", (int)(rest - line), line, has_terminal ? CLEAR_LINE : "");
+        printf("%.*s%s\n", (int)(rest - line), line, look->is_terminal ? CLEAR_LINE : "");
     }
-    fputs(has_terminal ? CLEAR_BELOW : "\n", stdout);
+    fputs(look->is_terminal ? CLEAR_BELOW : "\n", stdout);
     fflush(stdout);
     free(text);
+}
+
+/* False: the end. */
+static bool take_key(struct ctl_top_look *look, int key)
+{
+    if (key >= '1' && key < '1' + TOP_VIEWS)
+        look->view = (enum top_view)(key - '1');
+    else if (key == '\t')
+        look->view = (look->view + 1) % TOP_VIEWS;
+    else if (key == 's' && ctl_top_has_lists(look->view))
+        look->measure = (look->measure + 1) % TOP_MEASURES;
+    else if (key == 's')
+        look->order = (look->order + 1) % TOP_ORDERS;
+    return key != 'q';
+}
+
+/* Asks, shows. False: `error` says why not. */
+static bool look_once(const char *socket, bool as_json, struct ctl_top_look *look, double *then, char *error, size_t size)
+{
+    json_t *now = ask(socket, "/stats", as_json, error, size);
+    json_t *lists = now && ctl_top_has_lists(look->view) ? ask(socket, "/top", false, error, size) : NULL;
+    bool is_good = now && (lists || !ctl_top_has_lists(look->view));
+    double moment = clock_seconds();
+    look->now = now;
+    look->lists = lists;
+    look->seconds = moment - *then;
+    if (is_good && !as_json)
+        show(look);
+    fflush(stdout);
+    json_decref(lists);
+    json_decref((json_t *)look->before);
+    look->before = now;
+    *then = moment;
+    return is_good;
 }
 
 int ctl_top(const char *socket, bool as_json, const struct ctl_top_options *options)
 {
     char error[512] = "";
-    bool has_terminal = !as_json && take_terminal();
-    enum top_order order = TOP_BY_RATE;
-    json_t *before = NULL, *now;
-    bool has_failed = false;
+    struct ctl_top_look look = {.is_terminal = !as_json && take_terminal()};
+    bool is_good = true, goes_on = true;
     double then = 0;
-    for (unsigned looks = 0; !is_ending && (options->count == 0 || looks < options->count); looks++) {
-        now = look(socket, as_json, error, sizeof error);
-        double moment = clock_seconds();
-        has_failed = now == NULL;
-        if (has_failed)
-            break;
-        if (!as_json)
-            show(now, before, moment - then, order, has_terminal);
-        fflush(stdout);
-        json_decref(before);
-        before = now;
-        then = moment;
-        if (looks + 1 == options->count)
-            break;
-        int key = wait_for_key(options->interval_s, has_terminal);
-        if (key == 'q')
-            break;
-        if (key == 's')
-            order = (order + 1) % TOP_ORDERS;
+    for (unsigned looks = 1; is_good && goes_on && !is_ending; looks++) {
+        is_good = look_once(socket, as_json, &look, &then, error, sizeof error);
+        goes_on = is_good && looks != options->count && take_key(&look, wait_for_key(options->interval_s, look.is_terminal));
     }
-    json_decref(before);
-    if (has_terminal)
+    json_decref((json_t *)look.before);
+    if (look.is_terminal)
         give_terminal_back();
-    if (has_failed)
+    if (!is_good)
         fprintf(stderr, "outriggerctl: %s\n", error);
-    return has_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return is_good ? EXIT_SUCCESS : EXIT_FAILURE;
 }

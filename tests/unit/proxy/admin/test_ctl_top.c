@@ -1,4 +1,4 @@
-#include "proxy/admin/ctl_top.h"
+#include "proxy/admin/ctl_top_screen.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -16,7 +16,8 @@ static char *print(const char *now_text, const char *before_text, double seconds
     FILE *out = open_memstream(&text, &size);
     json_t *now = json_loads(now_text, 0, NULL), *before = before_text ? json_loads(before_text, 0, NULL) : NULL;
     cr_assert(now && (before || !before_text));
-    ctl_top_print(now, before, seconds, order, rows, columns, out);
+    ctl_top_print(
+        &(struct ctl_top_look){.now = now, .before = before, .seconds = seconds, .order = order, .rows = rows, .columns = columns}, out);
     fclose(out);
     json_decref(now);
     json_decref(before);
@@ -71,5 +72,74 @@ Test(ctl_top, a_screen_is_never_overrun)
         cr_assert(end && end - line <= 20, "%s", line);
     }
     cr_expect_eq(lines, 6);
+    free(text);
+}
+
+static const char lists[] = "{\"urls\":{\"requests\":[{\"name\":\"http://a/\\u001b[2J\",\"count\":90,\"error\":0},{\"name\":\"http://a/"
+                            "caf\xc3\xa9\",\"count\":10,\"error\":1}],"
+                            "\"bytes\":[{\"name\":\"http://a/caf\xc3\xa9\",\"count\":2048,\"error\":0}],\"misses\":[]},"
+                            "\"sites\":{\"requests\":[],\"bytes\":[],\"misses\":[]}}";
+
+static char *print_view(enum top_view view, enum top_measure measure, bool is_terminal, unsigned columns)
+{
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    json_t *now = json_loads(later, 0, NULL), *top = json_loads(lists, 0, NULL);
+    cr_assert(now && top);
+    struct ctl_top_look look = {
+        .now = now, .lists = top, .view = view, .measure = measure, .rows = 50, .columns = columns, .is_terminal = is_terminal};
+    ctl_top_print(&look, out);
+    fclose(out);
+    json_decref(now);
+    json_decref(top);
+    return text;
+}
+
+Test(ctl_top, a_list_has_its_measures_side_by_side)
+{
+    char *text = print_view(TOP_VIEW_URLS, TOP_REQUESTS, false, 200);
+    cr_expect(
+        strstr(text,
+               "          90            -            -  http://a/\\x1b[2J\n          10      2.0 KiB            -  http://a/caf\xc3\xa9\n"),
+        "%s", text);
+    cr_expect(strstr(text, "URLs of the last minutes, by requests") && !strchr(text, '\033'), "%s", text);
+    free(text);
+    text = print_view(TOP_VIEW_URLS, TOP_BYTES, false, 200);
+    cr_expect(strstr(text, "by bytes") && strstr(text, "caf\xc3\xa9\n") && !strstr(text, "x1b"), "%s", text);
+    free(text);
+    text = print_view(TOP_VIEW_SITES, TOP_MISSES, false, 200);
+    cr_expect(strstr(text, "none so far"), "%s", text);
+    free(text);
+    text = print_view(TOP_VIEW_TAGS, TOP_MISSES, false, 200);
+    cr_expect(strstr(text, "none so far"), "%s", text);
+    free(text);
+}
+
+Test(ctl_top, a_line_is_cut_at_a_character)
+{
+    char *text = print_view(TOP_VIEW_URLS, TOP_BYTES, false, 52);
+    cr_expect(strstr(text, "http://a/caf\n"), "%s", text);
+    free(text);
+    text = print_view(TOP_VIEW_URLS, TOP_BYTES, false, 53);
+    cr_expect(strstr(text, "http://a/caf\xc3\xa9\n"), "%s", text);
+    free(text);
+}
+
+Test(ctl_top, reasons_are_explained)
+{
+    char *text = print_view(TOP_VIEW_REASONS, TOP_REQUESTS, false, 200);
+    const char *line = strstr(text, "private  ");
+    cr_expect(line && strlen(line) > 40, "%s", text);
+    cr_expect(strstr(text, "a-new-one"), "%s", text);
+    cr_expect_not(strstr(text, "HIT"), "%s", text);
+    free(text);
+}
+
+Test(ctl_top, a_terminal_is_told_the_keys)
+{
+    char *text = print_view(TOP_VIEW_TAGS, TOP_REQUESTS, true, 100);
+    cr_expect(strstr(text, " 1 overview   2 URLs   3 sites  [4 tags]  5 statuses   6 reasons    s: sort   q: quit"), "%s", text);
+    cr_expect(strstr(text, "\033[7m") && strstr(text, "\033[0m\n"), "%s", text);
     free(text);
 }
