@@ -1,7 +1,7 @@
 """A cache far too small for what is asked of it, on four loops: hits while it evicts, purges and reloads at full speed. No byte is wrong, and memory stays
 within its limit.
 
-HAMMER_REQUESTS sets how many requests there are, HAMMER_SEED which; `make churn` makes ten million."""
+HAMMER_REQUESTS sets how many requests there are, HAMMER_SEED which, HAMMER_MEMORY_MIB the cache's size; `make churn` makes ten million."""
 import json
 import os
 import pathlib
@@ -17,9 +17,9 @@ from harness.ports import free_port
 HAMMER = pathlib.Path(BINARY).parent / "stress" / "hammer"
 REQUESTS = int(os.environ.get("HAMMER_REQUESTS", "3000" if SLOW == 1 else "1500"))
 SEED = os.environ.get("HAMMER_SEED", "1")
-MEMORY_MIB = 16
+MEMORY_MIB = int(os.environ.get("HAMMER_MEMORY_MIB", "16"))
 THREADS = 32
-KEYS = 2000  # 100 MB of bodies
+KEYS = 125 * MEMORY_MIB  # six times as many bytes
 BESIDES_MIB = 20  # of a process without a cached byte: code and libraries, four loops, buffers of 32 connections and of those to the origin
 
 
@@ -60,6 +60,7 @@ def test_no_byte_is_wrong_while_evicting_purging_and_reloading(make_outrigger, h
     assert done["answers"] > REQUESTS / 2 and done["hits"] > REQUESTS / 20 and done["purges"] > REQUESTS / 50
     proxy = next(pid for pid in descendants(outrigger.process.pid) if title(pid) == "outrigger: proxy")
     peak = peak_mib(proxy)
-    print(f"{done}, {peak:.0f} MiB at most")
+    fragmented = outrigger.metric("outrigger_cache_memory_bytes", kind="fragmented") / (MEMORY_MIB << 20)
+    print(f"{done}, {peak:.0f} MiB at most, {100 * fragmented:.1f} % of the cache between its chunks")
     if SLOW == 1:  # a sanitizer has memory of its own
         assert peak <= MEMORY_MIB * 1.05 + BESIDES_MIB
