@@ -28,11 +28,21 @@ static inline bool equal_eight(const char *a, const char *b)
     return left == right || lower_eight(left) == lower_eight(right);
 }
 
+static inline bool equal_four(const char *a, const char *b)
+{
+    uint32_t left, right;
+    memcpy(&left, a, 4);
+    memcpy(&right, b, 4);
+    return left == right || lower_eight(left) == lower_eight(right);
+}
+
 bool bytes_equal_nocase(struct bytes a, struct bytes b)
 {
     if (a.len != b.len)
         return false;
-    if (a.len < 8) {
+    if (a.len >= 4 && a.len <= 8)
+        return equal_four(a.at, b.at) && equal_four(a.at + a.len - 4, b.at + b.len - 4); /* may overlap */
+    if (a.len < 4) {
         for (size_t i = 0; i < a.len; i++) {
             if (byte_lower(a.at[i]) != byte_lower(b.at[i]))
                 return false;

@@ -122,8 +122,9 @@ static inline unsigned two_digits(const char *at)
 /* Which of `count` names of three letters it is, counted from 0; `count`: none. */
 static inline unsigned name_number(const char (*names)[4], unsigned count, const char *at)
 {
+    char name[4] = {at[0], at[1], at[2]};
     unsigned number = 0;
-    while (number < count && (at[2] != names[number][2] || at[1] != names[number][1] || at[0] != names[number][0]))
+    while (number < count && memcmp(name, names[number], sizeof name) != 0) /* four bytes: one comparison */
         number++;
     return number;
 }

@@ -36,17 +36,36 @@ struct bytes request_given_id(const struct request *request)
     return BYTES_NONE;
 }
 
+/* Sixteen hexadecimal digits. */
+static void put_word(char *at, uint64_t word)
+{
+    for (unsigned i = 0; i < 16; i++)
+        at[i] = "0123456789abcdef"[word >> (60 - i * 4) & 15];
+}
+
+/* Adds one to the number that sixteen hexadecimal digits are. */
+static void count_up(char *digits)
+{
+    unsigned i = 16;
+    while (i > 0 && digits[i - 1] == 'f')
+        digits[--i] = '0';
+    if (i > 0)
+        digits[i - 1] = digits[i - 1] == '9' ? 'a' : (char)(digits[i - 1] + 1);
+}
+
 /* Of one thread: a random beginning, and a number that it gives once. */
 static struct bytes make_id(struct arena *arena)
 {
-    static _Thread_local uint64_t beginning, count;
-    if (beginning == 0 && getrandom(&beginning, sizeof beginning, 0) != (ssize_t)sizeof beginning)
-        abort(); /* up to 256 bytes come whole */
-    const uint64_t halves[2] = {beginning, ++count};
-    char *text = arena_alloc(arena, 32);
-    for (unsigned i = 0; i < 32; i++)
-        text[i] = "0123456789abcdef"[halves[i / 16] >> (60 - i % 16 * 4) & 15];
-    return bytes_from(text, 32);
+    static _Thread_local char id[32];
+    uint64_t beginning;
+    if (id[0] == 0) {
+        if (getrandom(&beginning, sizeof beginning, 0) != (ssize_t)sizeof beginning)
+            abort(); /* up to 256 bytes come whole */
+        put_word(id, beginning);
+        put_word(id + 16, 0);
+    }
+    count_up(id + 16);
+    return bytes_from(memcpy(arena_alloc(arena, sizeof id), id, sizeof id), sizeof id);
 }
 
 void request_name(struct request *request)
