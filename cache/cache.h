@@ -4,7 +4,8 @@
  * reader comes back, and delivery is the same from there on. What is on disk only is loaded into memory first, and then found there (disk/load.h).
  * Decisions are cache/policy's (pure functions); this module finds, keeps and evicts.
  *
- * Locks: the index is cut into shards, each with its own lock, held for nanoseconds and never across a policy decision, an allocation or a wake.
+ * Locks: the index is cut into shards, each with its own lock, held for nanoseconds and never across a policy decision, an allocation or a wake. A lookup that
+ * finds what is fresh takes none, given a visitor.
  * Lock order: shard → fill → slab. No function here blocks or calls back, except waker_wake.
  */
 #ifndef CACHE_CACHE_H

@@ -10,7 +10,8 @@
  * A *sliced* object is the head of a response whose body lies in slices: objects of their own, found like variants by (primary hash, the head's
  * serial, place in the body), so that the loss of the head makes them unreachable too.
  *
- * Lifetime: object_new, or object_reserve and object_adopt (1 reference: the fill's, or its maker's) → listed in the index (+1) ⇄ used by readers, fills, variants (+1 each)
+ * Lifetime: object_new, or object_reserve and object_adopt (1 reference: the fill's, or its maker's) → listed in the index (+1) ⇄ used by readers, fills, variants (+1 each), visitors
+ *           (none as long as it is listed: visitor.h)
  *           → delisted (evicted, purged or replaced) → last reference dropped: extents and cell are given back.
  * Invariants: 1. `record`, and what the record says, do not change while the object is listed, but for its two purge members; 2. an object is in an eviction queue if and only if
  * it is listed (evict.h has the one exception, under way); 3. a variant holds a reference to its selector.
