@@ -64,13 +64,14 @@ void sizing_note_found(struct sizing *sizing, uint64_t hash, uint64_t bytes)
     sizing_note_many_found(sizing, &(struct sizing_note){hash, bytes}, 1);
 }
 
-void sizing_note_many_found(struct sizing *sizing, const struct sizing_note *notes, unsigned count)
+bool sizing_note_many_found(struct sizing *sizing, const struct sizing_note *notes, unsigned count)
 {
     if (pthread_mutex_trylock(&sizing->lock) != 0)
-        return;
+        return false;
     for (unsigned i = 0; i < count; i++)
         refer(sizing, notes[i].hash, notes[i].bytes, true);
     pthread_mutex_unlock(&sizing->lock);
+    return true;
 }
 
 void sizing_note_stored(struct sizing *sizing, uint64_t hash, uint64_t bytes)

@@ -43,7 +43,8 @@ void sizing_note_found(struct sizing *sizing, uint64_t hash, uint64_t bytes);
 struct sizing_note {
     uint64_t hash, bytes;
 };
-void sizing_note_many_found(struct sizing *sizing, const struct sizing_note *notes, unsigned count);
+/* False: not now, another thread has the lock. */
+bool sizing_note_many_found(struct sizing *sizing, const struct sizing_note *notes, unsigned count);
 void sizing_note_stored(struct sizing *sizing, uint64_t hash, uint64_t bytes);
 /* It was stored in place of another. */
 void sizing_note_replaced(struct sizing *sizing, uint64_t hash, uint64_t bytes);

@@ -115,9 +115,10 @@ void visitor_note(struct cache *cache, struct visitor *visitor, uint64_t hash, u
 {
     if (visitor->notes_count == 0)
         visitor->notes_s = now_s;
-    visitor->notes[visitor->notes_count++] = (struct sizing_note){hash, bytes};
+    if (visitor->notes_count < VISIT_NOTES)
+        visitor->notes[visitor->notes_count++] = (struct sizing_note){hash, bytes};
     if (visitor->notes_count < VISIT_NOTES && now_s == visitor->notes_s)
         return;
-    sizing_note_many_found(&cache->sizing, visitor->notes, visitor->notes_count);
-    visitor->notes_count = 0;
+    if (sizing_note_many_found(&cache->sizing, visitor->notes, visitor->notes_count))
+        visitor->notes_count = 0;
 }

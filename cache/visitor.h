@@ -39,7 +39,7 @@ struct reader;
 
 enum {
     VISITORS_MAX = 512, /* threads of a process; those beyond take references */
-    VISIT_NOTES = 32,   /* hits that sizing is told of at once */
+    VISIT_NOTES = 64,   /* hits that sizing is told of at once */
 };
 
 struct visitor {
@@ -81,7 +81,8 @@ static inline void visit_begin(struct visitor *visitor, struct object *object)
 void visit_end(struct cache *cache, struct visitor *visitor);
 /* The reader that has the visitor's response, if one has it still, takes a reference instead. */
 void visitor_settle(struct visitor *visitor);
-/* A hit on what sizing samples. */
+/* A hit on what sizing samples: it is told when there are VISIT_NOTES of them, or a second is over, as soon as its lock is free; until then further ones are
+ * left out. */
 void visitor_note(struct cache *cache, struct visitor *visitor, uint64_t hash, uint64_t bytes, int64_t now_s);
 
 #endif
