@@ -3,10 +3,14 @@
 
     tests/bench/instructions.py [--cases hit,…] [--requests 1600] [--top 25] [--json FILE]
 
+Of them, those are told apart that lock the memory they change (x86: the prefix, and xchg): each costs some ten others where its cache line is this core's,
+and a hundred or more where another core has written it.
+
 Each case is run twice in processes of their own, with few requests and with --requests more of them; what is between the two is these requests'. Beside
 them lies only the loop's tick (LOOP_TICK_MS), a few instructions a request. The kernel's part is not in it: count the system calls."""
 import argparse
 import collections
+import functools
 import json
 import os
 import pathlib
@@ -201,14 +205,23 @@ def counted(directory, case, requests, origin):
     return read_counts(out)
 
 
+@functools.lru_cache(None)
+def locked(binary):
+    """Addresses of its instructions that lock memory."""
+    if not os.path.exists(binary):
+        return frozenset()
+    listing = subprocess.run(["objdump", "-d", "--no-show-raw-insn", binary], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return frozenset(int(at, 16) for at in re.findall(r"(?m)^ *([0-9a-f]+):\t(?:lock |xchg .*\()", listing))
+
+
 def read_counts(out):
-    """Of callgrind's file: lines of positions and costs belong to the function named last, those after `calls=` to the called one."""
-    counts, names, function, is_call, library = collections.Counter(), {}, None, False, ""
+    """Of callgrind's file, (all, locked) by function: lines of addresses and costs belong to the function named last, those after `calls=` to the called one."""
+    counts, locks, names, function, is_call, library, locking = collections.Counter(), collections.Counter(), {}, None, False, "", ()
     for line in out.read_text().splitlines():
         if line.startswith("ob="):
             number, _, name = line.partition(" ")
             names[number] = name or names[number]
-            library = names[number].rsplit("/", 1)[-1]
+            library, locking = names[number].rsplit("/", 1)[-1], locked(names[number])
         elif line.startswith("fn="):
             number, _, name = line[3:].partition(" ")
             names[number] = name or names[number]
@@ -218,25 +231,32 @@ def read_counts(out):
             names[number] = name or names[number]
         elif line.startswith("calls="):
             is_call = True
-        elif re.match(r"[+\-*\d]", line) and function:
+        elif line.startswith("0x") and function:
+            address, count = line.split()
             if not is_call:
-                counts[function] += int(line.split()[-1])
+                counts[function] += int(count)
+                locks[function] += int(count) if int(address, 16) in locking else 0
             is_call = False
-    return counts
+    return counts, locks
 
 
 def measure(top, name, options, origin):
     few, many = (counted(top / f"{name}-{n}", CASES[name], n, origin) for n in (FEW, FEW + options.requests))
-    many.subtract(few)
-    return {function: count / options.requests for function, count in many.items() if count > 0}
+    for i in range(2):
+        many[i].subtract(few[i])
+    return [{function: count / options.requests for function, count in counts.items() if count > 0} for counts in many]
 
 
-def show(name, functions, options):
-    total = sum(functions.values())
-    print(f"{name}: {total:.0f} instructions a request   ({CASES[name].says})")
+def show(name, measured, options):
+    functions, locks = measured
+    total, total_locked = sum(functions.values()), sum(locks.values())
+    print(f"{name}: {total:.0f} instructions a request, {total_locked:.1f} of them locked   ({CASES[name].says})")
     for function, count in sorted(functions.items(), key=lambda item: -item[1])[: options.top]:
         print(f"  {count:8.0f}  {100 * count / total:4.1f} %  {function}")
-    return {"instructions": round(total), "functions": {f: round(c, 1) for f, c in functions.items() if c >= 1}}
+    where = ", ".join(f"{count:.2f} {function}" for function, count in sorted(locks.items(), key=lambda item: -item[1]) if count >= 0.01)
+    print(f"  locked: {where}")
+    return {"instructions": round(total), "functions": {f: round(c, 1) for f, c in functions.items() if c >= 1},
+            "locked": {f: round(c, 2) for f, c in locks.items() if c >= 0.01}}
 
 
 def main():

@@ -27,8 +27,19 @@ int execv(const char *path, char *const argv[])
         return real(path, argv);
     char option[OPTION_BYTES_MAX];
     snprintf(option, sizeof option, "--callgrind-out-file=%s", out);
-    char *const under[] = {
-        "valgrind", "--tool=callgrind", NOT_COUNTED, "--collect-atstart=yes", option, (char *)binary, argv[1], argv[2], argv[3], NULL};
+    char *const under[] = {"valgrind",
+                           "--tool=callgrind",
+                           NOT_COUNTED,
+                           "--dump-instr=yes",
+                           "--dump-line=no",
+                           "--compress-pos=no",
+                           "--collect-atstart=yes",
+                           option,
+                           (char *)binary,
+                           argv[1],
+                           argv[2],
+                           argv[3],
+                           NULL};
     return real("/usr/bin/valgrind", under);
 }
 
