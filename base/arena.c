@@ -60,7 +60,7 @@ static _Noreturn void arena_out_of_memory(size_t size)
 
 /* Of this thread; each of the default size. */
 static _Thread_local struct arena_chunk *spares;
-static _Thread_local unsigned spares_count;
+static _Thread_local int spares_count;
 
 static struct arena_chunk *chunk_new(size_t data_bytes)
 {
