@@ -20,6 +20,14 @@ static inline struct monotonic_ms clock_monotonic(void)
     return (struct monotonic_ms){(int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000};
 }
 
+/* For measuring what takes less than a millisecond. */
+static inline uint64_t clock_monotonic_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 static inline struct wall_seconds clock_wall(void)
 {
     struct timespec now;

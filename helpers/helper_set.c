@@ -88,7 +88,11 @@ void helper_set_submit(struct helper_set *set, struct helper_call *call, struct 
         helper_set_refuse(set, call, set->was_attached ? HELPERS_OVERLOADED : HELPERS_UNAVAILABLE);
         return;
     }
-    *call = (struct helper_call){.id = ++set->last_id, .deadline = monotonic_add(now, set->plan.deadline_ms)};
+    *call = (struct helper_call){
+        .id = ++set->last_id,
+        .deadline = monotonic_add(now, set->plan.deadline_ms),
+        .asked_us = set->hooks.report_answer ? clock_monotonic_us() : 0,
+    };
     list_push_back(&set->waiting, &call->link);
     set->calls++;
     set->stats.requests++;
@@ -135,8 +139,12 @@ static bool take_answer(struct helper_set *set, struct helper_slot *slot, const 
         return true; /* expired or cancelled meanwhile */
     list_remove(&call->link);
     set->calls--;
-    if (set->plan.answer(call, message))
+    uint64_t asked_us = call->asked_us;
+    if (set->plan.answer(call, message)) {
+        if (set->hooks.report_answer)
+            set->hooks.report_answer(set->hooks.context, set->plan.role, clock_monotonic_us() - asked_us);
         return true;
+    }
     list_push_front(&slot->sent, &call->link);
     set->calls++;
     return false;

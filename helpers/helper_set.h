@@ -25,6 +25,8 @@ struct helper_hooks {
     void *context;
     /* Not to be trusted any more: have it killed. Called at most once a generation. MUST NOT call back into the client. */
     void (*report_hung)(void *context, enum role role, unsigned helper, unsigned generation);
+    /* A call was answered, so many microseconds after it was submitted. NULL: nobody wants to know. MUST NOT call back into the client. */
+    void (*report_answer)(void *context, enum role role, uint64_t took_us);
 };
 
 enum helper_failure {
@@ -41,6 +43,7 @@ struct helper_call {
     struct monotonic_ms deadline; /* while it waits for a helper; with `may_expire` also afterwards */
     uint64_t            position; /* in the channel, when sent */
     unsigned            deaths;   /* helpers that died having taken it */
+    uint64_t            asked_us; /* clock_monotonic_us, where answers are reported */
     enum helper_failure failure;  /* while it is in `failed` */
 };
 

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { GAUGES_MAX = 512 }; /* 16 directories among them */
+enum { GAUGES_MAX = 1024 }; /* 16 directories and 32 origins among them */
 
 void gauges_add(struct gauges *gauges, const char *name, const char *labels, const char *help, double value)
 {
@@ -100,6 +100,14 @@ static void add_connections(struct gauges *gauges, const struct proxy *proxy, co
                over_loops(proxy, offsetof(struct loop_gauges, origin_idle)));
     gauges_add(gauges, "origin_addresses", "state=\"up\"", addresses, all > down ? all - down : 0);
     gauges_add(gauges, "origin_addresses", "state=\"down\"", addresses, down);
+}
+
+static void add_origins(struct gauges *gauges, const struct proxy *proxy, struct arena *arena)
+{
+    const struct origin_gauges **of = arena_alloc(arena, proxy->worker_count * sizeof(struct origin_gauges *));
+    for (unsigned i = 0; i < proxy->worker_count; i++)
+        of[i] = &proxy->loops[i].origins;
+    origin_gauges_collect(gauges, proxy->control_loop->worker.config, of, proxy->worker_count, arena);
 }
 
 /* ---- certificates ----------------------------------------------------------------------------------------------------------------------- */
@@ -203,6 +211,7 @@ void proxy_collect(void *context, struct arena *arena, struct counters *sum, str
     add_cache(&collected, proxy->cache);
     add_helpers(&collected, proxy);
     add_certificates(&collected, proxy, arena);
+    add_origins(&collected, proxy, arena);
     collect_store(&collected, cache_store(proxy->cache), proxy->control_loop->worker.config, arena);
     struct sizing_report sizing;
     cache_sizing(proxy->cache, &sizing);

@@ -240,6 +240,15 @@ static void publish_role(struct role_gauges *gauges, const struct helper_stats *
     publish(&gauges->helpers_alive, stats->helpers_alive);
 }
 
+static void report_answer(void *context, enum role role, uint64_t took_us)
+{
+    struct counters *counters = ((struct proxy_loop *)context)->worker.counters;
+    histogram_add(role == ROLE_DISK    ? &counters->helper_disk
+                  : role == ROLE_STORE ? &counters->helper_store
+                                       : &counters->helper_resolver,
+                  took_us);
+}
+
 static void publish_gauges(struct proxy_loop *loop)
 {
     struct worker *worker = &loop->worker;
@@ -306,6 +315,8 @@ static void turn_end(void *context)
         if (monotonic_since(now, loop->next_look) >= 0) {
             loop->next_look = monotonic_add(now, LOOK_MS);
             publish_origins(loop);
+            if (worker->routes && loop->control != NULL)
+                origin_gauges_publish(&loop->origins, worker->config, worker->routes);
             if (loop->control == NULL)
                 turn_sizing(loop, now);
         }
@@ -323,7 +334,7 @@ static void turn_end(void *context)
 void proxy_loop_init(struct proxy_loop *loop, const struct proxy_loop_settings *settings)
 {
     struct worker *worker = &loop->worker;
-    struct helper_hooks hooks = {.context = loop, .report_hung = report_hung};
+    struct helper_hooks hooks = {.context = loop, .report_hung = report_hung, .report_answer = report_answer};
     int64_t deadline_ms = settings->config->helper_deadline_ms;
     *loop = (struct proxy_loop){.control = settings->control};
     pthread_mutex_init(&loop->lock, NULL);

@@ -11,6 +11,7 @@
 #include "helpers/helper_set.h"
 #include "proxy/boot/disk_port.h"
 #include "proxy/boot/listening.h"
+#include "proxy/boot/origin_gauges.h"
 #include "proxy/listener.h"
 
 #include <pthread.h>
@@ -94,6 +95,7 @@ struct proxy_loop {
 
     struct mail        mail;   /* thread-safe */
     struct loop_gauges gauges; /* written by the loop, read by any */
+    struct origin_gauges origins;
 };
 
 struct proxy_loop_settings {

@@ -70,4 +70,7 @@ void counters_sum(struct counters *into, const struct counters *from)
     histogram_sum(&into->hit_duration, &from->hit_duration);
     histogram_sum(&into->miss_duration, &from->miss_duration);
     histogram_sum(&into->store_read, &from->store_read);
+    histogram_sum(&into->helper_disk, &from->helper_disk);
+    histogram_sum(&into->helper_store, &from->helper_store);
+    histogram_sum(&into->helper_resolver, &from->helper_resolver);
 }

@@ -52,6 +52,7 @@ struct counters {
     struct histogram origin_first_byte;                    /* request sent → head received */
     struct histogram hit_duration, miss_duration;          /* request head received → response sent */
     struct histogram store_read;                           /* of a record, at the disk */
+    struct histogram helper_disk, helper_store, helper_resolver; /* call → answer */
 };
 
 static inline void atomic_bump(_Atomic uint64_t *counter, uint64_t by)

@@ -77,6 +77,8 @@ struct histogram_row {
     size_t offset;
 };
 
+#define HELPER_CALL "From a request to a helper to its answer, waiting for a helper included."
+
 /* Rows of the same name stand together. */
 static const struct histogram_row histogram_rows[] = {
     {"origin_first_byte_seconds", "", "From a request sent to an origin to the head of its response.", "origin_first_byte",
@@ -85,6 +87,9 @@ static const struct histogram_row histogram_rows[] = {
      offsetof(struct counters, hit_duration)},
     {"request_duration_seconds", "cache=\"miss\"", "From a request's head received to its response sent.", "miss",
      offsetof(struct counters, miss_duration)},
+    {"helper_call_seconds", "role=\"disk\"", HELPER_CALL, "helper_disk", offsetof(struct counters, helper_disk)},
+    {"helper_call_seconds", "role=\"store\"", HELPER_CALL, "helper_store", offsetof(struct counters, helper_store)},
+    {"helper_call_seconds", "role=\"resolver\"", HELPER_CALL, "helper_resolver", offsetof(struct counters, helper_resolver)},
     {"store_read_seconds", "", "Reading a stored response at the disk.", "store_read", offsetof(struct counters, store_read)},
 };
 

@@ -11,6 +11,7 @@ struct backend {
     struct health               health;    /* http: whether any of its addresses could be connected to */
     struct pool_settings        pool;      /* http only, as… */
     struct addresses            addresses;
+    uint64_t                    figures[ORIGIN_ACTIVE]; /* enum origin_figure: those that only grow */
 };
 
 struct origin {

@@ -118,6 +118,7 @@ static void log_failure(const struct fetch *fetch, enum error error)
     log_warn("origin", "%.*s %.*s from %.*s: %s%s%s", BYTES_FMT(fetch->method_name), BYTES_FMT(fetch->target), BYTES_FMT(at),
              error_text(error), fetch->fault ? ": " : "", fetch->fault ? fetch->fault : "");
     counter_add(fetch->origin->context.counters, COUNTER_ORIGIN_FAILURES, 1);
+    fetch->backend->figures[ORIGIN_FAILURES]++;
 }
 
 static void fail_stopped(struct fetch *fetch)
@@ -176,6 +177,7 @@ void fetch_failed_backend(struct fetch *fetch, enum error error, bool in_connect
     if (goes_on) {
         log_warn("origin", "%.*s: %s; trying another", BYTES_FMT(fetch->backend->config->url), error_text(error));
         counter_add(origin->context.counters, COUNTER_ORIGIN_RETRIES, 1);
+        fetch->backend->figures[ORIGIN_FAILURES]++;
         fetch->retries_left--;
         fetch->kind->stop(fetch);
         fetch_next_backend(fetch);

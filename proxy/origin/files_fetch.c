@@ -372,6 +372,7 @@ static void begin(struct files_fetch *files)
 {
     struct fetch *fetch = files->fetch;
     counter_add(fetch->origin->context.counters, COUNTER_ORIGIN_REQUESTS, 1);
+    fetch->backend->figures[ORIGIN_REQUESTS]++;
     if (fetch->method != METHOD_GET && fetch->method != METHOD_HEAD) {
         struct headers fields;
         headers_init(&fields, &fetch->arena);

@@ -58,14 +58,6 @@ static struct counters *counters_of(const struct h1_fetch *h1)
     return h1->fetch->origin->context.counters;
 }
 
-/* Finer than the loop's clock: origins nearby answer within a fraction of a millisecond. */
-static uint64_t now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static void ignore_upload(struct fetch *fetch)
 {
     if (fetch->upload)
@@ -246,7 +238,10 @@ static void deliver_final_head(struct h1_fetch *h1, struct bytes rest)
 {
     struct fetch *fetch = h1->fetch;
     struct h1_response *response = &h1->response;
-    histogram_add(&counters_of(h1)->origin_first_byte, now_us() - h1->sent_us);
+    uint64_t took_us = clock_monotonic_us() - h1->sent_us;
+    histogram_add(&counters_of(h1)->origin_first_byte, took_us);
+    fetch->backend->figures[ORIGIN_ANSWERS]++;
+    fetch->backend->figures[ORIGIN_FIRST_BYTE_US] += took_us;
     /* Answered before the body was sent: this connection is not used again (HARDENING: framing), even when the rest still goes out. RFC 9112
      * §9.5: an error stops the body; any other answer may depend on the rest of it. */
     if (h1->sending != H1_SENT)
@@ -517,7 +512,7 @@ static void send_request(struct h1_fetch *h1)
     switch (h1->sending) {
     case H1_SENT:
         leave_upload(fetch);
-        h1->sent_us = now_us();
+        h1->sent_us = clock_monotonic_us();
         set_deadline(h1, site->first_byte_timeout_ms);
         break;
     case H1_SEND_BLOCKED:
@@ -545,13 +540,14 @@ static void begin_exchange(struct h1_fetch *h1, struct upstream *upstream)
     h1->got_bytes = false;
     fetch->origin_text = arena_copy(&fetch->arena, bytes_from_string(upstream->endpoint->text));
     counter_add(counters_of(h1), COUNTER_ORIGIN_REQUESTS, 1);
+    fetch->backend->figures[ORIGIN_REQUESTS]++;
     h1_request_init(&h1->request, h1->head, fetch->upload);
     h1_response_init(&h1->response, fetch->method, &fetch->arena);
     if (fetch->upload) {
         fetch->upload->ready = upload_ready;
         fetch->upload->context = h1;
     }
-    h1->sent_us = now_us();
+    h1->sent_us = clock_monotonic_us();
     deadline_clear(&fetch->deadline);
     send_request(h1);
 }

@@ -57,12 +57,21 @@ struct origin *origin_new(const struct origin_context *context, struct config *c
     return origin;
 }
 
+/* They go on being counted. */
+static void inherit_figures(struct origin *origin, struct backend *backend, const struct origin *before, const struct backend *other)
+{
+    if (bytes_equal(origin->site->hosts[0], before->site->hosts[0]) && bytes_equal(backend->config->url, other->config->url))
+        memcpy(backend->figures, other->figures, sizeof(backend->figures));
+}
+
 void origin_inherit(struct origin *origin, const struct origin *before)
 {
     for (unsigned i = 0; i < origin->backend_count; i++)
-        for (unsigned j = 0; j < before->backend_count; j++)
+        for (unsigned j = 0; j < before->backend_count; j++) {
+            inherit_figures(origin, &origin->backends[i], before, &before->backends[j]);
             if (origin->backends[i].config->kind == ORIGIN_KIND_HTTP && before->backends[j].config->kind == ORIGIN_KIND_HTTP)
                 addresses_inherit(&origin->backends[i].addresses, &before->backends[j].addresses);
+        }
 }
 
 static void free_when_unused(struct origin *origin)
@@ -121,4 +130,22 @@ void origin_stats(const struct origin *origin, struct origin_stats *stats)
         for (unsigned j = 0; j < addresses->count; j++)
             stats->addresses_down += health_is_down(&addresses->endpoints[j]->health, now);
     }
+}
+
+static bool is_down(const struct backend *backend, struct monotonic_ms now)
+{
+    const struct addresses *addresses = &backend->addresses;
+    unsigned down = 0;
+    for (unsigned i = 0; i < addresses->count; i++)
+        down += health_is_down(&addresses->endpoints[i]->health, now);
+    return health_is_down(&backend->health, now) || (down > 0 && down == addresses->count);
+}
+
+void origin_figures(const struct origin *origin, unsigned number, uint64_t out[ORIGIN_FIGURES])
+{
+    const struct backend *backend = &origin->backends[number];
+    memcpy(out, backend->figures, sizeof(backend->figures));
+    out[ORIGIN_ACTIVE] = backend->pool.busy;
+    out[ORIGIN_IDLE] = backend->pool.idle;
+    out[ORIGIN_DOWN] = is_down(backend, loop_now(origin->context.loop));
 }

@@ -29,7 +29,7 @@ struct origin;
 
 /* `config` is referenced for as long as the origin or a fetch of it lives. Begins to resolve names at once. */
 struct origin *origin_new(const struct origin_context *context, struct config *config, const struct config_site *site);
-/* Of an origin that has just been made: the addresses of the names that it shares with one of the generation before. */
+/* Of an origin that has just been made: the addresses of the names that it shares with one of the generation before, and its figures when it is the same. */
 void           origin_inherit(struct origin *origin, const struct origin *before);
 /* Kept connections are closed now; fetches under way go on and free it when the last ends. Nulls. */
 void           origin_retire(struct origin **origin);
@@ -74,5 +74,19 @@ struct origin_stats {
 };
 
 void origin_stats(const struct origin *origin, struct origin_stats *stats);
+
+/* Of one of its backends, which are the origins of the site's configuration. */
+enum origin_figure {
+    ORIGIN_REQUESTS,      /* sent */
+    ORIGIN_FAILURES,      /* tries that failed */
+    ORIGIN_ANSWERS,       /* heads received */
+    ORIGIN_FIRST_BYTE_US, /* all that it took them */
+    ORIGIN_ACTIVE,        /* connections */
+    ORIGIN_IDLE,
+    ORIGIN_DOWN,          /* 1: skipped after a failure */
+    ORIGIN_FIGURES
+};
+
+void origin_figures(const struct origin *origin, unsigned backend, uint64_t out[ORIGIN_FIGURES]);
 
 #endif

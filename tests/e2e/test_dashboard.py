@@ -7,11 +7,14 @@ import signal
 
 import pytest
 
+from harness.certificates import Authority, TlsOutrigger, pair
 from harness.chromium import Chromium
 from harness.http import Connection, get
 from harness.load import Load
 from harness.outrigger import SLOW
 from harness.poll import until
+from harness.store import with_store
+from test_store_faults import Faults
 
 CONTROL = {"admin": {"control": True}}
 browser_needed = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
@@ -153,14 +156,74 @@ def test_what_is_not_allowed_is_not_offered_and_a_phone_can_show_it(outrigger, o
     assert chromium.errors == []
 
 
+def alarms(chromium):
+    return chromium.run("document.getElementById('alarms') ? document.getElementById('alarms').textContent : ''")
+
+
 @browser_needed
-def test_an_origin_that_is_down_is_an_alarm(make_outrigger, origin, chromium):
-    outrigger = make_outrigger(origin="http://127.0.0.1:1")
+def test_an_origin_that_is_down_is_an_alarm_and_each_one_has_its_row(make_outrigger, origin, chromium):
+    sites = [{"hosts": ["a.test"], "origin": origin.url}, {"hosts": ["b.test"], "origin": "http://127.0.0.1:1"}]
+    outrigger = make_outrigger(config={"sites": sites})
     chromium.open(page_of(outrigger))
+
     def is_told():
-        outrigger.get("/")
-        return chromium.run("!!document.getElementById('alarms') && document.getElementById('alarms').textContent.includes('down')")
+        get(outrigger.port, host="a.test"), get(outrigger.port, host="b.test")
+        return "the origin http://127.0.0.1:1 of b.test is down" in alarms(chromium)
     until(is_told, timeout=30 * SLOW, what="an alarm")
+    rows = chromium.run("JSON.stringify([...document.querySelectorAll('#origin-list tbody tr')].map(row => [...row.cells].map(cell => cell.textContent)))")
+    (first, second) = json.loads(rows)
+    assert first[:3] == [origin.url, "a.test", "up"] and second[:3] == ["http://127.0.0.1:1", "b.test", "down"]
+    assert first[4] != "–" and second[4] == "–" and second[5] != "0" and "idle" in first[6]
+    assert chromium.errors == []
+
+
+def test_what_each_origin_did_is_told_and_outlives_a_reload(make_outrigger, origin):
+    origin.on("*", lambda request: request.answer(b"x", fields={"Cache-Control": "no-store"}))
+    outrigger = make_outrigger(origin=origin.url)
+    for _ in range(5):
+        outrigger.get("/")
+    labels = {"site": "*", "origin": origin.url}
+    for turn in range(2):
+        outrigger.await_metric(5, "outrigger_site_origin_requests_total", **labels)
+        outrigger.await_metric(5, "outrigger_site_origin_answers_total", **labels)
+        assert outrigger.metric("outrigger_site_origin_up", **labels) == 1 and outrigger.metric("outrigger_site_origin_failures_total", **labels) == 0
+        assert 0 < outrigger.metric("outrigger_site_origin_first_byte_seconds_total", **labels) < 10 * SLOW
+        outrigger.ctl("reload")
+
+
+def test_how_long_helpers_take_is_told(make_outrigger, tmp_path):
+    (tmp_path / "page").write_bytes(b"page")
+    outrigger = make_outrigger(origin=f"files:{tmp_path}")
+    assert outrigger.get("/page").body == b"page"
+    until(lambda: outrigger.metric("outrigger_helper_call_seconds_count", role="disk") > 0, what="the call to be told")
+    assert outrigger.metric("outrigger_helper_call_seconds_sum", role="disk") > 0 and outrigger.stats()["latency"]["helper_disk"]["p50_seconds"] > 0
+
+
+@browser_needed
+def test_a_certificate_that_expires_is_an_alarm(tmp_path, origin, chromium):
+    certificate = Authority(tmp_path).issue("a.test", days=(-1, 7))
+    outrigger = TlsOutrigger(tmp_path, [{"hosts": ["a.test"], "origin": origin.url, "tls": pair(certificate)}])
+    try:
+        chromium.open(page_of(outrigger))
+        until(lambda: "a certificate expires on " in alarms(chromium), timeout=30 * SLOW, what="an alarm")
+        assert "a.test" in alarms(chromium)
+    finally:
+        outrigger.stop()
+
+
+@browser_needed
+def test_a_disk_in_trouble_is_an_alarm_until_it_works_again(make_outrigger, origin, tmp_path, chromium):
+    faults = Faults(tmp_path / "faults")
+    outrigger = with_store(make_outrigger, origin, tmp_path / "store", config={"disk": {"engine": "blocking", "admit": "always"}}, environment=faults.environment)
+    origin.on("*", b"stored")
+    chromium.open(page_of(outrigger))
+    chromium.until("document.getElementById('state') && document.getElementById('state').className === 'live'")
+    assert alarms(chromium) == ""
+    faults.set("write 1 EIO")
+    outrigger.get("/page")
+    until(lambda: "is in trouble" in alarms(chromium), timeout=30 * SLOW, what="an alarm")
+    faults.set("")
+    until(lambda: alarms(chromium) == "", timeout=30 * SLOW, what="the end of the alarm")
 
 
 def body_of(target):

@@ -189,10 +189,30 @@ function showOrigins(now) {
         ["retries", number(counters.origin_retries_total)], ["failures", number(counters.origin_failures_total)], ["waited for another's fetch", number(counters.collapsed_requests_total)]]);
 }
 
-function showHelpers(gauges) {
-    const of = (name, role) => gauges[`${name}{role="${role}"}`];
-    fill("helpers", ["disk", "store", "resolver", "log"].map(role => [role, ...["helpers", "helper_queue_depth", "helper_restarts_total", "helper_timeouts_total", "helper_failures_total"]
-        .map(name => [of(name, role) === undefined ? "–" : number(of(name, role)), "number"])]));
+/* The mean of the last second; of all the time when nothing was answered in it. */
+function firstByte(now, labels) {
+    const spent = one => one.stats.gauges[`site_origin_first_byte_seconds_total{${labels}}`] || 0, answers = one => one.stats.gauges[`site_origin_answers_total{${labels}}`] || 0;
+    const fresh = before === null ? 0 : answers(now) - answers(before);
+    if (fresh > 0)
+        return seconds((spent(now) - spent(before)) / fresh);
+    return answers(now) > 0 ? seconds(spent(now) / answers(now)) : "–";
+}
+
+function showEachOrigin(now) {
+    const gauges = now.stats.gauges, ups = Object.entries(family(gauges, "site_origin_up"));
+    element("each-origin").hidden = ups.length === 0;
+    fill("origin-list", ups.map(([labels, up]) => [
+        labelOf(labels, "origin"), labelOf(labels, "site"), [up ? "up" : "down", up ? "" : "down"],
+        [number(perSecond(now, one => one.stats.gauges[`site_origin_requests_total{${labels}}`] || 0)) + "/s", "number"], [firstByte(now, labels), "number"],
+        [number(gauges[`site_origin_failures_total{${labels}}`]), "number"],
+        [["active", "idle"].map(state => `${number(gauges[`site_origin_connections{${labels},state="${state}"}`])} ${state}`).join(", "), "number"]]));
+}
+
+function showHelpers(stats) {
+    const of = (name, role) => stats.gauges[`${name}{role="${role}"}`], shown = value => [value === undefined ? "–" : number(value), "number"];
+    const took = (role, part) => [stats.latency["helper_" + role] === undefined ? "–" : seconds(stats.latency["helper_" + role][part]), "number"];
+    fill("helpers", ["disk", "store", "resolver", "log"].map(role => [role, shown(of("helpers", role)), shown(of("helper_queue_depth", role)), took(role, "p50_seconds"), took(role, "p99_seconds"),
+        ...["helper_restarts_total", "helper_timeouts_total", "helper_failures_total"].map(name => shown(of(name, role)))]));
 }
 
 function showProtocols(now) {
@@ -214,7 +234,10 @@ function showAlarms(now) {
     for (const [key, value] of Object.entries(gauges))
         if (/certificate.*(expir|not_after)/.test(key) && value !== null && value > 0 && value * 1000 - Date.now() < CERTIFICATE_DAYS * 86400000)
             alarms.push(`a certificate ${value * 1000 < Date.now() ? "has expired" : "expires"} on ${new Date(1000 * value).toISOString().slice(0, 10)}: ${key.replace(/^[^{]*/, "")}`);
-    if (gauges['origin_addresses{state="down"}'] > 0)
+    const down = Object.entries(family(gauges, "site_origin_up")).filter(([, up]) => up === 0).map(([labels]) => labels);
+    for (const labels of down)
+        alarms.push(`the origin ${labelOf(labels, "origin")} of ${labelOf(labels, "site")} is down`);
+    if (down.length === 0 && gauges['origin_addresses{state="down"}'] > 0)
         alarms.push(`${gauges['origin_addresses{state="down"}']} origin address(es) down`);
     if (gauges.draining === 1)
         alarms.push("the server is draining: it accepts no new connections");
@@ -237,7 +260,8 @@ function show(now) {
     showSizes(now.sizing);
     showTiers(now);
     showOrigins(now);
-    showHelpers(now.stats.gauges);
+    showEachOrigin(now);
+    showHelpers(now.stats);
     showProtocols(now);
     showAlarms(now);
     lists = now.top;

@@ -37,7 +37,7 @@ static void answer(struct channel *end, uint64_t id, enum file_status status, ui
 
 static void set_up(void)
 {
-    client = disk_client_new(&(struct helper_hooks){&reports, note_report}, DEADLINE_MS, QUEUE_MAX);
+    client = disk_client_new(&(struct helper_hooks){.context = &reports, .report_hung = note_report}, DEADLINE_MS, QUEUE_MAX);
 }
 
 static void tear_down(void)

@@ -189,7 +189,7 @@ Test(disk_main, helpers_killed_at_any_moment_fail_no_request)
     struct helper_process processes[HELPERS];
     unsigned generations[HELPERS];
     static struct file_request requests[IN_FLIGHT];
-    client = disk_client_new(&(struct helper_hooks){NULL, never_hung}, 10000, 1000);
+    client = disk_client_new(&(struct helper_hooks){.context = NULL, .report_hung = never_hung}, 10000, 1000);
     for (unsigned i = 0; i < HELPERS; i++)
         replace(&processes[i], i, generations[i] = 1);
     for (unsigned i = 0; i < IN_FLIGHT; i++) {

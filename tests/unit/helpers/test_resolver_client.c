@@ -38,7 +38,7 @@ static void answer(struct channel *end, uint64_t id, enum resolve_status status,
 
 static void set_up(void)
 {
-    client = resolver_client_new(&(struct helper_hooks){&reports, note_report}, DEADLINE_MS);
+    client = resolver_client_new(&(struct helper_hooks){.context = &reports, .report_hung = note_report}, DEADLINE_MS);
 }
 
 static void tear_down(void)

@@ -57,7 +57,7 @@ static struct message_store_read_done read_done(uint64_t id, uint32_t front, uin
 
 static void set_up(void)
 {
-    client = store_client_new(&(struct helper_hooks){&reports, note_report}, DEADLINE_MS, QUEUE_MAX);
+    client = store_client_new(&(struct helper_hooks){.context = &reports, .report_hung = note_report}, DEADLINE_MS, QUEUE_MAX);
 }
 
 static void tear_down(void)

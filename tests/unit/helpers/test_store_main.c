@@ -200,7 +200,7 @@ BOTH(helpers_killed_at_any_moment_fail_no_call)
     send_write(channel, 1, 42, 100 + BODY);
     cr_assert(wait_for_message(channel, &message));
     cr_assert_eq(end_helper(&first), 0);
-    client = store_client_new(&(struct helper_hooks){NULL, never_hung}, 20000, 1000);
+    client = store_client_new(&(struct helper_hooks){.context = NULL, .report_hung = never_hung}, 20000, 1000);
     for (unsigned i = 0; i < HELPERS; i++)
         replace(&processes[i], i, generations[i] = 1);
     for (unsigned i = 0; i < IN_FLIGHT; i++) {
