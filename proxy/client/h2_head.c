@@ -155,7 +155,7 @@ void h2_block_add(struct h2_block *block, struct bytes name, struct bytes value,
         check_limits(block, config);
         if (!is_kept(block, config))
             return;
-        reserve(block, value.len);
+        reserve(block, value.len + 1); /* never nothing: there may be no memory yet */
         add_pseudo(block, pseudo, value);
         return;
     }

@@ -171,3 +171,11 @@ Test(h2_fields, of_a_response)
     }
     h2_fields_free(&fields);
 }
+
+Test(h2_head, an_empty_value_may_be_the_first_of_all)
+{
+    struct read read;
+    read_lines(&read, ":path \n", true);
+    cr_assert(read.block.is_malformed && read.block.memory);
+    read_free(&read);
+}
