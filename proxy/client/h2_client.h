@@ -96,6 +96,7 @@ struct h2_session {
     uint8_t             depth;
     uint8_t             watched; /* what the deadline is for */
     bool                gone;  /* reading or writing failed */
+    bool                is_section_malformed; /* the trailers that are coming */
     bool                moved; /* something was written since the deadline was set */
     bool                was_used; /* a request came since the deadline was set */
 };
@@ -119,6 +120,8 @@ struct h2_offer {
     size_t turn; /* how much of it may go now */
 };
 
+#define BODY_LENGTH_UNKNOWN UINT64_MAX
+
 struct h2_stream {
     struct stream      stream;
     struct list        link;  /* in streams or spare */
@@ -136,6 +139,7 @@ struct h2_stream {
     bool end_sent;     /* END_STREAM left nghttp2 */
     bool remote_ended; /* END_STREAM came */
     bool is_closed;    /* in nghttp2 */
+    bool is_malformed; /* it was reset for that, and is to be forgotten */
     bool is_deferred;  /* nghttp2 does not ask for its bytes until it is told to */
     bool waits;        /* the request was told that less was taken than offered */
     bool moved;        /* bytes of its body left since `stall` was set */
@@ -146,6 +150,7 @@ struct h2_stream {
     bool is_extended_connect;
     bool awaits_end;   /* its request starts when the client has ended it */
     bool has_upload;
+    uint64_t body_length, body_bytes; /* of the request: as it says, and as came */
     struct deadline  stall;
     struct h2_offer  offer;
     struct h2_upload upload;

@@ -119,6 +119,12 @@ static bool is_of_the_connection(enum header_id id, struct bytes name, struct by
     }
 }
 
+bool h2_field_is_well_formed(struct bytes name, struct bytes value)
+{
+    enum header_id id = header_identify(name);
+    return is_well_formed(id, name, value) && !is_of_the_connection(id, name, value);
+}
+
 /* RFC 9113 §8.2.3: crumbs become one field again. */
 static bool join_cookie(struct h2_block *block, enum header_id id, struct bytes value)
 {

@@ -37,6 +37,8 @@ struct h2_block {
 void h2_block_clear(struct h2_block *block);
 void h2_block_free(struct h2_block *block);
 
+/* RFC 9113 §8.2: of a field that is no pseudo-header. */
+bool h2_field_is_well_formed(struct bytes name, struct bytes value);
 void h2_block_add(struct h2_block *block, struct bytes name, struct bytes value, const struct config *config);
 
 struct h2_framing {

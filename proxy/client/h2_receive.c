@@ -1,5 +1,8 @@
 /* What nghttp2 tells of a client's frames, noted. See h2_client.h for the design.
  *
+ * DESIGN. Of frames and HPACK nghttp2 knows the rules; those of HTTP in them (RFC 9113 §8) are kept here and in h2_head.c, and by nobody else: nghttp2 would
+ * look at each byte of each field a second time. A message that breaks one is a stream error.
+ *
  * RFC 9113 §8.1.1 wants nothing of a malformed request to be taken for a whole one: one that says it has no body starts when it has indeed ended.
  * Every callback runs inside of nghttp2: it MUST NOT call a request, an upload's fetch, or nghttp2's sending and receiving. */
 #include "proxy/client/h2_client.h"
@@ -24,6 +27,7 @@ static int on_begin_section(nghttp2_session *protocol, const nghttp2_frame *fram
     (void)protocol;
     session->section_of = frame->hd.stream_id;
     session->section_bytes = 0;
+    session->is_section_malformed = false;
     if (session->block)
         h2_block_clear(session->block);
     else if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
@@ -44,17 +48,12 @@ static int on_field(nghttp2_session *protocol, const nghttp2_frame *frame, const
         session->fault = H2_GOAWAY_FIELDS;
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
+    const struct bytes named = bytes_from((const char *)name, name_len), is = bytes_from((const char *)value, value_len);
     if (session->block)
-        h2_block_add(session->block, bytes_from((const char *)name, name_len), bytes_from((const char *)value, value_len), config);
+        h2_block_add(session->block, named, is, config);
+    else if (!h2_field_is_well_formed(named, is)) /* of trailers: a pseudo-header's name is no token */
+        session->is_section_malformed = true;
     return 0;
-}
-
-/* What nghttp2 would leave out. */
-static int on_bad_field(nghttp2_session *protocol, const nghttp2_frame *frame, const uint8_t *name, size_t name_len, const uint8_t *value,
-                        size_t value_len, uint8_t flags, void *context)
-{
-    (void)protocol, (void)frame, (void)name, (void)name_len, (void)value, (void)value_len, (void)flags, (void)context;
-    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* a stream error, PROTOCOL_ERROR */
 }
 
 static void end_section(struct h2_session *session)
@@ -74,6 +73,18 @@ static void read_priority(struct h2_stream *stream, const struct headers *fields
         stream->priority.is_incremental = true;
 }
 
+/* RFC 9113 §8.1.1. `stream`: NULL: its request is over. */
+static void reset_malformed(struct h2_session *session, int32_t id, struct h2_stream *stream)
+{
+    if (stream && stream->is_malformed)
+        return;
+    nghttp2_submit_rst_stream(session->protocol, NGHTTP2_FLAG_NONE, id, NGHTTP2_PROTOCOL_ERROR);
+    if (!stream)
+        return;
+    stream->is_malformed = true;
+    h2_note(stream, H2_EVENT_CLOSED);
+}
+
 static void begin_request(struct h2_session *session, int32_t id, bool ends)
 {
     struct h2_stream *stream = h2_stream_take(session, id);
@@ -84,10 +95,10 @@ static void begin_request(struct h2_session *session, int32_t id, bool ends)
     head->scheme = head->tls ? BYTES("https") : BYTES("http");
     stream->error = h2_block_finish(session->block, ends, h2_config(session), request_arena(stream->request), head, &framing);
     stream->remote_ended = ends;
-    if (session->block->is_malformed) { /* RFC 9113 §8.1.1 */
+    stream->body_length = framing.length_known && !framing.is_extended_connect ? framing.length : BODY_LENGTH_UNKNOWN;
+    if (session->block->is_malformed) {
         counter_add(session->worker->counters, COUNTER_CLIENT_BAD_REQUESTS, 1);
-        nghttp2_submit_rst_stream(session->protocol, NGHTTP2_FLAG_NONE, id, NGHTTP2_PROTOCOL_ERROR);
-        h2_note(stream, H2_EVENT_CLOSED);
+        reset_malformed(session, id, stream);
     } else {
         stream->is_extended_connect = framing.is_extended_connect;
         read_priority(stream, &head->fields);
@@ -110,13 +121,28 @@ static void begin_request(struct h2_session *session, int32_t id, bool ends)
 static void stream_ended(struct h2_session *session, int32_t id)
 {
     struct h2_stream *stream = nghttp2_session_get_stream_user_data(session->protocol, id);
-    if (!stream)
+    if (!stream || stream->is_malformed)
         return;
+    if (stream->body_length != BODY_LENGTH_UNKNOWN && stream->body_bytes != stream->body_length) {
+        reset_malformed(session, id, stream);
+        return;
+    }
     stream->remote_ended = true;
     if (stream->has_upload)
         h2_upload_ended(stream);
     else if (stream->awaits_end)
         h2_note(stream, H2_EVENT_HEAD);
+}
+
+/* RFC 9113 §8.1: they end the stream. What they say is dropped. */
+static void end_trailers(struct h2_session *session, int32_t id, bool ends)
+{
+    if (ends && !session->is_section_malformed) {
+        stream_ended(session, id);
+        return;
+    }
+    counter_add(session->worker->counters, COUNTER_CLIENT_BAD_REQUESTS, 1);
+    reset_malformed(session, id, nghttp2_session_get_stream_user_data(session->protocol, id));
 }
 
 static void update_priority(struct h2_session *session, const nghttp2_ext_priority_update *update)
@@ -145,8 +171,8 @@ static int on_frame(nghttp2_session *protocol, const nghttp2_frame *frame, void 
     case NGHTTP2_HEADERS:
         if (session->block)
             begin_request(session, frame->hd.stream_id, ends);
-        else if (ends)
-            stream_ended(session, frame->hd.stream_id);
+        else
+            end_trailers(session, frame->hd.stream_id, ends);
         end_section(session);
         break;
     case NGHTTP2_DATA:
@@ -173,12 +199,24 @@ static int on_bad_frame(nghttp2_session *protocol, const nghttp2_frame *frame, i
     return 0;
 }
 
-/* A body that is longer or shorter than its Content-Length is found by nghttp2 (RFC 9113 §8.1.1), before it comes here. */
+/* RFC 9113 §8.1.1: nothing of a body beyond its Content-Length goes on. */
+static bool take_data(struct h2_session *session, struct h2_stream *stream, struct bytes data)
+{
+    if (stream->is_malformed)
+        return false;
+    stream->body_bytes += data.len;
+    if (stream->body_bytes > stream->body_length) {
+        reset_malformed(session, stream->id, stream);
+        return false;
+    }
+    return stream->has_upload && h2_upload_feed(stream, data);
+}
+
 static int on_data(nghttp2_session *protocol, uint8_t flags, int32_t id, const uint8_t *data, size_t length, void *context)
 {
     struct h2_stream *stream = nghttp2_session_get_stream_user_data(protocol, id);
-    (void)flags, (void)context;
-    if (!stream || !stream->has_upload || !h2_upload_feed(stream, bytes_from((const char *)data, length)))
+    (void)flags;
+    if (!stream || !take_data(context, stream, bytes_from((const char *)data, length)))
         nghttp2_session_consume(protocol, id, length);
     return 0;
 }
@@ -187,7 +225,7 @@ static int on_stream_closed(nghttp2_session *protocol, int32_t id, uint32_t code
 {
     struct h2_session *session = context;
     struct h2_stream *stream = nghttp2_session_get_stream_user_data(protocol, id);
-    if (session->section_of == id) /* its field section was found to be malformed */
+    if (session->section_of == id) /* its field section was broken off */
         end_section(session);
     if (!stream)
         return 0;
@@ -233,7 +271,6 @@ static nghttp2_session_callbacks *callbacks_new(void)
         return NULL;
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_section);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_field);
-    nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_bad_field);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_bad_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
@@ -251,6 +288,7 @@ static nghttp2_option *options_new(void)
         return NULL;
     nghttp2_option_set_no_auto_window_update(option, 1); /* windows open as uploads are taken */
     nghttp2_option_set_no_closed_streams(option, 1);
+    nghttp2_option_set_no_http_messaging(option, 1); /* the rules of HTTP are ours: see above */
     nghttp2_option_set_builtin_recv_extension_type(option, NGHTTP2_PRIORITY_UPDATE);
     nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX);
     nghttp2_option_set_max_continuations(option, 4096);

@@ -119,6 +119,16 @@ STREAM_ERRORS = {
     "WINDOW_UPDATE of nothing": (after_request(window_update(1, 0), ends=False, path="/up"), (PROTOCOL_ERROR,)),
     "a stream's window too large": (after_request(window_update(1, 0x7FFFFFFF), window_update(1, 0x7FFFFFFF), ends=False, path="/up"), (FLOW_CONTROL_ERROR,)),
     "a second field section that does not end the stream": (after_request(frame(HEADERS, END_HEADERS, 1, literal("a", "b")), ends=False, path="/up"), (PROTOCOL_ERROR,)),
+    **{
+        f"a trailer that is {what}": (after_request(frame(HEADERS, END_HEADERS | END_STREAM, 1, literal(*field)), ends=False, path="/up"), (PROTOCOL_ERROR,))
+        for what, field in {
+            "in upper case": ("X-Sum", "1"),
+            "two": ("x-sum", "1\r\nx-more: 2"),
+            "of the connection": ("connection", "close"),
+            "nameless": ("", "1"),
+            "unknown, with a colon": (":sum", "1"),
+        }.items()
+    },
     "a trailer that is a pseudo-header": (after_request(frame(HEADERS, END_HEADERS | END_STREAM, 1, literal(":path", "/")), ends=False, path="/up"), (PROTOCOL_ERROR,)),
 }
 
@@ -234,6 +244,17 @@ def test_a_body_that_is_not_as_long_as_it_says(server, back, client, length, par
     stream = client.ask("/wrong", ends=False, method="POST", fields=[("content-length", str(length))])
     for i, part in enumerate(parts):
         client.data(stream, part, ends=i + 1 == len(parts))
+    assert client.response(stream).reset == PROTOCOL_ERROR
+    assert client.get().body == b"hello"
+    assert bodies == []
+
+
+@pytest.mark.parametrize("body, trailer", [(b"four", ("x-sum", "1")), (b"five!x", ("x-sum", "1")), (b"five!", ("X-Sum", "1"))])
+def test_trailers_end_no_malformed_body(back, client, body, trailer):
+    bodies = []
+    back.on("/wrong", lambda request: (bodies.append(request.body), request.answer("never", fields={"Cache-Control": "no-store"})))
+    stream = client.ask("/wrong", ends=False, method="POST", fields=[("content-length", "5")])
+    client.data(stream, body, ends=False).send(frame(HEADERS, END_HEADERS | END_STREAM, stream, literal(*trailer)))
     assert client.response(stream).reset == PROTOCOL_ERROR
     assert client.get().body == b"hello"
     assert bodies == []
