@@ -78,6 +78,7 @@ struct h2_session {
     struct list         ready[H2_URGENCIES];
     struct deadline     deadline; 
     struct spill       *out;
+    void               *frame_buffer; /* of `protocol`; one of the worker's slots */
     struct h2_block    *block; /* of the field section that is coming; NULL: none, or one that is not wanted */
     union socket_address peer;
     struct h2_budget    resets, control;
@@ -166,6 +167,12 @@ struct h2_plan {
     char   frames[H2_PLAN_BYTES];
 };
 
+/* Buffers of nghttp2's sessions: h2_memory.c. Zeroed at first. */
+struct h2_slots {
+    void   **spare, **mappings;
+    unsigned spare_count, mapping_count;
+};
+
 /* A worker's clients. */
 struct h2_clients {
     struct worker   *worker;
@@ -179,6 +186,7 @@ struct h2_clients {
     nghttp2_session_callbacks *callbacks; /* of every session */
     nghttp2_option  *options;
     struct h2_fields fields;
+    struct h2_slots  slots;
     struct h2_plan   plan;
 };
 
@@ -198,6 +206,10 @@ void h2_block_give(struct h2_clients *clients, struct h2_block **block);
 struct h2_stream *h2_stream_take(struct h2_session *session, int32_t id);
 /* Forgets the stream: its request is over. */
 void h2_stream_drop(struct h2_stream *stream);
+
+/* h2_memory.c: for nghttp2_session_server_new3. */
+nghttp2_mem h2_memory_of(struct h2_session *session);
+void h2_slots_free(struct h2_slots *slots);
 
 /* h2_session.c */
 /* What came before this module had the connection. */

@@ -83,6 +83,7 @@ static void clients_free(struct h2_clients *clients)
         free(LIST_OWNER(node, struct h2_stream, link));
     block_free(clients->spare_block);
     h2_fields_free(&clients->fields);
+    h2_slots_free(&clients->slots);
     nghttp2_session_callbacks_del(clients->callbacks);
     nghttp2_option_del(clients->options);
     free(clients);

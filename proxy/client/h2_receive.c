@@ -313,13 +313,14 @@ static bool submit_settings(nghttp2_session *protocol, const struct config *conf
 nghttp2_session *h2_protocol_new(struct h2_session *session)
 {
     struct h2_clients *clients = session->worker->h2;
+    nghttp2_mem memory = h2_memory_of(session);
     nghttp2_session *protocol;
     if (!clients->callbacks)
         clients->callbacks = callbacks_new();
     if (!clients->options)
         clients->options = options_new();
     bool is_made = clients->callbacks && clients->options &&
-                   nghttp2_session_server_new2(&protocol, clients->callbacks, session, clients->options) == 0 &&
+                   nghttp2_session_server_new3(&protocol, clients->callbacks, session, clients->options, &memory) == 0 &&
                    submit_settings(protocol, h2_config(session));
     assert(is_made);
     (void)is_made;
