@@ -304,6 +304,11 @@ bench-diskbound:
 bench-architectures:
 	@$(MEASURE)/architectures.py $(ASIDE) $(if $(REPORT),--report)
 
+# Hits beside each attack of docs/HTTP2.md; REPORT=1 writes the table there. ATTACKS="rapid reset,PING": some.
+.PHONY: bench-attacks
+bench-attacks:
+	@$(MEASURE)/attacks.py $(if $(ATTACKS),--attacks "$(ATTACKS)") $(ASIDE) $(if $(REPORT),--report)
+
 # Needs root, to drop the page cache. REPORT=1 writes docs/STORE.md.
 .PHONY: bench-restart
 bench-restart:
@@ -386,6 +391,7 @@ help:
 	@echo "make bench-diskbound    hits from memory beside a load that a slow disk bounds, against four peers; needs root;  REPORT=1: to docs/STORE.md"
 	@echo "make bench-architectures    helpers, one loop, threads and processes side by side, as in the Flash paper; needs root"
 	@echo "make bench-restart    a restart with a million records on disk: until it listens, until the first hit, memory of the index; needs root;  REPORT=1: to docs/STORE.md"
+	@echo "make bench-attacks    hits beside HTTP/2 floods, handshakes and clients that are slow on purpose;  ATTACKS=PING,SETTINGS: some;  REPORT=1: to docs/HTTP2.md"
 	@echo "make bench-eviction    hit ratios of eviction policies and disk admission;  DOCUMENT=docs/EVICTION.md: put there"
 	@echo "make lint        the other compiler's warnings, floors, style, clang-tidy"
 	@echo "make install     PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR)"
