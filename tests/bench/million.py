@@ -15,6 +15,7 @@ import time
 
 import document
 import plot
+import servers
 from figures import table
 from measurement import parse, parser, where_and_when, workplace
 from servers import ROOT, Origin, Peer, Server, children, fill, free_port, group
@@ -94,11 +95,12 @@ def measure(top, options):
     origin, server = Origin(top / "origin"), None
     try:
         admin = free_port()
-        server = Server(top / "outrigger", PEER, origin=origin.port, admin=admin)
+        server = Server(top / "outrigger", PEER, is_first=False, origin=origin.port, admin=admin)
         began = time.monotonic()
         fill(server, origin, [group("all", 32, f"/s/{BODY_BYTES}/%u", options.records, "once")])
         await_true(lambda: metrics(admin)["store_queue_bytes"] == 0, "everything to be written")
         say(f"filled in {time.monotonic() - began:.0f} s: {metrics(admin)['store_records']:,.0f} records")
+        server.command[:0] = servers.priority  # not before: it would outrun the kernel threads that write
         rounds, chance = [], (n * 7919 % options.records for n in itertools.count(1))
         for number in range(options.rounds):
             rounds.append(restart(server, admin, signal.SIGKILL if number % 2 else signal.SIGTERM, chance))
