@@ -408,6 +408,7 @@ def test_an_end_without_close_notify_is_no_end_of_a_body(front, make_origin, goo
         assert origin.count("/cut") >= number, "what was cut off is not stored"
 
 
+@pytest.mark.threads
 def test_many_at_once(front, make_origin, good):
     origin = make_origin(tls=server_context(*good)).on("*", lambda request: request.answer(request.target, fields={"Cache-Control": "no-store"}))
     outrigger = front(origin)

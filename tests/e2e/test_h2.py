@@ -146,6 +146,7 @@ def test_a_truncated_response_is_reset(back, client, path):
     assert client.get("/good").body == b"good"
 
 
+@pytest.mark.threads
 def test_many_streams_share_one_fetch(back, server, path):
     go = threading.Event()
     back.on(path, lambda request: (go.wait(20), request.answer("shared", fields={"Cache-Control": "max-age=60"})))
@@ -332,6 +333,7 @@ def test_a_client_that_reads_nothing_at_all_is_closed(make_server, origin):
         until(lambda: server.metric("outrigger_http2_goaways_total", cause="stalled") == 1, what="it to be given up")
 
 
+@pytest.mark.threads
 def test_a_client_that_leaves_ends_its_requests(make_server, origin):
     gone = threading.Event()
     held = threading.Event()
@@ -343,6 +345,7 @@ def test_a_client_that_leaves_ends_its_requests(make_server, origin):
     assert gone.wait(20)
 
 
+@pytest.mark.threads
 def test_a_drain_lets_requests_end_and_takes_those_on_their_way(make_server, origin):
     go, came = threading.Event(), threading.Event()
     origin.on("/held", lambda request: (came.set(), go.wait(20), request.answer("held", fields=PRIVATE))).on("/page", b"hello")
@@ -567,6 +570,7 @@ def test_nghttp_with_many_requests(server, back, wanted, path):
     assert done.stdout.count(" 200 ") == 100, done.stdout
 
 
+@pytest.mark.threads
 def test_h2load(server, back, wanted, path):
     back.on(path, b"hello")
     done = subprocess.run([wanted("h2load"), "-n", "2000", "-c", "4", "-m", "50", f"http://127.0.0.1:{server.port}{path}"], capture_output=True, text=True, timeout=60 * SLOW)

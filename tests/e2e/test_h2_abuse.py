@@ -45,6 +45,7 @@ def counters(server):
     server.before = {cause: server.metric("outrigger_http2_goaways_total", cause=cause) for cause in causes}
 
 
+@pytest.mark.threads
 def test_rapid_reset(server, back, bystander):
     """CVE-2023-44487: requests given up as fast as they are made."""
     held = threading.Event()
@@ -209,6 +210,7 @@ def test_a_trailer_bomb(server, back, bystander):
         is_ended(server, client, "fields", "far beyond the limits")
 
 
+@pytest.mark.threads
 def test_memory_stays_bounded_with_streams_whose_windows_are_shut(server, back):
     """A thousand streams that wait hold places in line, not bodies."""
     back.on("/wide", b"w" * 1_000_000)

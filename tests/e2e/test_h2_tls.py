@@ -49,6 +49,7 @@ def test_requests_and_uploads_to_the_byte(client, back):
     assert back.requests[-1].get("x-forwarded-proto") == "https"
 
 
+@pytest.mark.threads
 def test_many_streams_at_once(client):
     streams = [client.ask("/page", scheme="https") for _ in range(100)]
     assert all(client.response(stream).body == b"hello" for stream in streams)
@@ -117,6 +118,7 @@ def echo(request):
     raise CloseConnection
 
 
+@pytest.mark.threads
 def test_websockets_beside_requests(client, back, path):
     """RFC 8441, as browsers do it: several on one connection, which goes on serving requests."""
     back.on(path, echo)
@@ -188,6 +190,7 @@ def test_an_idle_connection_takes_less_than_what_a_handshake_leaves(edge):
             client.close()
 
 
+@pytest.mark.threads
 @pytest.mark.parametrize("program", ["curl", "nghttp", "h2load"])
 def test_clients_as_people_have_them(edge, program):
     if not shutil.which(program):

@@ -2,10 +2,12 @@
 import os
 import ssl
 import subprocess
+import threading
 
 import pytest
 
 from harness.certificates import Authority, TlsOutrigger, client_context, ocsp_response, pair, subject
+from harness.h2 import H2
 from harness.outrigger import SLOW
 from harness.poll import until
 
@@ -99,6 +101,50 @@ def test_a_session_of_a_client_that_another_authority_knows_is_not_resumed(edge,
     edge.ctl("reload")
     said = edge.s_client(version, *client, "-sess_in", tmp_path / "session", "-ign_eof", stdin=REQUEST)
     assert "Reused" not in said and "HTTP/1.1" not in said
+
+
+@pytest.mark.threads
+def test_keys_and_certificates_change_under_load(authority, origin, tmp_path):
+    """Every loop seals, resumes and serves HTTP/2 meanwhile, and nobody notices."""
+    origin.on("/page", lambda request: request.answer("hello", fields={"Cache-Control": "max-age=3600"}))
+    shown, keys = [pair(authority.issue("www.example.org")) for _ in range(2)], tmp_path / "tickets"
+    keys.write_bytes(os.urandom(80))
+    site = {"hosts": ["www.example.org"], "origin": origin.url, "tls": shown[0]}
+    edge = TlsOutrigger(tmp_path, [site], config={"workers": 4, "tls": {"tickets": str(keys)}})
+    ended, failures, served = threading.Event(), [], [0, 0]  # in all, by connections that resumed
+
+    def browse():
+        context, session = client_context(alpn=["h2"], version=ssl.TLSVersion.TLSv1_3), None
+        try:
+            while not ended.is_set():
+                wrap = lambda plain: context.wrap_socket(plain, server_hostname="www.example.org", session=session)
+                with H2(edge.tls_port, wrap=wrap) as client:
+                    streams = [client.ask("/page", scheme="https", authority="www.example.org") for _ in range(20)]
+                    assert all(client.response(stream).body == b"hello" for stream in streams)
+                    served[0], served[1] = served[0] + 1, served[1] + client.socket.session_reused
+                    session = client.socket.session
+        except Exception as failure:
+            failures.append(repr(failure))
+
+    browsers = [threading.Thread(target=browse) for _ in range(4)]
+    for browser in browsers:
+        browser.start()
+    try:
+        for turn in range(6):
+            fresh = tmp_path / "fresh"
+            fresh.write_bytes(os.urandom(80) + keys.read_bytes()[:80])  # the old key still opens
+            os.replace(fresh, keys)
+            edge.config["sites"][0]["tls"] = shown[turn % 2]
+            edge.write_config()
+            edge.ctl("reload")
+            goal = served[0] + 4
+            until(lambda: served[0] >= goal or failures, 30 * SLOW, "connections after a reload")
+    finally:
+        ended.set()
+        for browser in browsers:
+            browser.join()
+        edge.stop()
+    assert not failures and served[1] > 0
 
 
 def test_an_ocsp_response_that_changes_is_sent_without_a_signal(edge, authority, tmp_path):
