@@ -20,11 +20,12 @@ struct queue {
     char *lines;
     size_t used, size;
     uint64_t left_out;
+    uint64_t missed; /* the viewer's alone: of the loop's, those that it has been told of */
 };
 
 struct live {
     _Atomic unsigned watched; /* by how many */
-    uint64_t missed;          /* the loop's alone: requests that came while the lock was held */
+    _Atomic uint64_t missed;  /* written by the loop: requests that came while the lock was held */
     /* under lock */
     pthread_mutex_t lock;
     struct queue *queues[LIVE_VIEWERS_MAX];
@@ -113,19 +114,21 @@ static void put(struct queue *queue, const struct access_entry *entry)
         queue->used += access_log_format(entry, ACCESS_JSON, queue->lines + queue->used, LINE_MAX_BYTES);
 }
 
+static uint64_t missed_by(struct live *live)
+{
+    return atomic_load_explicit(&live->missed, memory_order_relaxed);
+}
+
 void live_show(struct live *live, const struct access_entry *entry)
 {
     if (pthread_mutex_trylock(&live->lock) != 0) {
-        live->missed++;
+        atomic_store_explicit(&live->missed, missed_by(live) + 1, memory_order_relaxed);
         return;
     }
     for (unsigned i = 0; i < LIVE_VIEWERS_MAX; i++) {
-        if (live->queues[i] == NULL)
-            continue;
-        live->queues[i]->left_out += live->missed;
-        put(live->queues[i], entry);
+        if (live->queues[i] != NULL)
+            put(live->queues[i], entry);
     }
-    live->missed = 0;
     pthread_mutex_unlock(&live->lock);
 }
 
@@ -175,7 +178,7 @@ struct live_viewer *live_watch(struct live *const *loops, unsigned count, const 
                                    .spare = allocate(size),
                                    .text = allocate(count * size + LEFT_OUT_MAX_BYTES)};
     for (unsigned i = 0; i < count; i++) {
-        viewer->queues[i] = (struct queue){.filter = filter, .lines = allocate(size), .size = size};
+        viewer->queues[i] = (struct queue){.filter = filter, .lines = allocate(size), .size = size, .missed = missed_by(loops[i])};
         set_queue(loops[i], place, &viewer->queues[i]);
     }
     return viewer;
@@ -211,6 +214,9 @@ struct bytes live_take(struct live_viewer *viewer)
         left_out += queue->left_out;
         queue->left_out = 0;
         pthread_mutex_unlock(&viewer->loops[i]->lock);
+        uint64_t missed = missed_by(viewer->loops[i]);
+        left_out += missed - queue->missed;
+        queue->missed = missed;
         memcpy(viewer->text + length, viewer->spare, used);
         length += used;
     }

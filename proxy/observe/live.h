@@ -2,7 +2,7 @@
  *
  * DESIGN. One struct live a loop. While nobody looks, a request costs one comparison. A viewer has a queue of bounded size at each loop and a filter that the
  * loop applies; what matches and finds no room is left out and counted, so that any rate becomes a sample and a viewer that does not read costs nothing more.
- * The loop's lock is never waited for by the loop: the control loop holds it for an exchange of two buffers. */
+ * The loop's lock is never waited for by the loop: the control loop holds it for an exchange of two buffers; what ends meanwhile counts as left out, for each. */
 #ifndef OBSERVE_LIVE_H
 #define OBSERVE_LIVE_H
 
