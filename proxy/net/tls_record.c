@@ -8,6 +8,8 @@
 
 enum { TAG_BYTES = 16, GCM_SALT_BYTES = 4, EXPLICIT_NONCE_BYTES = 8, NONCE_BYTES = 12, KEY_MAX = 32, VERSION_12 = 0x0303 };
 
+enum { GATHERED_MAX_BYTES = 4096 }; /* pieces of a record: a call of the cipher for each costs more than copying them */
+
 /* ---- ciphers ---------------------------------------------------------------------------------------------------------------------------- */
 
 static EVP_CIPHER *aes128, *aes256, *chacha;
@@ -217,6 +219,42 @@ static size_t make_associated(const struct tls_records *records, const struct re
     return 13;
 }
 
+/* The next piece of the plain bytes, at most `most` of it; moves past it. */
+static struct bytes take_piece(const struct iovec **iov, size_t *offset, size_t most)
+{
+    size_t here = (*iov)->iov_len - *offset, length = here < most ? here : most;
+    struct bytes piece = bytes_from((const char *)(*iov)->iov_base + *offset, length);
+    *offset += length;
+    if (length == here) {
+        (*iov)++;
+        *offset = 0;
+    }
+    return piece;
+}
+
+static int encrypt(EVP_CIPHER_CTX *cipher, uint8_t *out, const void *plain, size_t length)
+{
+    int done;
+    return EVP_EncryptUpdate(cipher, out, &done, plain, (int)length);
+}
+
+/* 1: done; as OpenSSL says. */
+static int encrypt_pieces(EVP_CIPHER_CTX *cipher, const struct iovec **iov, size_t *offset, size_t length, uint8_t *out)
+{
+    uint8_t *at = out, *end = out + length;
+    bool gathers = length <= GATHERED_MAX_BYTES && (*iov)->iov_len - *offset < length;
+    int good = 1;
+    while (at < end) {
+        struct bytes piece = take_piece(iov, offset, (size_t)(end - at));
+        if (gathers)
+            bytes_put((char *)at, piece);
+        else if (piece.len > 0)
+            good &= encrypt(cipher, at, piece.at, piece.len);
+        at += piece.len;
+    }
+    return gathers ? encrypt(cipher, out, out, length) : good;
+}
+
 size_t tls_record_seal(struct tls_records *records, enum record_type type, const struct iovec **iov, size_t *offset, size_t length,
                        uint8_t *out)
 {
@@ -238,20 +276,10 @@ size_t tls_record_seal(struct tls_records *records, enum record_type type, const
     size_t associated_bytes = make_associated(records, direction, out, length, associated);
     good = EVP_EncryptInit_ex(cipher, NULL, NULL, NULL, nonce);
     good &= EVP_EncryptUpdate(cipher, NULL, &done, associated, (int)associated_bytes);
-    for (size_t left = length; left > 0;) {
-        size_t here = (*iov)->iov_len - *offset, piece = here < left ? here : left;
-        if (piece > 0)
-            good &= EVP_EncryptUpdate(cipher, at, &done, (const uint8_t *)(*iov)->iov_base + *offset, (int)piece);
-        at += piece;
-        left -= piece;
-        *offset += piece;
-        if (piece == here) {
-            (*iov)++;
-            *offset = 0;
-        }
-    }
+    good &= encrypt_pieces(cipher, iov, offset, length, at);
+    at += length;
     if (records->is_13)
-        good &= EVP_EncryptUpdate(cipher, at++, &done, &inner_type, 1);
+        good &= encrypt(cipher, at++, &inner_type, 1);
     good &= EVP_EncryptFinal_ex(cipher, at, &done);
     good &= EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_GET_TAG, TAG_BYTES, at);
     assert(good == 1); /* nothing here depends on what the peer does: it failing would be ours */
