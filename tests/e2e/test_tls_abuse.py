@@ -1,17 +1,20 @@
 """HARDENING, TLS abuse: what a server must not offer, and what a session must not be resumed for."""
+import contextlib
 import os
+import socket
 import ssl
 import subprocess
 import threading
 
 import pytest
 
-from harness.certificates import Authority, TlsOutrigger, client_context, ocsp_response, pair, subject
+from harness.certificates import Authority, TlsOutrigger, client_context, ocsp_response, pair, rsa_pair
 from harness.h2 import H2
 from harness.outrigger import SLOW
 from harness.poll import until
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: www.example.org\r\nConnection: close\r\n\r\n"
+BURST = 120  # handshakes
 VERSIONS = pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 
 
@@ -160,3 +163,34 @@ def test_an_ocsp_response_that_changes_is_sent_without_a_signal(edge, authority,
     fresh = ocsp_response(authority, certificate[0], days=20).rename(tmp_path / "fresh")
     os.replace(fresh, response)
     until(lambda: (now := updated()) and now != before, what="the new response")
+
+
+def test_no_handshake_needs_a_file(authority, origin, tmp_path):
+    """The server may open none any more: whatever clients offer, and when the memory of a burst of them is given back (docs/TLS.md)."""
+    origin.on("/", "hello")
+    certificate = authority.issue("www.example.org")
+    shown = [pair(certificate, ocsp=str(ocsp_response(authority, certificate[0]))), pair(rsa_pair(authority, "www.example.org"))]
+    asked = {"mode": "request", "ca": str(authority.file)}
+    edge = TlsOutrigger(tmp_path, [{"hosts": ["www.example.org"], "origin": origin.url, "tls": shown, "client_certificates": asked}])
+    known, stranger = authority.issue("alice", usage="clientAuth"), Authority(tmp_path, "Stranger").issue("bob", usage="clientAuth")
+    offers = [["-status"], ["-sigalgs", "rsa_pss_rsae_sha256"], ["-groups", "P-384"], ["-groups", "X448"], ["-alpn", "smtp"], ["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"],
+              ["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"], ["-tls1_2", "-cipher", "AES128-SHA"], ["-cert", known[0], "-key", known[1]],
+              ["-cert", stranger[0], "-key", stranger[1]]]
+    for offer in offers:
+        edge.s_client(*offer)
+    with contextlib.ExitStack() as burst:  # each in the middle of its handshake: OpenSSL's memory for all of them at once
+        hello = client_hello()
+        for _ in range(BURST):
+            burst.enter_context(socket.create_connection(("127.0.0.1", edge.tls_port), timeout=20 * SLOW)).sendall(hello)
+        edge.await_metric(BURST + 1, "outrigger_client_connections")
+    edge.await_metric(1, "outrigger_client_connections")
+    assert edge.fetch()[0] == 200
+    edge.stop()
+    assert "sandbox" not in edge.output_text() + edge.errors()
+
+
+def client_hello():
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client_context().wrap_bio(incoming, outgoing, server_hostname="www.example.org").do_handshake()
+    return outgoing.read()
