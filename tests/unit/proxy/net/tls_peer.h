@@ -75,6 +75,18 @@ static inline struct tls_certificate_settings settings_of(const struct pair *pai
                                              .key = {bytes_from_string(pair->key_pem), "key"}};
 }
 
+/* Two sites, one with a wildcard name. The result borrows everything. */
+static inline struct tls_server_settings settings_of_two(struct tls_site_settings *sites, struct tls_certificate_settings *certificates,
+                                                         const struct pair *first, const struct pair *second)
+{
+    static struct bytes names[] = {BYTES("www.example.org"), BYTES("*.wild.example")}, other_names[] = {BYTES("other.example")};
+    certificates[0] = settings_of(first);
+    certificates[1] = settings_of(second);
+    sites[0] = (struct tls_site_settings){.names = names, .name_count = 2, .certificates = &certificates[0], .certificate_count = 1};
+    sites[1] = (struct tls_site_settings){.names = other_names, .name_count = 1, .certificates = &certificates[1], .certificate_count = 1};
+    return (struct tls_server_settings){.sites = sites, .site_count = 2, .about = "tls"};
+}
+
 static char reported[4096];
 
 static inline void note_report(void *context, enum log_level level, const void *about, const char *text)
