@@ -19,7 +19,9 @@ class Viewer:
     """`outriggerctl log` with these arguments. `lines` is what it has printed."""
 
     def __init__(self, outrigger, *arguments):
-        self.process = subprocess.Popen([CONTROL, "--socket", outrigger.socket, "log", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        command = [CONTROL, "--socket", outrigger.socket, "log", *arguments]
+        interruptible = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests may run in the background, where it is ignored
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible)
         self.lines = []
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
