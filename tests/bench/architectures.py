@@ -252,6 +252,8 @@ of them a second; figures are medians of {rounds} rounds of {seconds:g} s. What 
 - MP's processes share nothing: each has its part of the {cache} MiB, at least one, so that there are at most {cache} of them, and all of the data on a part of the
   disk of its own.
 - What is written goes through a thread of its own in SPED, MT and MP as well. Nothing is written while this is measured.
+- Where *% asked of the origin* is not 0, the disk had more waiting for it than it could take in time, and the origin was asked in its place: requests/s there are more
+  than the disk's. A measurement that lost a connection is left out (–).
 - The paper's experiment that switches one cache off after the other is not here: key, head and body of a response are one record here, found by one probe.
 
 """
