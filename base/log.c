@@ -17,6 +17,8 @@ enum {
 
 static const char *log_role = "outrigger";
 static _Atomic int log_threshold = LOG_LEVEL_INFO;
+static log_sink *process_sink;
+static void *process_sink_context;
 static __thread log_sink *thread_sink;
 static __thread void *thread_sink_context;
 
@@ -31,6 +33,12 @@ void log_init(const char *role, enum log_level threshold)
 {
     log_role = role;
     log_set_level(threshold);
+}
+
+void log_set_process_sink(log_sink *sink, void *context)
+{
+    process_sink_context = context;
+    process_sink = sink;
 }
 
 void log_set_thread_sink(log_sink *sink, void *context)
@@ -114,9 +122,21 @@ static size_t format_line(char line[LOG_LINE_MAX_BYTES], enum log_level level, c
 
 static void write_line(struct bytes line)
 {
+    if (process_sink) {
+        process_sink(process_sink_context, line);
+        return;
+    }
     /* Nowhere to report that stderr fails. */
     ssize_t ignored = write(STDERR_FILENO, line.at, line.len);
     (void)ignored;
+}
+
+void log_pass(struct bytes line)
+{
+    if (thread_sink)
+        thread_sink(thread_sink_context, line);
+    else
+        write_line(line);
 }
 
 static bool is_wanted(enum log_level level)
@@ -134,10 +154,7 @@ void log_write(enum log_level level, const char *area, const char *format, ...)
     va_start(arguments, format);
     struct bytes whole = bytes_from(line, format_line(line, level, area, format, arguments));
     va_end(arguments);
-    if (thread_sink)
-        thread_sink(thread_sink_context, whole);
-    else
-        write_line(whole);
+    log_pass(whole);
     errno = saved_errno;
 }
 

@@ -1,6 +1,8 @@
 /* Control messages: the wire's encoding in a packet, descriptors beside it. */
 #include "helpers/control.h"
 
+#include "base/log.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <sys/socket.h>
@@ -32,7 +34,8 @@ int control_make(int pair[2])
     return 0;
 }
 
-int control_send(int socket, enum message_type type, const void *payload, struct bytes tail, const int *fds, unsigned fd_count)
+static int send_packet(int socket, enum message_type type, const void *payload, struct bytes tail, const int *fds, unsigned fd_count,
+                       int flags)
 {
     assert(fd_count == message_fd_count(type) && tail.len <= MESSAGE_TAIL_MAX);
     _Alignas(8) char buffer[WIRE_MESSAGE_MAX];
@@ -51,9 +54,33 @@ int control_send(int socket, enum message_type type, const void *payload, struct
     }
     ssize_t sent;
     do
-        sent = sendmsg(socket, &packet, MSG_NOSIGNAL);
+        sent = sendmsg(socket, &packet, MSG_NOSIGNAL | flags);
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? -1 : 0;
+}
+
+int control_send(int socket, enum message_type type, const void *payload, struct bytes tail, const int *fds, unsigned fd_count)
+{
+    return send_packet(socket, type, payload, tail, fds, fd_count, 0);
+}
+
+static void send_line(void *context, struct bytes line)
+{
+    static _Thread_local struct log_quota quota;
+    struct message_error_line about = {0};
+    unsigned left_out;
+    if (!log_may(&quota, clock_wall(), CONTROL_LOG_LINES, &left_out))
+        return;
+    about.left_out = left_out;
+    if (send_packet((int)(intptr_t)context, MESSAGE_ERROR_LINE, &about, line, NULL, 0, MSG_DONTWAIT) < 0) {
+        ssize_t ignored = write(STDERR_FILENO, line.at, line.len); /* nowhere to report that this fails, too */
+        (void)ignored;
+    }
+}
+
+void control_log_to(int socket)
+{
+    log_set_process_sink(send_line, (void *)(intptr_t)socket);
 }
 
 static void close_all(struct control_message *message)

@@ -2,7 +2,7 @@
  *
  * A pipe or terminal that takes no more is not waited for; a full or broken disk, or a daemon that is away, is tried again every second, and one whose queue is
  * full soon. Meanwhile lines are kept up to
- * LOG_OUTPUT_BYTES, and after that dropped and counted, with a line on stderr at most once a minute.
+ * LOG_OUTPUT_BYTES, and after that dropped and counted, with an error line at most once a minute.
  */
 #ifndef HELPERS_LOG_OUTPUT_H
 #define HELPERS_LOG_OUTPUT_H

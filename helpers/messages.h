@@ -218,6 +218,11 @@ struct message_log_file {
     uint32_t unused;
 };
 
+struct message_error_line {
+    uint32_t left_out; /* lines that were too many, since the last that was sent */
+    uint32_t unused;
+};
+
 struct message_reload {
     uint32_t request;
     uint32_t accepted;

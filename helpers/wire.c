@@ -12,7 +12,7 @@
 
 #include <assert.h>
 
-enum { ROLE_ANY = ROLE_COUNT }; /* the table's word for a message that every process may get */
+enum { ROLE_ANY = ROLE_COUNT }; /* the table's word for a message that every process may get, or send */
 
 struct wire_header {
     uint16_t type, payload;
@@ -46,6 +46,7 @@ _Static_assert(sizeof(struct message_roots) == 8, "wire layout");
 _Static_assert(sizeof(struct message_resolver_settings) == 16, "wire layout");
 _Static_assert(sizeof(struct message_log_dropped) == 8, "wire layout");
 _Static_assert(sizeof(struct message_log_file) == 8, "wire layout");
+_Static_assert(sizeof(struct message_error_line) == 8, "wire layout");
 _Static_assert(sizeof(struct message_reload) == 8, "wire layout");
 
 #define MESSAGE(name, from, to, payload, tail, fds)                                                                                        \
@@ -101,7 +102,7 @@ bool message_is_valid(enum message_type type, enum role sender, enum role receiv
     if (!is_type(type))
         return false;
     const struct row *row = &rows[type];
-    if (row->from != sender || (row->to != receiver && row->to != ROLE_ANY) || receiver == sender)
+    if ((row->from != sender && row->from != ROLE_ANY) || (row->to != receiver && row->to != ROLE_ANY) || receiver == sender)
         return false;
     return payload == row->payload && tail <= row->tail && fds == row->fds;
 }

@@ -1,5 +1,6 @@
 /* One executable, five processes: the supervisor when a user starts it, a role of DESIGN §2 when the supervisor does. */
 #include "base/log.h"
+#include "helpers/control.h"
 #include "helpers/helper_main.h"
 #include "helpers/spawn.h"
 #include "proxy/boot/proxy_process.h"
@@ -29,6 +30,7 @@ int main(int argc, char **argv)
     if (chosen)
         log_level_parse(bytes_from_string(chosen), &level);
     log_init(role_name(role), level);
+    control_log_to(SPAWN_CONTROL_FD);
     leave_signals_to_supervisor();
 
     char title[32];

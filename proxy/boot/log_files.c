@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -43,15 +44,19 @@ bool log_files_open(struct log_files *files, const struct config *config, FILE *
     return good;
 }
 
+/* A pipe or terminal that nobody reads must not stop the supervisor. */
+static bool write_if_room(int fd, struct bytes line)
+{
+    struct pollfd descriptor = {.fd = fd, .events = POLLOUT};
+    return poll(&descriptor, 1, 0) == 1 && (descriptor.revents & POLLOUT) && write(fd, line.at, line.len) == (ssize_t)line.len;
+}
+
 void log_files_write_error(const struct log_files *files, struct bytes line)
 {
     int fd = files->fd[LOG_KIND_ERROR];
     const struct log_target *target = &files->target[LOG_KIND_ERROR];
-    /* Nowhere to report that the log itself cannot be written; but where a daemon is away, standard error may be seen. */
-    if (target->kind == LOG_TARGET_FILE || log_target_send(target, fd, line, true) != 0) {
-        ssize_t ignored = write(target->kind == LOG_TARGET_FILE ? fd : STDERR_FILENO, line.at, line.len);
-        (void)ignored;
-    }
+    if (target->kind == LOG_TARGET_FILE ? !write_if_room(fd, line) : log_target_send(target, fd, line, true) != 0)
+        write_if_room(STDERR_FILENO, line); /* it may be seen there; nowhere to report that this fails, too */
 }
 
 void log_files_close(struct log_files *files)

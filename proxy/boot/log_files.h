@@ -17,7 +17,7 @@ struct log_files {
 bool log_files_open(struct log_files *files, const struct config *config, FILE *errors);
 void log_files_close(struct log_files *files);
 
-/* The supervisor's own line, to the error log, which is open. Never waits for a daemon. */
+/* A line of the supervisor's own, or that a child has told it: to the error log, which is open, or to stderr when that takes it not. Waits for no reader. */
 void log_files_write_error(const struct log_files *files, struct bytes line);
 
 /* The path of that log in `config`; NULL: off. */

@@ -260,10 +260,22 @@ static void hear_new_binary(struct supervisor *s)
         begin_drain(s);
 }
 
-/* Of the messages that wire.c lets through; helpers send none. */
-static void take_message(struct supervisor *s, const struct message *message)
+static void take_line(const struct child *child, const struct message *message)
+{
+    unsigned left_out = ((const struct message_error_line *)message->payload)->left_out;
+    if (left_out > 0)
+        log_warn("supervisor", "%s %u (%d): %u more lines than its log may have in a second", role_name(child->role), child->number,
+                 (int)child->pid, left_out);
+    log_pass(message->tail);
+}
+
+/* Of the messages that wire.c lets through. */
+static void take_message(struct supervisor *s, const struct child *child, const struct message *message)
 {
     switch (message->type) {
+    case MESSAGE_ERROR_LINE:
+        take_line(child, message);
+        break;
     case MESSAGE_HELPER_HUNG:
         helper_hung(s, message->payload);
         break;
@@ -300,7 +312,7 @@ static void take_messages(struct supervisor *s, struct child *child)
     while (child->control >= 0 &&
            (event = control_receive(child->control, ROLE_SUPERVISOR, child->role, false, &received)) != CONTROL_AGAIN) {
         if (event == CONTROL_MESSAGE) {
-            take_message(s, &received.message);
+            take_message(s, child, &received.message);
             continue;
         }
         close(child->control); /* it died, or broke a rule and must */

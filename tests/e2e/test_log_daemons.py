@@ -100,6 +100,23 @@ def test_both_logs_go_to_the_journal_with_fields(make_outrigger, make_daemon):
     assert (listening["OUTRIGGER_ROLE"], listening["SYSLOG_PID"]) == ("supervisor", str(outrigger.process.pid))
 
 
+def test_what_helpers_have_to_say_goes_where_the_error_log_goes(make_outrigger, origin, make_daemon):
+    daemon = make_daemon()
+    origin.on("/page", b"x")
+    outrigger = make_outrigger(origin=origin.url, config={"access_log": "/dev/full", "error_log": f"journald:server={daemon.server}"})
+    outrigger.get("/page")
+    full = fields(daemon.until(b"access log /dev/full: No space left on device"))
+    (log,) = outrigger.children("log")
+    assert (full["PRIORITY"], full["OUTRIGGER_ROLE"], full["OUTRIGGER_AREA"], full["SYSLOG_PID"]) == ("3", "log", "log", str(log))
+    assert "No space left" not in outrigger.output_text()
+
+
+def test_a_full_error_log_is_told_of_on_standard_error(make_outrigger):
+    outrigger = make_outrigger(origin="http://127.0.0.1:1", config={"error_log": "/dev/full"})
+    assert outrigger.get("/page").status == 502
+    until(lambda: "error log /dev/full: No space left on device" in outrigger.output_text(), what="the report")
+
+
 def test_a_daemon_that_is_started_anew_gets_what_came_meanwhile(make_outrigger, origin, make_daemon):
     daemon = make_daemon()
     origin.on("*", b"x")

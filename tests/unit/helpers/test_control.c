@@ -1,5 +1,7 @@
 #include "helpers/control.h"
 
+#include "base/log.h"
+
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -147,4 +149,91 @@ Test(control, a_child_that_does_not_read_holds_the_supervisor_for_a_second_only,
     for (int i = 0; i < 100000 && result == 0; i++)
         result = control_send(pair[0], MESSAGE_DRAIN, &nothing, BYTES_NONE, NULL, 0);
     cr_assert_eq(result, -1);
+}
+
+/* ---- error lines ---------------------------------------------------------------------------------------------------------------------------- */
+
+static bool receive_line(int socket, unsigned *left_out)
+{
+    if (control_receive(socket, ROLE_SUPERVISOR, ROLE_DISK, false, &message) != CONTROL_MESSAGE)
+        return false;
+    cr_assert_eq(message.message.type, MESSAGE_ERROR_LINE);
+    *left_out = ((const struct message_error_line *)message.message.payload)->left_out;
+    return true;
+}
+
+static bool line_says(const char *text)
+{
+    struct bytes line = message.message.tail;
+    return line.len > 0 && line.at[line.len - 1] == '\n' && memmem(line.at, line.len, text, strlen(text));
+}
+
+Test(control, a_childs_error_lines_and_those_of_its_signal_handlers_reach_the_supervisor)
+{
+    int pair[2];
+    unsigned left_out;
+    make(pair);
+    log_init("disk", LOG_LEVEL_INFO);
+    control_log_to(pair[1]);
+    log_error("area", "the %dst", 1);
+    log_debug("area", "not wanted");
+    log_write_from_handler(LOG_LEVEL_WARN, "sandbox", "the 2nd");
+    cr_assert(receive_line(pair[0], &left_out));
+    cr_expect(left_out == 0 && line_says(" error disk[") && line_says("] area: the 1st\n"));
+    cr_assert(receive_line(pair[0], &left_out));
+    cr_expect(left_out == 0 && line_says(" warn disk[") && line_says("] sandbox: the 2nd\n"));
+    cr_assert_not(receive_line(pair[0], &left_out));
+}
+
+/* In one second: a clock that ticks meanwhile asks for another try. */
+Test(control, a_child_that_logs_without_end_is_cut_short_and_says_by_how_much)
+{
+    enum { LINES = CONTROL_LOG_LINES + 7 };
+    int pair[2];
+    unsigned got, left_out, total;
+    struct wall_seconds before;
+    make(pair);
+    control_log_to(pair[1]);
+    do {
+        before = clock_wall();
+        while (clock_wall().s == before.s)
+            continue;
+        before = clock_wall();
+        while (receive_line(pair[0], &left_out))
+            continue;
+        for (unsigned i = 0; i < LINES; i++)
+            log_error("area", "line %u", i);
+    } while (clock_wall().s != before.s);
+    for (got = 0, total = 0; receive_line(pair[0], &left_out); got++)
+        total += got == 0 ? 0 : left_out; /* the first may speak of an earlier try */
+    cr_assert_eq(got, CONTROL_LOG_LINES);
+    cr_assert_eq(total, 0);
+    while (clock_wall().s == before.s)
+        continue;
+    log_error("area", "afterwards");
+    cr_assert(receive_line(pair[0], &left_out));
+    cr_assert_eq(left_out, LINES - CONTROL_LOG_LINES);
+}
+
+Test(control, lines_that_the_supervisor_does_not_take_go_to_stderr_and_nobody_waits, .timeout = 30)
+{
+    int pair[2], ends[2], size = 1;
+    char seen[4096 + 1];
+    struct message_empty nothing = {0};
+    make(pair);
+    cr_assert_eq(pipe(ends), 0);
+    cr_assert_eq(setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+    while (send(pair[1], &nothing, sizeof nothing, MSG_DONTWAIT) > 0)
+        continue;
+    int saved = dup(STDERR_FILENO);
+    dup2(ends[1], STDERR_FILENO);
+    control_log_to(pair[1]);
+    log_error("area", "no room");
+    close(pair[0]);
+    log_error("area", "nobody there");
+    dup2(saved, STDERR_FILENO);
+    ssize_t len = read(ends[0], seen, sizeof seen - 1);
+    cr_assert_gt(len, 0);
+    seen[len] = '\0';
+    cr_expect(strstr(seen, "area: no room\n") && strstr(seen, "area: nobody there\n"), "%s", seen);
 }

@@ -1,4 +1,5 @@
 /* Each role in a process of its own, which locks itself up and then tries what an intruder would. */
+#include "helpers/control.h"
 #include "helpers/sandbox.h"
 
 #include <criterion/criterion.h>
@@ -153,6 +154,33 @@ Test(sandbox, nobody_forks_traces_or_makes_code, .disabled = SANITIZED)
         struct outcome outcome = in_role(helpers[i], NULL, try_what_sanitizers_may);
         expect_good(helpers[i], &outcome);
         expect_told(helpers[i], &outcome, "ptrace");
+    }
+}
+
+static int to_supervisor;
+
+static void try_with_a_supervisor(void)
+{
+    control_log_to(to_supervisor);
+    EXPECT(is_refused(syscall(SYS_mount, "none", "/", "tmpfs", 0, NULL)));
+}
+
+Test(sandbox, what_is_refused_is_told_to_the_supervisor)
+{
+    static struct control_message message;
+    for (unsigned i = 0; i < HELPERS; i++) {
+        int pair[2];
+        cr_assert_eq(control_make(pair), 0);
+        to_supervisor = pair[1];
+        struct outcome outcome = in_role(helpers[i], NULL, try_with_a_supervisor);
+        expect_good(helpers[i], &outcome);
+        cr_expect_str_empty(outcome.said);
+        cr_assert_eq(control_receive(pair[0], ROLE_SUPERVISOR, helpers[i], false, &message), CONTROL_MESSAGE, "%s", role_name(helpers[i]));
+        cr_assert_eq(message.message.type, MESSAGE_ERROR_LINE);
+        struct bytes line = message.message.tail;
+        cr_expect(memmem(line.at, line.len, "system call mount (", 19), "%.*s", BYTES_FMT(line));
+        close(pair[0]);
+        close(pair[1]);
     }
 }
 

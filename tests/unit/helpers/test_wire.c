@@ -6,7 +6,7 @@
 
 struct row {
     enum message_type type;
-    enum role from, to; /* to ROLE_NONE: any */
+    enum role from, to; /* ROLE_NONE: any */
     size_t payload, tail;
     unsigned fds;
 };
@@ -25,7 +25,8 @@ Test(wire, every_message_is_valid_in_its_own_direction_only)
         const struct row *row = &ROWS[i];
         for (enum role sender = ROLE_NONE; sender < ROLE_COUNT; sender++) {
             for (enum role receiver = ROLE_NONE; receiver < ROLE_COUNT; receiver++) {
-                bool expected = sender == row->from && receiver != sender && (row->to == ROLE_ANY || receiver == row->to);
+                bool expected =
+                    (row->from == ROLE_ANY || sender == row->from) && receiver != sender && (row->to == ROLE_ANY || receiver == row->to);
                 cr_assert_eq(message_is_valid(row->type, sender, receiver, row->payload, row->tail, row->fds), expected, "%s from %s to %s",
                              message_name(row->type), role_name(sender), role_name(receiver));
             }
