@@ -204,6 +204,12 @@ static void __attribute__((format(printf, 2, 3))) add(struct datagram *out, cons
     out->used += length < 0 ? 0 : (size_t)length < room ? (size_t)length : room;
 }
 
+static void add_byte(struct datagram *out, char c)
+{
+    if (out->used < sizeof out->bytes - 1)
+        out->bytes[out->used++] = c;
+}
+
 static void put_host(struct datagram *out)
 {
     char name[HOST_MAX_BYTES];
@@ -293,6 +299,91 @@ static void put_field(struct datagram *out, const char *name, struct bytes value
         add(out, "%s=%.*s\n", name, BYTES_FMT(value));
 }
 
+/* ---- a line in JSON: one object of strings, numbers and null, without white space (proxy/observe/access_log.h) ---- */
+
+static bool take_byte(struct bytes *rest, char c)
+{
+    if (rest->len == 0 || rest->at[0] != c)
+        return false;
+    *rest = bytes_from(rest->at + 1, rest->len - 1);
+    return true;
+}
+
+/* What is between the quotes, escapes included. */
+static bool take_string(struct bytes *rest, struct bytes *text)
+{
+    if (!take_byte(rest, '"'))
+        return false;
+    for (size_t i = 0; i < rest->len; i += rest->at[i] == '\\' ? 2 : 1) {
+        if (rest->at[i] != '"')
+            continue;
+        *text = bytes_from(rest->at, i);
+        *rest = bytes_from(rest->at + i + 1, rest->len - i - 1);
+        return true;
+    }
+    return false;
+}
+
+static bool take_value(struct bytes *rest, struct bytes *value)
+{
+    size_t end = 0;
+    if (rest->len > 0 && rest->at[0] == '"')
+        return take_string(rest, value);
+    while (end < rest->len && rest->at[end] != ',' && rest->at[end] != '}')
+        end++;
+    *value = bytes_from(rest->at, end);
+    *rest = bytes_from(rest->at + end, rest->len - end);
+    return end > 0;
+}
+
+/* The journal's names are capitals, digits and underscores. */
+static bool put_json_name(struct datagram *out, struct bytes name)
+{
+    if (bytes_equal(name, BYTES("cache")))
+        name = BYTES("result");
+    if (bytes_equal(name, BYTES("detail")) || bytes_equal(name, BYTES("error")))
+        name = BYTES("reason");
+    add(out, "OUTRIGGER_");
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.at[i];
+        if (!(c >= 'a' && c <= 'z') && c != '_')
+            return false;
+        add_byte(out, c == '_' ? c : (char)(c - 'a' + 'A'));
+    }
+    add_byte(out, '=');
+    return true;
+}
+
+/* Control bytes stay escaped: a newline would begin another field. */
+static void put_json_value(struct datagram *out, struct bytes value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        bool is_escape = value.at[i] == '\\' && i + 1 < value.len && (value.at[i + 1] == '"' || value.at[i + 1] == '\\');
+        i += is_escape;
+        add_byte(out, value.at[i]);
+    }
+    add_byte(out, '\n');
+}
+
+/* By the names that the fields of a combined line have, where it has them. Nothing is put of a line that is something else. */
+static void put_json_fields(struct datagram *out, struct bytes line)
+{
+    size_t before = out->used;
+    struct bytes name, value;
+    bool good = take_byte(&line, '{');
+    while (good && take_string(&line, &name)) {
+        good = take_byte(&line, ':') && take_value(&line, &value);
+        if (good && value.len > 0 && !bytes_equal(value, BYTES("null")) && !bytes_equal(name, BYTES("time"))) {
+            good = put_json_name(out, name);
+            put_json_value(out, value);
+        }
+        if (!take_byte(&line, ','))
+            break;
+    }
+    if (!good || !take_byte(&line, '}') || line.len > 0)
+        out->used = before;
+}
+
 /* systemd's native protocol: a line a field. No value has a newline. */
 static void put_journal(struct datagram *out, const struct log_target *target, const struct parts *parts, bool has_level)
 {
@@ -302,8 +393,12 @@ static void put_journal(struct datagram *out, const struct log_target *target, c
     put_field(out, "SYSLOG_PID", parts->pid);
     put_field(out, "OUTRIGGER_ROLE", parts->role);
     put_field(out, "OUTRIGGER_AREA", parts->area);
-    if (has_level || !split_access_line(parts->text, fields))
+    if (has_level)
         return;
+    if (!split_access_line(parts->text, fields)) {
+        put_json_fields(out, parts->text);
+        return;
+    }
     for (unsigned i = 0; i < ACCESS_FIELDS; i++) {
         if (access_fields[i])
             put_field(out, access_fields[i], fields[i]);

@@ -44,7 +44,7 @@ static inline bool log_target_is_local(const struct log_target *target)
 /* A socket that never blocks; −1 with errno. Not for files. */
 int log_target_open(const struct log_target *target);
 
-/* One line, with or without its newline, of the access log (combined, for a journal's fields), or of the error log (`has_level`). 0, or errno: EAGAIN when
+/* One line, with or without its newline, of the access log, or of the error log (`has_level`). 0, or errno: EAGAIN when
  * the receiver has no room. Blocks never. */
 int log_target_send(const struct log_target *target, int fd, struct bytes line, bool has_level);
 

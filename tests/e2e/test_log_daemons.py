@@ -100,6 +100,16 @@ def test_both_logs_go_to_the_journal_with_fields(make_outrigger, make_daemon):
     assert (listening["OUTRIGGER_ROLE"], listening["SYSLOG_PID"]) == ("supervisor", str(outrigger.process.pid))
 
 
+def test_json_lines_have_the_same_fields_in_the_journal(make_outrigger, make_daemon):
+    daemon = make_daemon()
+    outrigger = make_outrigger(origin="http://127.0.0.1:1", config={"access_log": {"path": f"journald:server={daemon.server}", "format": "json"}})
+    outrigger.get('/a"b', host="shop.test", fields=[("User-Agent", "Name\\1")])
+    access = fields(daemon.until(b"OUTRIGGER_STATUS=502"))
+    assert access["MESSAGE"].startswith('{"time":') and "OUTRIGGER_TIME" not in access and access["OUTRIGGER_LOG"] == "access"
+    assert (access["OUTRIGGER_TARGET"], access["OUTRIGGER_USER_AGENT"], access["OUTRIGGER_HOST"]) == ('/a"b', "Name\\1", "shop.test")
+    assert (access["OUTRIGGER_RESULT"], access["OUTRIGGER_REASON"], access["OUTRIGGER_METHOD"]) == ("MISS", "origin-refused", "GET")
+
+
 def test_what_helpers_have_to_say_goes_where_the_error_log_goes(make_outrigger, origin, make_daemon):
     daemon = make_daemon()
     origin.on("/page", b"x")

@@ -174,13 +174,40 @@ Test(log_target, a_journal_gets_fields)
                      "OUTRIGGER_ROLE=proxy\nOUTRIGGER_AREA=tls\n");
 }
 
+#define JOURNAL_BEFORE(line) "MESSAGE=" line "\nPRIORITY=6\nSYSLOG_FACILITY=3\nSYSLOG_IDENTIFIER=outrigger\nOUTRIGGER_LOG=access\n"
+
+/* By the names that those of a combined line have; what is absent or empty is left out, and escapes that hide control bytes stay. */
+Test(log_target, a_journal_gets_the_fields_of_json_lines)
+{
+#define LINE                                                                                                                               \
+    "{\"time\":\"2026-01-31T12:00:00Z\",\"client\":\"192.0.2.1\",\"target\":\"/a\\\"b,}\\\\\",\"status\":502,\"referer\":null,"            \
+    "\"user_agent\":\"x\\u000aPRIORITY=0\",\"cache\":\"MISS\",\"detail\":\"\",\"error\":\"origin-refused\",\"duration\":0.000123}"
+    char got[8192];
+    send_and_receive("journald:server=unix:%s", AF_UNIX, LINE "\n", false, got);
+    cr_expect_str_eq(got, JOURNAL_BEFORE(LINE) "OUTRIGGER_CLIENT=192.0.2.1\nOUTRIGGER_TARGET=/a\"b,}\\\nOUTRIGGER_STATUS=502\n"
+                                               "OUTRIGGER_USER_AGENT=x\\u000aPRIORITY=0\nOUTRIGGER_RESULT=MISS\n"
+                                               "OUTRIGGER_REASON=origin-refused\nOUTRIGGER_DURATION=0.000123\n");
+#undef LINE
+}
+
 Test(log_target, other_lines_go_as_they_are)
 {
     char got[8192];
-    send_and_receive("journald:server=unix:%s", AF_UNIX, "{\"time\":\"now\",\"status\":200}\n", false, got);
-    cr_expect_str_eq(
-        got,
-        "MESSAGE={\"time\":\"now\",\"status\":200}\nPRIORITY=6\nSYSLOG_FACILITY=3\nSYSLOG_IDENTIFIER=outrigger\nOUTRIGGER_LOG=access\n");
+    static const char *const lines[][2] = {
+        {"{\"status\":200\n", JOURNAL_BEFORE("{\"status\":200")},
+        {"{\"status\":200} x\n", JOURNAL_BEFORE("{\"status\":200} x")},
+        {"{\"status\":200,\"a\n", JOURNAL_BEFORE("{\"status\":200,\"a")},
+        {"{\"status\":\"a\\\n", JOURNAL_BEFORE("{\"status\":\"a\\")},
+        {"{\"status\"\n", JOURNAL_BEFORE("{\"status\"")},
+        {"{\"status\":\n", JOURNAL_BEFORE("{\"status\":")},
+        {"{\"a=b\":\"c\"}\n", JOURNAL_BEFORE("{\"a=b\":\"c\"}")},
+        {"{\n", JOURNAL_BEFORE("{")},
+        {"hm\n", JOURNAL_BEFORE("hm")},
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        send_and_receive("journald:server=unix:%s", AF_UNIX, lines[i][0], false, got);
+        cr_expect_str_eq(got, lines[i][1]);
+    }
     send_and_receive("journald:server=unix:%s", AF_UNIX, "malloc: corrupted", true, got);
     cr_expect_str_eq(got, "MESSAGE=malloc: corrupted\nPRIORITY=3\nSYSLOG_FACILITY=3\nSYSLOG_IDENTIFIER=outrigger\nOUTRIGGER_LOG=error\n");
 }
