@@ -7,6 +7,7 @@
 #include "proxy/admin/sizing.h"
 #include "proxy/admin/top.h"
 #include "proxy/admin/why.h"
+#include "proxy/net/tls.h"
 #include "proxy/observe/json_text.h"
 
 #include <jansson.h>
@@ -286,7 +287,9 @@ static struct bytes hello_event(const struct admin_request *request, struct aren
     json_t *reasons = json_object();
     for (unsigned detail = 1; detail < DETAIL_COUNT; detail++)
         json_object_set_new(reasons, detail_word(detail), json_string(detail_sentence(detail)));
-    struct bytes text = json_text(json_pack("{s:b, s:o}", "control", request->is_privileged, "reasons", reasons), JSON_FLAGS, arena);
+    json_t *hello =
+        json_pack("{s:b, s:i, s:o}", "control", request->is_privileged, "certificate_days", TLS_CERTIFICATE_SOON_DAYS, "reasons", reasons);
+    struct bytes text = json_text(hello, JSON_FLAGS, arena);
     return arena_printf(arena, "retry: 2000\nevent: hello\ndata: %.*s\n\n", BYTES_FMT(text));
 }
 

@@ -10,6 +10,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+/* A certificate that ends sooner is told of, by -t, the dashboard and the alerts in packaging/: who renews by themselves do so with 30 days left. */
+enum { TLS_CERTIFICATE_SOON_DAYS = 21 };
+
 struct tls_server;
 struct tls_client;
 struct tls_tickets;

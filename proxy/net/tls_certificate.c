@@ -8,7 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-enum { SOON_S = 30 * 86400 }; /* when the authorities that renew by themselves have done so */
+enum { DAY_S = 86400 };
 
 const char *openssl_reason(void)
 {
@@ -94,9 +94,9 @@ static void check_dates(const struct certificate *certificate, int64_t now_s, co
         report_problem(reporting, LOG_LEVEL_WARN, about, "the certificate is not valid yet: until then no client trusts it");
     if (certificate->ends_s <= now_s)
         report_problem(reporting, LOG_LEVEL_WARN, about, "the certificate has expired: no client trusts it");
-    else if (certificate->ends_s - now_s < SOON_S)
+    else if (certificate->ends_s - now_s < TLS_CERTIFICATE_SOON_DAYS * DAY_S)
         report_problem(reporting, LOG_LEVEL_WARN, about, "the certificate expires in %lld days: what renews it should have done so",
-                       (long long)(certificate->ends_s - now_s) / 86400);
+                       (long long)(certificate->ends_s - now_s) / DAY_S);
 }
 
 /* Whether it names a place where its issuer's certificate is: public authorities, which issue by intermediate ones only, always do. */

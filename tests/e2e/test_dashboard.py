@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from harness.poll import until
 from harness.store import with_store
 from test_store_faults import Faults
 
+ROOT = Path(__file__).resolve().parents[2]
 CONTROL = {"admin": {"control": True}}
 browser_needed = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 
@@ -199,9 +201,16 @@ def test_how_long_helpers_take_is_told(make_outrigger, tmp_path):
     assert outrigger.metric("outrigger_helper_call_seconds_sum", role="disk") > 0 and outrigger.stats()["latency"]["helper_disk"]["p50_seconds"] > 0
 
 
+def test_certificates_are_told_of_at_the_same_time_everywhere(outrigger):
+    with Connection(outrigger.admin_port) as connection:
+        days = json.loads(read_events(connection, 1)[0][1])["certificate_days"]
+    rules = (ROOT / "packaging" / "prometheus-alerts.yaml").read_text()
+    assert re.findall(r"certificate_expiry_seconds - time\(\) < (\d+) \* 86400", rules) == [str(days)]
+
+
 @browser_needed
 def test_a_certificate_that_expires_is_an_alarm(tmp_path, origin, chromium):
-    certificate = Authority(tmp_path).issue("a.test", days=(-1, 7))
+    certificate = Authority(tmp_path).issue("a.test", days=(-1, 20))
     outrigger = TlsOutrigger(tmp_path, [{"hosts": ["a.test"], "origin": origin.url, "tls": pair(certificate)}])
     try:
         chromium.open(page_of(outrigger))

@@ -4,7 +4,7 @@
 const POINTS_MAX = 120;
 const element = id => document.getElementById(id);
 const history = {rate: [], hit: []};
-let reasons = {}, before = null, mayControl = false, lists = null;
+let reasons = {}, certificateDays = 0, before = null, mayControl = false, lists = null;
 
 /* ---- for people ---- */
 
@@ -224,15 +224,13 @@ function showProtocols(now) {
     pairs("protocols", rows.length > 0 ? rows : [["nothing yet", ""]]);
 }
 
-const CERTIFICATE_DAYS = 14;
-
 function showAlarms(now) {
     const gauges = now.stats.gauges, alarms = [];
     for (const [labels, value] of Object.entries(family(gauges, "store_bypassed")))
         if (value > 0)
             alarms.push(`cache directory ${labelOf(labels, "directory")} is in trouble; it is stepped around`);
     for (const [key, value] of Object.entries(gauges))
-        if (/certificate.*(expir|not_after)/.test(key) && value !== null && value > 0 && value * 1000 - Date.now() < CERTIFICATE_DAYS * 86400000)
+        if (/certificate.*(expir|not_after)/.test(key) && value !== null && value > 0 && value * 1000 - Date.now() < certificateDays * 86400000)
             alarms.push(`a certificate ${value * 1000 < Date.now() ? "has expired" : "expires"} on ${new Date(1000 * value).toISOString().slice(0, 10)}: ${key.replace(/^[^{]*/, "")}`);
     const down = Object.entries(family(gauges, "site_origin_up")).filter(([, up]) => up === 0).map(([labels]) => labels);
     for (const labels of down)
@@ -308,6 +306,7 @@ function say(text, kind) {
 
 function greet(hello) {
     reasons = hello.reasons;
+    certificateDays = hello.certificate_days;
     mayControl = hello.control;
     before = null;
     for (const id of ["why-url", "purge"])

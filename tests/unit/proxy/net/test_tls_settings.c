@@ -85,14 +85,14 @@ static void until_yesterday(void)
     X509_gmtime_adj(X509_getm_notAfter(odd.certificate), -86400);
 }
 
-static void for_less_than_thirty_days(void)
+static void for_less_than_three_weeks(void)
 {
-    X509_gmtime_adj(X509_getm_notAfter(odd.certificate), 30 * 86400 - 60);
+    X509_gmtime_adj(X509_getm_notAfter(odd.certificate), TLS_CERTIFICATE_SOON_DAYS * 86400 - 60);
 }
 
-static void for_a_month(void)
+static void for_three_weeks(void)
 {
-    X509_gmtime_adj(X509_getm_notAfter(odd.certificate), 31 * 86400);
+    X509_gmtime_adj(X509_getm_notAfter(odd.certificate), (TLS_CERTIFICATE_SOON_DAYS + 1) * 86400);
 }
 
 static void of_a_public_authority(void)
@@ -111,8 +111,8 @@ Test(tls_settings, what_is_odd_about_a_certificate_is_told)
         {now, {NULL}, "www.example.org", ""},
         {from_tomorrow, {NULL}, "www.example.org", "warning certificate: the certificate is not valid yet: "},
         {until_yesterday, {NULL}, "www.example.org", "warning certificate: the certificate has expired: "},
-        {for_less_than_thirty_days, {NULL}, "www.example.org", "warning certificate: the certificate expires in 29 days: "},
-        {for_a_month, {NULL}, "www.example.org", ""},
+        {for_less_than_three_weeks, {NULL}, "www.example.org", "warning certificate: the certificate expires in 20 days: "},
+        {for_three_weeks, {NULL}, "www.example.org", ""},
         {now, {NULL}, "third.example", "warning certificate: the certificate is not for \"www.example.org\": "},
         {of_a_public_authority, {NULL}, "www.example.org", "warning certificate: the certificate's issuer is not in it: "},
         {of_a_public_authority, {&authority}, "www.example.org", ""},
