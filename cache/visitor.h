@@ -20,7 +20,7 @@
  * Each visitor has one response at a time. A reader that waits (its client is slow, say) takes a real reference (reader_keep, visitor_settle), at the latest when
  * its loop looks for the next response. So what waits is counted, and what goes out at once is not.
  *
- * Why not quiescent states, once a turn of the loop (QSBR): they save the two exchanges (on a line that is the loop's own: some 10 ns of a hit's 4 µs), but memory
+ * Why not quiescent states, once a turn of the loop (QSBR): they save the two exchanges, on a line that is the loop's own, but memory
  * that is evicted could be used again only when every loop has passed one, and a fill that needs memory now would have to wait for that.
  * Locks: none; visitor_new and visitor_free take one, a leaf. */
 #ifndef CACHE_VISITOR_H

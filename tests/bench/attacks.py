@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import document
 from attackers import FLOODS, HOLDERS, HOT, LARGE
 from figures import number, table
 from measurement import parse, parser, workplace
@@ -21,7 +22,6 @@ HANDSHAKES = "handshakes"
 ATTACKS = [*FLOODS, HANDSHAKES, *HOLDERS]
 SETTLE_SECONDS = 5  # until those who wait are all there
 LEAST_NICE = ["nice", "-n", "19"]
-DOCUMENT, HEADING = ROOT / "docs/HTTP2.md", "## Beside an attack"
 OURS = Peer("attacks.yaml", [str(ROOT / "build" / "outrigger"), "-c", "{file}"])
 
 
@@ -113,8 +113,8 @@ def run(top, options):
     return {name: {key: statistics.median(one[key] for one in of) for key in of[0]} for name, of in rounds.items() if name not in failed}, failed
 
 
-def section(medians, options):
-    return (f"{HEADING}\n\nWritten by `make bench-attacks REPORT=1`: {CONNECTIONS} connections of a client ask for a stored response of 1 KB, as fast as they are answered, alone and beside each"
+def page(medians, options):
+    return (f"{CONNECTIONS} connections of a client ask for a stored response of 1 KB, as fast as they are answered, alone and beside each"
             f" attack of a single\nmachine; one worker on one core, the client and, behind it, the attackers on another. {options.rounds} rounds of {options.seconds:g} s, medians."
             f" An attacker that is ended comes back at once.\n\n{table(HEAD, [row(name, measured) for name, measured in medians.items()])}\n")
 
@@ -129,13 +129,13 @@ def main():
         options.rounds, options.seconds = 1, 1
     with workplace("attacks-") as top:
         medians, failed = run(top, options)
-    text = section(medians, options)
+    text = page(medians, options)
     print(text)
     if failed:
         print(f"no figures beside {', '.join(failed)}: nothing is written", file=sys.stderr)
         return 1
     if options.report:
-        DOCUMENT.write_text(DOCUMENT.read_text().split(HEADING)[0].rstrip("\n") + "\n\n" + text)
+        document.put(document.DOCS / "HTTP2.md", "make bench-attacks", text)
     return 0
 
 
