@@ -48,6 +48,15 @@ static inline size_t bytes_find(struct bytes text, char c)
     return found ? (size_t)(found - text.at) : text.len;
 }
 
+/* What is before the first `c`, or all; `rest` goes on behind that `c`. */
+static inline struct bytes bytes_take_until(struct bytes *rest, char c)
+{
+    size_t end = bytes_find(*rest, c), used = end < rest->len ? end + 1 : end;
+    struct bytes taken = bytes_from(rest->at, end);
+    *rest = bytes_from(rest->at + used, rest->len - used);
+    return taken;
+}
+
 static inline bool byte_is_white_space(char c)
 {
     return c == ' ' || c == '\t';

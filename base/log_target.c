@@ -133,12 +133,10 @@ const char *log_target_parse(struct bytes text, struct log_target *target)
     strcpy(target->tag, "outrigger");
     read_path(is_syslog ? BYTES("/dev/log") : BYTES("/run/systemd/journal/socket"), target);
     while (rest.len > 0) {
-        size_t end = bytes_find(rest, ','), equals = bytes_find(bytes_from(rest.at, end), '=');
-        size_t value_at = equals < end ? equals + 1 : end, used = end < rest.len ? end + 1 : end;
-        const char *error = read_parameter(bytes_from(rest.at, equals), bytes_from(rest.at + value_at, end - value_at), target);
+        struct bytes value = bytes_take_until(&rest, ','), name = bytes_take_until(&value, '=');
+        const char *error = read_parameter(name, value, target);
         if (error)
             return error;
-        rest = bytes_from(rest.at + used, rest.len - used);
     }
     return NULL;
 }
@@ -165,27 +163,20 @@ struct parts {
     unsigned severity;
 };
 
-static struct bytes take_until(struct bytes *rest, char c)
-{
-    size_t end = bytes_find(*rest, c), used = end < rest->len ? end + 1 : end;
-    struct bytes part = bytes_from(rest->at, end);
-    *rest = bytes_from(rest->at + used, rest->len - used);
-    return part;
-}
-
 static struct parts take_apart(const struct log_target *target, struct bytes line, bool has_level)
 {
     struct parts parts = {.text = line, .severity = has_level ? SEVERITY_ERROR : target->severity};
     struct bytes rest = line;
     if (!has_level)
         return parts;
-    struct bytes time = take_until(&rest, ' '), level = take_until(&rest, ' '), role = take_until(&rest, '['), pid = take_until(&rest, ']');
+    struct bytes time = bytes_take_until(&rest, ' '), level = bytes_take_until(&rest, ' '), role = bytes_take_until(&rest, '['),
+                 pid = bytes_take_until(&rest, ']');
     unsigned severity;
     if (rest.len < 2 || rest.at[0] != ' ' || !find_word(level, severities, sizeof severities / sizeof *severities, &severity))
         return parts;
     rest = bytes_from(rest.at + 1, rest.len - 1);
     parts = (struct parts){.time = time, .role = role, .pid = pid, .text = rest, .severity = severity};
-    parts.area = take_until(&rest, ':');
+    parts.area = bytes_take_until(&rest, ':');
     return parts;
 }
 
@@ -246,12 +237,12 @@ static void put_remote(struct datagram *out, const struct log_target *target, co
 /* As syslog(3) writes it: that is what local daemons expect. In local time, for the same reason. */
 static void put_local(struct datagram *out, const struct log_target *target, const struct parts *parts)
 {
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    char now_text[32];
     time_t now = time(NULL);
     struct tm tm;
     localtime_r(&now, &tm);
-    add(out, "<%u>%.3s %2d %02d:%02d:%02d %s", target->facility * 8 + parts->severity, months + (size_t)tm.tm_mon * 3, tm.tm_mday,
-        tm.tm_hour, tm.tm_min, tm.tm_sec, target->tag);
+    strftime(now_text, sizeof now_text, "%b %e %H:%M:%S", &tm);
+    add(out, "<%u>%s %s", target->facility * 8 + parts->severity, now_text, target->tag);
     if (parts->pid.len > 0)
         add(out, "[%.*s]", BYTES_FMT(parts->pid));
     add(out, ": ");
@@ -284,7 +275,7 @@ static bool split_access_line(struct bytes line, struct bytes fields[ACCESS_FIEL
         char closing = line.len > 0 && line.at[0] == '"' ? '"' : line.len > 0 && line.at[0] == '[' ? ']' : ' ';
         if (closing != ' ')
             line = bytes_from(line.at + 1, line.len - 1);
-        fields[i] = take_until(&line, closing);
+        fields[i] = bytes_take_until(&line, closing);
         if (closing != ' ' && line.len > 0 && line.at[0] == ' ')
             line = bytes_from(line.at + 1, line.len - 1);
         if (fields[i].len == 0 && closing == ' ')

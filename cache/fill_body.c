@@ -280,23 +280,8 @@ void fill_lose_space(struct fill *fill)
 static struct object *in_one_chunk(struct fill *fill)
 {
     struct object *from = fill->object;
-    const struct record *record = object_record(fill->cache, from);
-    const struct record_parts parts = {
-        .meta = record->meta,
-        .tags = record_tags(record),
-        .tags_count = record->tags_count,
-        .goes_with_host = record->goes_with_host,
-        .purge_sequence = atomic_load_explicit(&record->purge_checked, memory_order_relaxed),
-        .stale_since_s = atomic_load_explicit(&record->stale_since_s, memory_order_relaxed),
-        .key = record_key(record),
-        .vary_names = record_vary_names(record),
-        .vary_values = record_vary_values(record),
-        .head = record_head(record),
-        .status_line_bytes = record->status_line_bytes,
-        .hidden_bytes = record->hidden_bytes,
-        .length_known = true,
-        .body_bytes = fill->written,
-    };
+    struct record_parts parts = record_parts_of(object_record(fill->cache, from));
+    parts.body_bytes = fill->written;
     struct object *object = object_new(fill->cache, OBJECT_RESPONSE, &parts);
     if (object == NULL)
         return NULL;

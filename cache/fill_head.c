@@ -30,17 +30,10 @@ static void add_missing_date(struct headers *fields, struct wall_seconds receive
     headers_add_known(fields, HEADER_DATE, bytes_from(text, HTTP_DATE_LEN));
 }
 
-static char *put(char *at, struct bytes text)
-{
-    if (text.len > 0)
-        memcpy(at, text.at, text.len);
-    return at + text.len;
-}
-
 static char *put_field(char *at, const struct header *field)
 {
-    at = put(put(at, field->name), BYTES(": "));
-    return put(put(at, field->value), BYTES("\r\n"));
+    at = bytes_put(bytes_put(at, field->name), BYTES(": "));
+    return bytes_put(bytes_put(at, field->value), BYTES("\r\n"));
 }
 
 static size_t fields_length(const struct headers *fields)
@@ -74,8 +67,8 @@ static void write_head(const struct fill *fill, struct head_plan *plan, struct b
     struct bytes mark = early_hints.len > 0 ? BYTES(HIDDEN_HINTS) : BYTES("");
     size_t length = status_line.len + fields_length(&plan->fields) + mark.len + early_hints.len;
     char *text = arena_alloc(plan->fields.arena, length);
-    char *hidden = put_fields(put(text, status_line), &plan->fields, &fill->rules, false);
-    char *end = put(put(put_fields(hidden, &plan->fields, &fill->rules, true), mark), early_hints);
+    char *hidden = put_fields(bytes_put(text, status_line), &plan->fields, &fill->rules, false);
+    char *end = bytes_put(bytes_put(put_fields(hidden, &plan->fields, &fill->rules, true), mark), early_hints);
     plan->parts.head = bytes_from(text, length);
     plan->parts.status_line_bytes = (uint32_t)status_line.len;
     plan->parts.hidden_bytes = (uint32_t)(end - hidden);
@@ -169,7 +162,7 @@ static struct bytes status_line(const struct origin_head *head, struct arena *ar
     const struct bytes version = BYTES("HTTP/1.1 ");
     const char status[4] = {(char)('0' + head->status / 100), (char)('0' + head->status / 10 % 10), (char)('0' + head->status % 10), ' '};
     char *text = arena_alloc(arena, version.len + sizeof status + head->reason.len + 2);
-    char *end = put(put(put(put(text, version), bytes_from(status, sizeof status)), head->reason), BYTES("\r\n"));
+    char *end = bytes_put(bytes_put(bytes_put(bytes_put(text, version), bytes_from(status, sizeof status)), head->reason), BYTES("\r\n"));
     return bytes_from(text, (size_t)(end - text));
 }
 

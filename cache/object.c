@@ -61,6 +61,26 @@ struct bytes record_head(const struct record *record)
     return bytes_from(before.at + before.len, record->head_bytes);
 }
 
+struct record_parts record_parts_of(const struct record *record)
+{
+    return (struct record_parts){
+        .meta = record->meta,
+        .tags = record_tags(record),
+        .tags_count = record->tags_count,
+        .goes_with_host = record->goes_with_host,
+        .purge_sequence = atomic_load_explicit(&record->purge_checked, memory_order_relaxed),
+        .stale_since_s = atomic_load_explicit(&record->stale_since_s, memory_order_relaxed),
+        .key = record_key(record),
+        .vary_names = record_vary_names(record),
+        .vary_values = record_vary_values(record),
+        .head = record_head(record),
+        .status_line_bytes = record->status_line_bytes,
+        .hidden_bytes = record->hidden_bytes,
+        .length_known = true,
+        .body_bytes = record->body_bytes,
+    };
+}
+
 size_t record_front_bytes(const struct record *record)
 {
     struct bytes head = record_head(record);
@@ -92,13 +112,6 @@ const struct response_meta *record_meta(const struct record *record, struct resp
     return scratch;
 }
 
-static char *put(char *at, struct bytes text)
-{
-    if (text.len > 0)
-        memcpy(at, text.at, text.len);
-    return at + text.len;
-}
-
 /* object_new has seen that it fits into a page. */
 static void write_record(struct record *record, const struct record_parts *parts)
 {
@@ -117,8 +130,8 @@ static void write_record(struct record *record, const struct record_parts *parts
         .purge_checked = parts->purge_sequence,
         .stale_since_s = parts->stale_since_s,
     };
-    char *at = put((char *)(record + 1), bytes_from((const char *)parts->tags, parts->tags_count * sizeof *parts->tags));
-    put(put(put(put(at, parts->key), parts->vary_names), parts->vary_values), parts->head);
+    char *at = bytes_put((char *)(record + 1), bytes_from((const char *)parts->tags, parts->tags_count * sizeof *parts->tags));
+    bytes_put(bytes_put(bytes_put(bytes_put(at, parts->key), parts->vary_names), parts->vary_values), parts->head);
 }
 
 struct object *object_reserve(struct cache *cache)

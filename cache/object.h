@@ -148,6 +148,8 @@ struct bytes         record_vary_values(const struct record *record);
 /* With what is hidden. */
 struct bytes         record_head(const struct record *record);
 const uint64_t      *record_tags(const struct record *record);
+/* To make one like it, of a known length, with the body in its own extent. Borrows from the record. */
+struct record_parts  record_parts_of(const struct record *record);
 /* Of everything before the body. */
 size_t record_front_bytes(const struct record *record);
 /* Whether the texts that it tells of fill `front_bytes` exactly: of a record that was not made here. */

@@ -98,23 +98,9 @@ static bool can_be_sliced(const struct offer *offer, struct arena *arena)
 
 static struct record_parts parts_of(const struct record *record)
 {
-    return (struct record_parts){
-        .meta = record->meta,
-        .tags = record_tags(record),
-        .tags_count = record->tags_count,
-        .goes_with_host = record->goes_with_host,
-        .purge_sequence = atomic_load_explicit(&record->purge_checked, memory_order_relaxed),
-        .stale_since_s = atomic_load_explicit(&record->stale_since_s, memory_order_relaxed),
-        .key = record_key(record),
-        .vary_names = record_vary_names(record),
-        .vary_values = record_vary_values(record),
-        .head = record_head(record),
-        .status_line_bytes = record->status_line_bytes,
-        .hidden_bytes = record->hidden_bytes,
-        .length_known = true,
-        .body_bytes = record->body_bytes,
-        .body_is_apart = true,
-    };
+    struct record_parts parts = record_parts_of(record);
+    parts.body_is_apart = true;
+    return parts;
 }
 
 /* The head of what `whole` is to be. NULL: no memory. */

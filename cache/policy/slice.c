@@ -3,22 +3,13 @@
 #include "base/http_date.h"
 #include "cache/policy/validate.h"
 
-static struct bytes take_until(struct bytes *rest, char separator)
-{
-    size_t at = bytes_find(*rest, separator);
-    struct bytes taken = bytes_from(rest->at, at);
-    size_t skipped = at < rest->len ? at + 1 : at;
-    *rest = bytes_from(rest->at + skipped, rest->len - skipped);
-    return taken;
-}
-
 bool content_range_parse(struct bytes field, struct content_range *range)
 {
     struct bytes rest = field;
     uint64_t last;
-    if (!bytes_equal_nocase(take_until(&rest, ' '), BYTES("bytes")))
+    if (!bytes_equal_nocase(bytes_take_until(&rest, ' '), BYTES("bytes")))
         return false;
-    struct bytes first_text = take_until(&rest, '-'), last_text = take_until(&rest, '/');
+    struct bytes first_text = bytes_take_until(&rest, '-'), last_text = bytes_take_until(&rest, '/');
     if (!bytes_parse_u64(first_text, &range->part.first) || !bytes_parse_u64(last_text, &last) || !bytes_parse_u64(rest, &range->length))
         return false;
     range->part.end = last + 1;

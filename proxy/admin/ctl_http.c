@@ -198,7 +198,9 @@ bool ctl_follow(const char *socket_path, const char *target, ctl_line *line, voi
     int fd = open_socket(socket_path, error, size);
     bool done = false;
     *answer = (struct ctl_answer){.body = NULL};
-    if (fd < 0 || !text) {
+    if (!text)
+        abort();
+    if (fd < 0) {
         free(text);
         return false;
     }

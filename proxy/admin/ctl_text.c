@@ -4,8 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Of the character in front; the text is UTF-8, as JSON is. */
-static size_t character_bytes(const char *at)
+size_t ctl_character_bytes(const char *at)
 {
     size_t length = 1;
     while (((unsigned char)at[length] & 0xc0) == 0x80)
@@ -26,7 +25,7 @@ size_t ctl_safe_text(char *out, size_t size, const char *text)
 {
     size_t columns = 0, used = 0;
     while (*text) {
-        size_t length = character_bytes(text);
+        size_t length = ctl_character_bytes(text);
         bool is_escaped = is_control(text);
         size_t needed = is_escaped ? 4 * length : length;
         if (size - used <= needed)

@@ -8,6 +8,9 @@
  * bytes. Cut where it does not fit whole, at a character; NUL-terminated. Returns how many columns it takes, one for a character. */
 size_t ctl_safe_text(char *out, size_t size, const char *text);
 
+/* Of the character in front of a text that is not empty; it is UTF-8, as JSON is. */
+size_t ctl_character_bytes(const char *at);
+
 /* "1.5 GiB", "17 KiB", "3 B". */
 void ctl_format_bytes(char *out, size_t size, double bytes);
 

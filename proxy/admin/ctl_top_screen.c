@@ -104,11 +104,8 @@ struct screen {
 static size_t cut(const char *line, unsigned columns)
 {
     size_t used = 0;
-    for (unsigned column = 0; column < columns && line[used]; column++) {
-        do
-            used++;
-        while (((unsigned char)line[used] & 0xc0) == 0x80);
-    }
+    for (unsigned column = 0; column < columns && line[used]; column++)
+        used += ctl_character_bytes(line + used);
     return used;
 }
 

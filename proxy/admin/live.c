@@ -7,16 +7,6 @@
 
 #include <string.h>
 
-/* Takes the part before the next comma. */
-static struct bytes next_of_list(struct bytes *list)
-{
-    size_t end = bytes_find(*list, ',');
-    struct bytes one = bytes_from(list->at, end);
-    size_t used = end < list->len ? end + 1 : end;
-    *list = bytes_from(list->at + used, list->len - used);
-    return one;
-}
-
 /* Three digits, the last two of which may be x; the range that they stand for. */
 static bool read_status(struct bytes text, unsigned *first, unsigned *last)
 {
@@ -33,7 +23,7 @@ static bool read_status(struct bytes text, unsigned *first, unsigned *last)
 static const char *read_statuses(struct bytes list, struct live_filter *filter)
 {
     do {
-        struct bytes one = next_of_list(&list);
+        struct bytes one = bytes_take_until(&list, ',');
         unsigned from, to, unused;
         size_t dash = bytes_find(one, '-');
         bool is_good = read_status(bytes_from(one.at, dash), &from, &to);
@@ -50,7 +40,7 @@ static const char *read_statuses(struct bytes list, struct live_filter *filter)
 static const char *read_results(struct bytes list, struct arena *arena, struct live_filter *filter)
 {
     do {
-        struct bytes one = next_of_list(&list), known = BYTES_NONE;
+        struct bytes one = bytes_take_until(&list, ','), known = BYTES_NONE;
         unsigned result = 0;
         while (result < RESULT_COUNT && !bytes_equal_nocase(one, bytes_from_string(cache_result_word((enum cache_result)result))))
             result++;

@@ -32,11 +32,8 @@ bool query_next(struct arena *arena, struct bytes *query, struct bytes *name, st
 {
     if (query->len == 0)
         return false;
-    size_t end = bytes_find(*query, '&');
-    size_t equals = bytes_find(bytes_from(query->at, end), '=');
-    *name = bytes_from(query->at, equals);
-    *value = equals < end ? decode(arena, bytes_from(query->at + equals + 1, end - equals - 1)) : BYTES_NONE;
-    size_t used = end < query->len ? end + 1 : end;
-    *query = bytes_from(query->at + used, query->len - used);
+    struct bytes parameter = bytes_take_until(query, '&'), text = parameter;
+    *name = bytes_take_until(&text, '=');
+    *value = name->len < parameter.len ? decode(arena, text) : BYTES_NONE;
     return true;
 }

@@ -7,11 +7,6 @@ enum { SEND_TURN_MAX_BYTES = 512 * 1024 }; /* then the other connections of the 
 
 static const char crlf[] = "\r\n";
 
-static char *put(char *at, struct bytes text)
-{
-    return mempcpy(at, text.at, text.len);
-}
-
 /* RFC 9110 §8.6: a length of 0 is said where a body is usual; RFC 9112 §6.1: chunked when the length is not known. */
 static struct bytes framing_line(enum method method, const struct upload *upload, struct arena *arena)
 {
@@ -36,17 +31,17 @@ struct bytes h1_request_head(enum method method, struct bytes method_name, struc
     size_t size = method_name.len + 1 + target.len + version.len + framing.len + 2;
     for (unsigned i = 0; i < fields->count; i++)
         size += fields->at[i].name.len + fields->at[i].value.len + 4;
-    char *head = arena_alloc(arena, size), *at = put(head, method_name);
+    char *head = arena_alloc(arena, size), *at = bytes_put(head, method_name);
     *at++ = ' ';
-    at = put(put(at, target), version);
+    at = bytes_put(bytes_put(at, target), version);
     for (unsigned i = 0; i < fields->count; i++) {
         const struct header *field = &fields->at[i];
         if (is_framing(field))
             continue;
-        at = put(put(at, field->name), BYTES(": "));
-        at = put(put(at, field->value), BYTES("\r\n"));
+        at = bytes_put(bytes_put(at, field->name), BYTES(": "));
+        at = bytes_put(bytes_put(at, field->value), BYTES("\r\n"));
     }
-    at = put(put(at, framing), BYTES("\r\n"));
+    at = bytes_put(bytes_put(at, framing), BYTES("\r\n"));
     return bytes_from(head, (size_t)(at - head));
 }
 

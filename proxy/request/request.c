@@ -16,13 +16,6 @@ static step_function *const steps[] = {
     [STEP_RESPOND] = step_respond, [STEP_TUNNEL] = step_tunnel,         [STEP_FINISH] = step_finish,
 };
 
-static uint64_t monotonic_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static void request_mail_delivered(struct mail *mail)
 {
     struct request *request = LIST_OWNER(mail, struct request, mail);
@@ -50,7 +43,7 @@ struct request *request_new(struct worker *worker, struct stream *stream, enum l
     request->listener = listener;
     request->peer = *peer;
     request->routes = routes_ref(worker->routes);
-    request->started_us = monotonic_us();
+    request->started_us = clock_monotonic_us();
     mail_init(&request->mail, worker->loop, request_mail_delivered);
     request->head.version_major = 1;
     headers_init(&request->head.fields, &request->arena);

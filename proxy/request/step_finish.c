@@ -3,15 +3,6 @@
 
 #include "cache/policy/tags.h"
 
-#include <time.h>
-
-static uint64_t elapsed_us(const struct request *request)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000 - request->started_us;
-}
-
 static void count(struct request *request, uint64_t duration_us)
 {
     struct counters *counters = request->worker->counters;
@@ -143,7 +134,7 @@ static void log_cause(const struct request *request)
 
 enum step step_finish(struct request *request)
 {
-    uint64_t duration_us = elapsed_us(request);
+    uint64_t duration_us = clock_monotonic_us() - request->started_us;
     bool tunnelled = request->status == 101;
     deadline_clear(&request->patience);
     if (request->listener == LISTENER_PUBLIC && top_wants(request->worker->top))

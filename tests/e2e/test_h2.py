@@ -450,12 +450,7 @@ def test_a_websocket_by_extended_connect(server, back, client, path):
     def upgrade(request):
         assert request.method == "GET" and request.get("upgrade") == "websocket" and len(request.get("sec-websocket-key")) == 24
         request.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\nX-Token: t\r\n\r\nhello")
-        wire = request.connection
-        data = wire.buffer
-        while data or (data := wire.socket.recv(65536)):
-            wire.socket.sendall(data)
-            data = b""
-        raise CloseConnection
+        request.echo()
 
     back.on(path, upgrade)
     fields = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", path), (":authority", "site.test"), ("sec-websocket-version", "13")]

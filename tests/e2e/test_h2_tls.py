@@ -9,7 +9,6 @@ import pytest
 from harness.certificates import Authority, TlsOutrigger, client_context, pair
 from harness.h2 import *
 from harness.memory import resident_kib
-from harness.origin import CloseConnection
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +109,7 @@ def test_frames_of_a_large_body_fill_the_records(edge):
 def echo(request):
     assert request.get("upgrade") == "websocket" and request.get("x-forwarded-proto") == "https"
     request.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
-    wire = request.connection
-    data = wire.buffer
-    while data or (data := wire.socket.recv(65536)):
-        wire.socket.sendall(data)
-        data = b""
-    raise CloseConnection
+    request.echo()
 
 
 @pytest.mark.threads

@@ -12,6 +12,7 @@
 #include "cache/policy/freshness.h"
 #include "cache/policy/invalidate.h"
 #include "cache/policy/validate.h"
+#include "tests/check.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -24,14 +25,6 @@ enum {
     VARIANTS_MAX = 64,
     REQUESTS_MAX = 8,
 };
-
-#define CHECK(condition)                                                                                                                   \
-    do {                                                                                                                                   \
-        if (!(condition)) {                                                                                                                \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                                                \
-            abort();                                                                                                                       \
-        }                                                                                                                                  \
-    } while (0)
 
 static const struct bytes scheme = {"http", 4}, host = {"example.com", 11};
 

@@ -8,6 +8,7 @@
 #include "cache/cache.h"
 #include "cache/policy/vary.h"
 #include "memory_disk.h"
+#include "tests/check.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -28,14 +29,6 @@ enum {
     DISK_FAILURES_IN = 300, /* one call in so many */
     STALL_SECONDS = 20,     /* a loop on which nothing moved for so long has lost a wake */
 };
-
-#define CHECK(condition)                                                                                                                   \
-    do {                                                                                                                                   \
-        if (!(condition)) {                                                                                                                \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                                                \
-            abort();                                                                                                                       \
-        }                                                                                                                                  \
-    } while (0)
 
 struct flag_waker {
     struct waker waker;
@@ -113,12 +106,7 @@ static struct memory_disk disk;
 
 static unsigned random_below(struct loop *loop, unsigned limit)
 {
-    uint64_t x = loop->random;
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    loop->random = x;
-    return (unsigned)(x >> 20) % limit;
+    return random_number(&loop->random, limit);
 }
 
 static void post(struct waker *waker)

@@ -3,6 +3,7 @@
  *
  * A body is its generation over and over, which its head tells as well; memory that was given to another response has another's. */
 #include "cache/cache.h"
+#include "tests/check.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -17,14 +18,6 @@ enum {
     SLAB_BYTES = 1024 * 1024,
     LARGE_BYTES = 40000, /* a page: what is evicted is soon used again. All lengths are multiples of a generation's */
 };
-
-#define CHECK(condition)                                                                                                                   \
-    do {                                                                                                                                   \
-        if (!(condition)) {                                                                                                                \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                                                \
-            abort();                                                                                                                       \
-        }                                                                                                                                  \
-    } while (0)
 
 struct slot {
     struct arena arena;
@@ -50,12 +43,7 @@ static _Atomic bool stop;
 
 static unsigned random_below(struct thread *thread, unsigned limit)
 {
-    uint64_t x = thread->random;
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    thread->random = x;
-    return (unsigned)(x >> 20) % limit;
+    return random_number(&thread->random, limit);
 }
 
 static void post(struct waker *waker)

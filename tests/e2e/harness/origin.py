@@ -8,6 +8,10 @@ from .http import Connection, Truncated
 from .ports import free_port
 
 
+class CloseConnection(Exception):
+    """Raised by a handler: the connection ends now."""
+
+
 class Request:
     """What arrived, and the means to answer it."""
 
@@ -31,9 +35,13 @@ class Request:
         head = [f"HTTP/1.1 {status}"] + [f"{n}: {v}" for n, v in pairs] + ([f"Content-Length: {len(body)}"] if length else [])
         self.send("\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + (b"" if self.method == "HEAD" else body))
 
-
-class CloseConnection(Exception):
-    """Raised by a handler: the connection ends now."""
+    def echo(self):
+        """Sends back all that comes, of a connection that speaks another protocol now, until it ends."""
+        data = self.connection.buffer
+        while data or (data := self.connection.socket.recv(65536)):
+            self.connection.socket.sendall(data)
+            data = b""
+        raise CloseConnection
 
 
 class Origin:
