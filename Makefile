@@ -15,6 +15,7 @@ include third_party/llhttp.mk
 SANITIZE_FLAGS.address := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 SANITIZE_FLAGS.thread  := -fsanitize=thread
 SANITIZE_FLAGS := $(SANITIZE_FLAGS.$(SANITIZE))
+SANITIZE_OBJECTS := $(if $(filter thread,$(SANITIZE)),build-thread/tests/thread_suppressions.o)
 OPTIMISE := $(if $(SANITIZE),-O1 -fno-omit-frame-pointer,-O2) -g
 
 PKGS       := libuv libfyaml libcares jansson liburing libssl libcrypto libnghttp2 libseccomp
@@ -43,11 +44,11 @@ $(BUILD)/liboutrigger.a: $(LIB_OBJECTS)
 	@rm -f $@
 	@$(AR) rcs $@ $^
 
-$(BUILD)/outrigger: $(BUILD)/proxy/main.o $(BUILD)/liboutrigger.a
+$(BUILD)/outrigger: $(BUILD)/proxy/main.o $(SANITIZE_OBJECTS) $(BUILD)/liboutrigger.a
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
-$(BUILD)/outriggerctl: $(BUILD)/proxy/admin/ctl_main.o $(BUILD)/liboutrigger.a
+$(BUILD)/outriggerctl: $(BUILD)/proxy/admin/ctl_main.o $(SANITIZE_OBJECTS) $(BUILD)/liboutrigger.a
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
