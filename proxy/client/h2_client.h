@@ -6,8 +6,8 @@
  * In. Bytes go to nghttp2, whose callbacks (h2_receive.c) only take notes, since nghttp2 must not be called from inside of itself: a stream to which something
  * happened is put on `events`. When nghttp2 has returned, h2_leave acts on the notes: requests start, uploads go on, requests of reset streams end.
  *
- * Out. A request offers its memory (h2_send). nghttp2 makes frames of as much as the windows and this stream's turn allow, and the plan (h2_write.c)
- * collects them: what is small is copied into the plan and leaves at the end of the loop's turn with everything else that is ready by then; what is large
+ * Out. A request offers its memory (h2_send). nghttp2 makes frames of as much as the windows and this stream's turn allow, but for the fields of responses,
+ * which are put into its HEADERS frames as they leave (h2_encoder.h), and the plan (h2_write.c) collects them: what is small is copied into the plan and leaves at the end of the loop's turn with everything else that is ready by then; what is large
  * is referred to, and leaves at once with all that is planned before it, in one writev. What the kernel does not take is kept in `out`; while that is there,
  * nghttp2 makes no frames, so it holds at most a plan.
  * A stream that could send more waits: for a window, then nghttp2 asks for its bytes when that opens; or for its turn, in `ready`: urgency by urgency,
@@ -21,6 +21,7 @@
 #define CLIENT_H2_CLIENT_H
 
 #include "proxy/client/h2.h"
+#include "proxy/client/h2_encoder.h"
 #include "proxy/client/h2_fields.h"
 #include "proxy/client/h2_head.h"
 #include "proxy/origin/tunnel.h"
@@ -78,6 +79,8 @@ struct h2_session {
     struct list         ready[H2_URGENCIES];
     struct deadline     deadline; 
     struct spill       *out;
+    struct h2_encoder   encoder;
+    const struct response_head *sent_head; /* of the HEADERS frame that nghttp2 has just made */
     void               *frame_buffer; /* of `protocol`; one of the worker's slots */
     struct h2_block    *block; /* of the field section that is coming; NULL: none, or one that is not wanted */
     union socket_address peer;
@@ -130,6 +133,7 @@ struct h2_stream {
     struct list        event; /* in events, or nowhere */
     struct h2_session *session;
     struct request    *request; /* NULL: over */
+    const struct response_head *head; /* nghttp2 has its HEADERS frame still to make; inside send the caller's, then the arena's */
     int32_t            id;
     struct h2_priority priority;
     uint8_t            events;
@@ -186,6 +190,8 @@ struct h2_clients {
     nghttp2_session_callbacks *callbacks; /* of every session */
     nghttp2_option  *options;
     struct h2_fields fields;
+    char            *heads; /* where frames with a response's fields are made */
+    size_t           heads_capacity;
     struct h2_slots  slots;
     struct h2_plan   plan;
 };
@@ -245,8 +251,6 @@ void h2_guard_reset_sent(struct h2_session *session, uint32_t code);
 /* h2_write.c */
 /* Lets nghttp2 make the frames that it has. */
 void h2_produce(struct h2_session *session);
-/* Whether what is given to nghttp2 now is the first frame that the next h2_produce makes. */
-bool h2_goes_at_once(const struct h2_session *session);
 /* Writes the plan, if it is this session's. */
 void h2_flush(struct h2_session *session);
 /* Writes `out`. */

@@ -83,6 +83,7 @@ static void clients_free(struct h2_clients *clients)
         free(LIST_OWNER(node, struct h2_stream, link));
     block_free(clients->spare_block);
     h2_fields_free(&clients->fields);
+    free(clients->heads);
     h2_slots_free(&clients->slots);
     nghttp2_session_callbacks_del(clients->callbacks);
     nghttp2_option_del(clients->options);
@@ -157,6 +158,7 @@ void h2_accept(struct worker *worker, struct connection *connection, enum listen
     session->listener = (uint8_t)kind;
     session->peer = *peer;
     session->passing_bytes = NGHTTP2_CLIENT_MAGIC_LEN;
+    h2_encoder_init(&session->encoder);
     list_init(&session->streams);
     list_init(&session->events);
     for (unsigned u = 0; u < H2_URGENCIES; u++)

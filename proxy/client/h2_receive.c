@@ -244,6 +244,19 @@ static void goaway_sent(struct h2_session *session, uint32_t code)
         h2_note_end(session, H2_GOAWAY_PROTOCOL);
 }
 
+static void section_sent(struct h2_session *session, struct h2_stream *stream)
+{
+    session->sent_head = stream->head;
+    stream->head = NULL;
+}
+
+static void stream_end_sent(struct h2_stream *stream)
+{
+    stream->end_sent = true;
+    if (stream->waits && !stream->offer.iov)
+        h2_make_ready(stream);
+}
+
 static int on_frame_sent(nghttp2_session *protocol, const nghttp2_frame *frame, void *context)
 {
     struct h2_session *session = context;
@@ -252,12 +265,12 @@ static int on_frame_sent(nghttp2_session *protocol, const nghttp2_frame *frame, 
         h2_guard_reset_sent(session, frame->rst_stream.error_code);
     } else if (frame->hd.type == NGHTTP2_GOAWAY) {
         goaway_sent(session, frame->goaway.error_code);
-    } else if ((frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
+    } else if (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) {
         struct h2_stream *stream = nghttp2_session_get_stream_user_data(protocol, frame->hd.stream_id);
-        if (stream)
-            stream->end_sent = true;
-        if (stream && stream->waits && !stream->offer.iov)
-            h2_make_ready(stream);
+        if (stream && frame->hd.type == NGHTTP2_HEADERS)
+            section_sent(session, stream);
+        if (stream && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+            stream_end_sent(stream);
     }
     return 0;
 }

@@ -45,6 +45,7 @@ static void forget_protocol(struct h2_session *session)
         h2_block_give(session->worker->h2, &session->block);
     nghttp2_session_del(session->protocol);
     session->protocol = NULL;
+    h2_encoder_free(&session->encoder);
 }
 
 void h2_close(struct h2_session *session, enum error why)

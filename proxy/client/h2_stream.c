@@ -103,11 +103,23 @@ static void interim(struct stream *base, unsigned status, const struct headers *
 static void submit_head(struct h2_stream *stream, const struct response_head *head, bool has_body)
 {
     struct h2_session *session = stream->session;
-    struct h2_fields *fields = &session->worker->h2->fields;
+    char digits[H2_STATUS_DIGITS];
+    nghttp2_nv status = h2_status_field(digits, head->status);
     assert(!stream->head_sent);
     stream->head_sent = true;
-    h2_fields_of_head(fields, head, h2_goes_at_once(session));
-    nghttp2_submit_response(session->protocol, stream->id, fields->at, fields->count, has_body ? &h2_body_provider : NULL);
+    stream->head = head;
+    nghttp2_submit_response(session->protocol, stream->id, &status, 1, has_body ? &h2_body_provider : NULL);
+}
+
+/* What was sent before does not let it go yet. */
+static void keep_head(struct h2_stream *stream)
+{
+    struct arena *arena = request_arena(stream->request);
+    struct response_head *head = arena_alloc(arena, sizeof(*head));
+    *head = *stream->head;
+    head->head = arena_copy(arena, head->head);
+    head->extra = arena_copy(arena, head->extra);
+    stream->head = head;
 }
 
 static ssize_t send_response(struct stream *base, const struct response_head *head, const struct iovec *iov, int count, bool last)
@@ -120,6 +132,8 @@ static ssize_t send_response(struct stream *base, const struct response_head *he
     if (head)
         submit_head(stream, head, count > 0 || !last);
     ssize_t taken = h2_write_body(stream, iov, count, last);
+    if (head && stream->head)
+        keep_head(stream);
     h2_leave_later(session);
     return taken;
 }

@@ -2,6 +2,7 @@
 #include "proxy/client/h2_client.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 /* --- the plan --- */
 
@@ -105,6 +106,58 @@ static void plan_refer(struct h2_session *session, const char *at, size_t length
     plan->refers = true;
 }
 
+/* RFC 9113 §4.1 */
+static void put_frame_header(char *at, size_t length, uint8_t type, uint8_t flags)
+{
+    at[0] = (char)(length >> 16);
+    at[1] = (char)(length >> 8);
+    at[2] = (char)length;
+    at[3] = (char)type;
+    at[4] = (char)flags;
+}
+
+/* A HEADERS frame whose block may be too large for it (§6.10). */
+static void plan_section(struct h2_session *session, char *frame, size_t length)
+{
+    enum { FRAME_MAX_BYTES = 16 * 1024 }; /* §4.2: that much is always allowed */
+    char header[H2_FRAME_HEADER_BYTES];
+    uint8_t type = NGHTTP2_HEADERS, flags = (uint8_t)(frame[4] & ~NGHTTP2_FLAG_END_HEADERS);
+    memcpy(header, frame, sizeof(header));
+    for (size_t at = sizeof(header), piece; at < length; at += piece) {
+        piece = length - at < FRAME_MAX_BYTES ? length - at : FRAME_MAX_BYTES;
+        put_frame_header(header, piece, type, flags | (at + piece == length ? NGHTTP2_FLAG_END_HEADERS : 0));
+        memcpy(frame + at - sizeof(header), header, sizeof(header)); /* over what is planned already */
+        plan_copy(session, frame + at - sizeof(header), sizeof(header) + piece);
+        type = NGHTTP2_CONTINUATION;
+        flags = 0;
+    }
+}
+
+static char *heads_with_room(struct h2_clients *clients, size_t bytes)
+{
+    if (clients->heads_capacity < bytes) {
+        free(clients->heads);
+        clients->heads = malloc(clients->heads_capacity = bytes * 2);
+        assert(clients->heads);
+    }
+    return clients->heads;
+}
+
+/* nghttp2's HEADERS frame, with the fields of the response behind its own. */
+static void plan_head(struct h2_session *session, struct bytes frame)
+{
+    const struct response_head *head = session->sent_head;
+    h2_encoder_begin(&session->encoder, bytes_from(frame.at + H2_FRAME_HEADER_BYTES, frame.len - H2_FRAME_HEADER_BYTES));
+    if (!head) { /* an interim response */
+        plan_copy(session, frame.at, frame.len);
+        return;
+    }
+    char *at = heads_with_room(session->worker->h2, frame.len + h2_encoder_bound(head));
+    char *end = h2_encode_head(&session->encoder, bytes_put(at, frame), head);
+    session->sent_head = NULL;
+    plan_section(session, at, (size_t)(end - at));
+}
+
 void h2_produce(struct h2_session *session)
 {
     while (!session->out && !session->gone) {
@@ -114,13 +167,11 @@ void h2_produce(struct h2_session *session)
             session->gone = true; /* no memory; or a callback of ours failed, and none does */
         if (length <= 0)
             return;
-        plan_copy(session, frames, (size_t)length);
+        if (frames[3] == NGHTTP2_HEADERS)
+            plan_head(session, bytes_from((const char *)frames, (size_t)length));
+        else
+            plan_copy(session, frames, (size_t)length);
     }
-}
-
-bool h2_goes_at_once(const struct h2_session *session)
-{
-    return !session->out && !session->gone && nghttp2_session_get_outbound_queue_size(session->protocol) == 0;
 }
 
 /* --- bodies --- */

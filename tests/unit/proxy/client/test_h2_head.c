@@ -150,26 +150,38 @@ static bool has(const struct h2_fields *fields, size_t at, const char *name, con
            bytes_equal(bytes_from((char *)field->value, field->valuelen), bytes_from_string(value));
 }
 
-Test(h2_fields, of_a_response)
+/* The client's table is h2_encoder's. */
+Test(h2_fields, of_an_interim_response_are_not_inserted)
 {
     struct h2_fields fields = {.at = NULL};
-    const struct response_head head = {
-        .status = 206,
-        .head = BYTES("HTTP/1.1 206 Partial Content\r\nETag: \"a:b\"\r\nConnection: close\r\nX-Empty: \r\n"),
-        .extra = BYTES("Age: 5\r\nTransfer-Encoding: chunked\r\n"),
-        .has_body = true,
-        .length_known = true,
-        .length = 12345,
-    };
-    for (unsigned i = 0; i < 2; i++) {
-        bool at_once = i == 1;
-        h2_fields_of_head(&fields, &head, at_once);
-        cr_assert_eq(fields.count, 5);
-        cr_assert_eq(fields.at[4].flags != NGHTTP2_NV_FLAG_NONE, at_once);
-        cr_assert(has(&fields, 0, ":status", "206") && has(&fields, 1, "etag", "\"a:b\"") && has(&fields, 2, "x-empty", ""));
-        cr_assert(has(&fields, 3, "age", "5") && has(&fields, 4, "content-length", "12345"));
-    }
+    struct arena arena;
+    struct headers headers;
+    arena_init(&arena);
+    headers_init(&headers, &arena);
+    headers_add_named(&headers, BYTES("Link"), BYTES("</a>"));
+    headers_add_named(&headers, BYTES("Connection"), BYTES("close"));
+    headers_add_named(&headers, BYTES("X-Empty"), BYTES(""));
+    h2_fields_of_headers(&fields, 103, &headers);
+    cr_assert_eq(fields.count, 3);
+    cr_assert(has(&fields, 0, ":status", "103") && has(&fields, 1, "link", "</a>") && has(&fields, 2, "x-empty", ""));
+    for (unsigned i = 0; i < fields.count; i++)
+        cr_assert(fields.at[i].flags & NGHTTP2_NV_FLAG_NO_INDEX);
     h2_fields_free(&fields);
+    arena_free(&arena);
+}
+
+Test(h2_fields, a_status_is_inserted_never)
+{
+    for (unsigned status = 100; status < 600; status++) {
+        char digits[H2_STATUS_DIGITS];
+        uint8_t block[64];
+        nghttp2_nv field = h2_status_field(digits, status);
+        nghttp2_hd_deflater *deflater;
+        nghttp2_hd_deflate_new(&deflater, 4096);
+        cr_assert_gt(nghttp2_hd_deflate_hd(deflater, block, sizeof(block), &field, 1), 0);
+        cr_assert_eq(nghttp2_hd_deflate_get_dynamic_table_size(deflater), 0, "%u", status);
+        nghttp2_hd_deflate_del(deflater);
+    }
 }
 
 Test(h2_head, an_empty_value_may_be_the_first_of_all)

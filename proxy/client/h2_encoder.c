@@ -1,0 +1,332 @@
+/* See h2_encoder.h. Entries are numbered as they come, and lie in a ring by their numbers; those whose lines share a bucket are a chain, from the newest to
+ * older ones, which ends at the first that is not there any more. */
+#include "proxy/client/h2_encoder.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum {
+    DEFAULT_BYTES = 4096,    /* RFC 7541 §4.2, RFC 9113 §6.5.2: until the client says otherwise */
+    ENTRY_CHARGE_BYTES = 32, /* §4.1 */
+    STATIC_ENTRIES = 61,     /* §2.3.3: indices beyond are the table's, the newest first */
+    FIRST_CAPACITY = 16,     /* of entries; powers of two */
+    BUCKETS = 64,
+    SHORT_LINE = 8,
+};
+
+/* §6: kinds of representations, and how many bits of the first byte are left to them */
+enum { INDEXED = 0x80, INDEXED_BITS = 7, INSERTED = 0x40, INSERTED_BITS = 6, NOT_INSERTED = 0, NOT_INSERTED_BITS = 4, STRING_BITS = 7 };
+enum { SIZE_UPDATE = 0x20, SIZE_UPDATE_MASK = 0xe0, SIZE_UPDATE_BITS = 5 };
+
+struct entry {
+    char *line;           /* owned; without its end */
+    uint32_t hash, older; /* number of the next one of its bucket */
+    uint16_t line_len, name_len, charge_bytes;
+    uint8_t id;
+};
+
+struct h2_entries {
+    uint32_t newest; /* number; the first is 1 */
+    uint32_t count, capacity, bytes;
+    uint32_t buckets[BUCKETS]; /* number of the newest; 0: none yet */
+    struct entry at[];         /* capacity; entry n at n % capacity */
+};
+
+/* RFC 7541, appendix A */
+static const uint8_t static_index[HEADER_ID_COUNT] = {
+    [HEADER_ACCEPT_CHARSET] = 15,
+    [HEADER_ACCEPT_ENCODING] = 16,
+    [HEADER_ACCEPT_LANGUAGE] = 17,
+    [HEADER_ACCEPT_RANGES] = 18,
+    [HEADER_ACCEPT] = 19,
+    [HEADER_AGE] = 21,
+    [HEADER_ALLOW] = 22,
+    [HEADER_AUTHORIZATION] = 23,
+    [HEADER_CACHE_CONTROL] = 24,
+    [HEADER_CONTENT_ENCODING] = 26,
+    [HEADER_CONTENT_LENGTH] = 28,
+    [HEADER_CONTENT_LOCATION] = 29,
+    [HEADER_CONTENT_RANGE] = 30,
+    [HEADER_CONTENT_TYPE] = 31,
+    [HEADER_COOKIE] = 32,
+    [HEADER_DATE] = 33,
+    [HEADER_ETAG] = 34,
+    [HEADER_EXPECT] = 35,
+    [HEADER_EXPIRES] = 36,
+    [HEADER_HOST] = 38,
+    [HEADER_IF_MATCH] = 39,
+    [HEADER_IF_MODIFIED_SINCE] = 40,
+    [HEADER_IF_NONE_MATCH] = 41,
+    [HEADER_IF_RANGE] = 42,
+    [HEADER_IF_UNMODIFIED_SINCE] = 43,
+    [HEADER_LAST_MODIFIED] = 44,
+    [HEADER_LINK] = 45,
+    [HEADER_LOCATION] = 46,
+    [HEADER_PROXY_AUTHENTICATE] = 48,
+    [HEADER_PROXY_AUTHORIZATION] = 49,
+    [HEADER_RANGE] = 50,
+    [HEADER_REFERER] = 51,
+    [HEADER_RETRY_AFTER] = 53,
+    [HEADER_SERVER] = 54,
+    [HEADER_SET_COOKIE] = 55,
+    [HEADER_STRICT_TRANSPORT_SECURITY] = 56,
+    [HEADER_TRANSFER_ENCODING] = 57,
+    [HEADER_USER_AGENT] = 58,
+    [HEADER_VARY] = 59,
+    [HEADER_VIA] = 60,
+};
+
+void h2_encoder_init(struct h2_encoder *encoder)
+{
+    *encoder = (struct h2_encoder){.entries = NULL, .bytes_max = DEFAULT_BYTES};
+}
+
+/* --- the table --- */
+
+static struct entry *entry_of(struct h2_entries *entries, uint32_t number)
+{
+    return &entries->at[number & (entries->capacity - 1)];
+}
+
+static void evict_to(struct h2_entries *entries, uint32_t bytes)
+{
+    while (entries->bytes > bytes) {
+        struct entry *oldest = entry_of(entries, entries->newest - --entries->count);
+        entries->bytes -= oldest->charge_bytes;
+        free(oldest->line);
+    }
+}
+
+void h2_encoder_free(struct h2_encoder *encoder)
+{
+    if (encoder->entries)
+        evict_to(encoder->entries, 0);
+    free(encoder->entries);
+    encoder->entries = NULL;
+}
+
+static bool is_there(const struct h2_entries *entries, uint32_t number)
+{
+    return entries->newest - number < entries->count;
+}
+
+static inline uint64_t load(const char *at)
+{
+    uint64_t value;
+    memcpy(&value, at, sizeof(value));
+    return value;
+}
+
+/* Its ends and its middle, where lines with the same name differ. */
+static inline uint32_t hash_line(struct bytes line)
+{
+    const uint64_t factor = 0x9E3779B97F4A7C15;
+    if (line.len < SHORT_LINE)
+        return (uint32_t)line.len;
+    uint64_t mixed = (load(line.at) * factor) ^ load(line.at + line.len - SHORT_LINE);
+    mixed = (mixed * factor) ^ load(line.at + line.len / 2 - SHORT_LINE / 2);
+    return (uint32_t)(((mixed + line.len) * factor) >> 32);
+}
+
+static unsigned bucket_of(uint32_t hash)
+{
+    return hash / (UINT32_MAX / BUCKETS + 1);
+}
+
+/* 0: it is not in the table. */
+static uint32_t index_of_line(struct h2_entries *entries, struct bytes line, uint32_t hash)
+{
+    for (uint32_t number = entries->buckets[bucket_of(hash)]; is_there(entries, number);) {
+        const struct entry *entry = entry_of(entries, number);
+        if (entry->hash == hash && bytes_equal(bytes_from(entry->line, entry->line_len), line))
+            return STATIC_ENTRIES + 1 + (entries->newest - number);
+        number = entry->older;
+    }
+    return 0;
+}
+
+static uint32_t index_of_name(struct h2_entries *entries, enum header_id id, struct bytes name)
+{
+    if (static_index[id] != 0)
+        return static_index[id];
+    for (uint32_t back = 0; entries && back < entries->count; back++) {
+        const struct entry *entry = entry_of(entries, entries->newest - back);
+        if (entry->id == id && (id != HEADER_OTHER || bytes_equal_nocase(bytes_from(entry->line, entry->name_len), name)))
+            return STATIC_ENTRIES + 1 + back;
+    }
+    return 0;
+}
+
+static struct h2_entries *grown(struct h2_entries *entries)
+{
+    uint32_t capacity = entries ? entries->capacity * 2 : FIRST_CAPACITY;
+    struct h2_entries *larger = calloc(1, sizeof(*larger) + capacity * sizeof(larger->at[0]));
+    assert(larger);
+    if (entries) {
+        *larger = *entries;
+        larger->capacity = capacity;
+        for (uint32_t back = 0; back < entries->count; back++)
+            *entry_of(larger, entries->newest - back) = *entry_of(entries, entries->newest - back);
+        free(entries);
+    }
+    larger->capacity = capacity;
+    return larger;
+}
+
+/* §4.4 */
+static void insert(struct h2_encoder *encoder, struct entry entry, struct bytes line)
+{
+    if (encoder->entries)
+        evict_to(encoder->entries, encoder->bytes_max - entry.charge_bytes);
+    if (!encoder->entries || encoder->entries->count == encoder->entries->capacity)
+        encoder->entries = grown(encoder->entries);
+    struct h2_entries *entries = encoder->entries;
+    uint32_t *bucket = &entries->buckets[bucket_of(entry.hash)];
+    entry.line = malloc(line.len);
+    assert(entry.line);
+    bytes_put(entry.line, line);
+    entry.line_len = (uint16_t)line.len;
+    entry.older = *bucket;
+    *bucket = ++entries->newest;
+    entries->count++;
+    entries->bytes += entry.charge_bytes;
+    *entry_of(entries, entries->newest) = entry;
+}
+
+/* --- blocks --- */
+
+/* §5.1 */
+static char *put_number(char *at, unsigned first, unsigned bits, size_t number)
+{
+    size_t most = (1U << bits) - 1;
+    if (number < most) {
+        *at = (char)(first | number);
+        return at + 1;
+    }
+    *at++ = (char)(first | most);
+    for (number -= most; number >= 0x80; number >>= 7)
+        *at++ = (char)(0x80 | (number & 0x7f));
+    *at = (char)number;
+    return at + 1;
+}
+
+static char *put_string(char *at, struct bytes text)
+{
+    return bytes_put(put_number(at, 0, STRING_BITS, text.len), text);
+}
+
+/* A length that somebody else's encoder chose: no larger than its table, which is ours to allow (DEFAULT_BYTES). */
+static size_t read_number(const unsigned char **at, const unsigned char *end, unsigned bits)
+{
+    size_t most = (1U << bits) - 1, number = *(*at)++ & most;
+    if (number < most)
+        return number;
+    for (unsigned shift = 0; *at < end; shift += 7) {
+        unsigned char byte = *(*at)++;
+        number += (size_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80))
+            break;
+    }
+    return number;
+}
+
+void h2_encoder_begin(struct h2_encoder *encoder, struct bytes block)
+{
+    const unsigned char *at = (const unsigned char *)block.at, *end = at + block.len;
+    while (at < end && (*at & SIZE_UPDATE_MASK) == SIZE_UPDATE) {
+        encoder->bytes_max = (uint32_t)read_number(&at, end, SIZE_UPDATE_BITS);
+        if (encoder->entries)
+            evict_to(encoder->entries, encoder->bytes_max);
+    }
+}
+
+bool h2_field_is_of_the_connection(struct bytes name)
+{
+    switch (name.len) {
+    case 7:
+        return bytes_equal_nocase(name, BYTES("upgrade"));
+    case 10:
+        return bytes_equal_nocase(name, BYTES("connection")) || bytes_equal_nocase(name, BYTES("keep-alive"));
+    case 16:
+        return bytes_equal_nocase(name, BYTES("proxy-connection"));
+    case 17:
+        return bytes_equal_nocase(name, BYTES("transfer-encoding"));
+    case 20:
+        return bytes_equal_nocase(name, BYTES("sec-websocket-accept"));
+    default:
+        return false;
+    }
+}
+
+/* What is another one with nearly each response, and a cookie, which is nobody else's business (§7.1). */
+static bool is_worth_inserting(enum header_id id)
+{
+    switch (id) {
+    case HEADER_AGE:
+    case HEADER_CONTENT_LENGTH:
+    case HEADER_CONTENT_RANGE:
+    case HEADER_ETAG:
+    case HEADER_LOCATION:
+    case HEADER_SET_COOKIE:
+        return false;
+    default:
+        return true;
+    }
+}
+
+/* A line that is not in the table. */
+static char *encode_field(struct h2_encoder *encoder, char *at, struct bytes line, uint32_t hash)
+{
+    size_t colon = bytes_find(line, ':');
+    if (colon == line.len)
+        return at;
+    struct bytes name = bytes_from(line.at, colon), value = bytes_trim(bytes_from(line.at + colon + 1, line.len - colon - 1));
+    size_t charge = name.len + value.len + ENTRY_CHARGE_BYTES;
+    enum header_id id = header_identify(name);
+    uint32_t index = index_of_name(encoder->entries, id, name);
+    if (h2_field_is_of_the_connection(name))
+        return at;
+    bool inserts = is_worth_inserting(id) && charge <= encoder->bytes_max / 4 * 3 && line.len <= charge;
+    at = inserts ? put_number(at, INSERTED, INSERTED_BITS, index) : put_number(at, NOT_INSERTED, NOT_INSERTED_BITS, index);
+    if (index == 0)
+        at = bytes_put_lower(put_number(at, 0, STRING_BITS, name.len), name);
+    if (inserts)
+        insert(encoder, (struct entry){.hash = hash, .name_len = (uint16_t)name.len, .charge_bytes = (uint16_t)charge, .id = (uint8_t)id},
+               line);
+    return put_string(at, value);
+}
+
+/* "Name: value\r\n" lines, well-formed. */
+static char *encode_lines(struct h2_encoder *encoder, char *at, struct bytes lines)
+{
+    const char *from = lines.at, *end = lines.at + lines.len, *newline;
+    while (from < end && (newline = memchr(from, '\n', (size_t)(end - from)))) {
+        struct bytes line = bytes_from(from, (size_t)(newline - from) - (newline > from && newline[-1] == '\r'));
+        uint32_t hash = hash_line(line), index = encoder->entries ? index_of_line(encoder->entries, line, hash) : 0;
+        at = index ? put_number(at, INDEXED, INDEXED_BITS, index) : encode_field(encoder, at, line, hash);
+        from = newline + 1;
+    }
+    return at;
+}
+
+size_t h2_encoder_bound(const struct response_head *head)
+{
+    enum { LENGTH_FIELD_BYTES = 2 + 1 + DECIMAL_BYTES_MAX };
+    size_t lines = head->head.len + head->extra.len;
+    return lines + lines / 2 + LENGTH_FIELD_BYTES; /* a byte more than a line with a bare LF; four where its parts are long */
+}
+
+char *h2_encode_head(struct h2_encoder *encoder, char *at, const struct response_head *head)
+{
+    size_t status_line = bytes_find(head->head, '\n');
+    if (status_line < head->head.len)
+        at = encode_lines(encoder, at, bytes_from(head->head.at + status_line + 1, head->head.len - status_line - 1));
+    at = encode_lines(encoder, at, head->extra);
+    if (head->length_known) {
+        char digits[DECIMAL_BYTES_MAX];
+        size_t length = (size_t)(bytes_put_decimal(digits, head->length) - digits);
+        at = put_number(at, NOT_INSERTED, NOT_INSERTED_BITS, static_index[HEADER_CONTENT_LENGTH]);
+        at = put_string(at, bytes_from(digits, length));
+    }
+    return at;
+}
