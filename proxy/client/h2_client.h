@@ -41,6 +41,7 @@ enum {
     H2_TURN_REST_BYTES = 512,  /* a rest that is no larger goes with its turn */
     H2_SESSION_TURN_BYTES = 512 * 1024, /* of one session; then the loop's other connections have their turn */
     H2_SPARE_STREAMS_MAX = 256,
+    H2_BLOCK_UNITS = 32, /* of 16 bytes: nghttp2's blocks that are smaller are kept */
     H2_URGENCIES = 8,
     H2_LINGER_MAX_BYTES = 256 * 1024,
     H2_LINGER_MS = 2000,
@@ -171,8 +172,14 @@ struct h2_plan {
     char   frames[H2_PLAN_BYTES];
 };
 
-/* Buffers of nghttp2's sessions: h2_memory.c. Zeroed at first. */
+struct h2_block_link {
+    struct h2_block_link *next;
+};
+
+/* Memory of nghttp2's sessions: h2_memory.c. Zeroed at first. */
 struct h2_slots {
+    struct h2_block_link *blocks[H2_BLOCK_UNITS];
+    uint32_t blocks_bytes;
     void   **spare, **mappings;
     unsigned spare_count, mapping_count;
 };

@@ -2,11 +2,13 @@
  *
  * DESIGN. A session has a buffer for the largest frame, and uses the beginning of it. From malloc it would often be memory that others have left, TLS
  * handshakes above all, and cost 16 KiB whole. So these buffers are slots of mappings of their own: a page of them is resident from when it is first
- * written, and all but the first are given back when the session ends. Slots are kept for the next sessions. Everything else is malloc's.
+ * written, and all but the first are given back when the session ends. Slots are kept for the next sessions. Everything else is malloc's; small blocks, of
+ * which each stream takes four, are kept for the next streams by size, since malloc keeps but seven of a size at hand, and a connection has many streams.
  */
 #include "proxy/client/h2_client.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -15,6 +17,9 @@ enum {
     LARGE_BYTES = 16 * 1024, /* what is larger is a buffer for frames */
     SLOT_BYTES = LARGE_BYTES + PAGE_BYTES,
     MAPPING_SLOTS = 64,
+    BLOCK_UNIT_BYTES = 16, /* malloc's; of which 8 are its own */
+    BLOCK_OWN_BYTES = 8,
+    BLOCKS_KEPT_BYTES = 128 * 1024,
 };
 
 static void grow(void ***list, unsigned count)
@@ -50,8 +55,50 @@ static void give_slot(struct h2_slots *slots, void *slot)
     slots->spare[slots->spare_count++] = slot;
 }
 
+/* What malloc takes for a block; one of so many units has at least units * BLOCK_UNIT_BYTES - BLOCK_OWN_BYTES. */
+static size_t units_for(size_t size)
+{
+    return (size + BLOCK_OWN_BYTES + BLOCK_UNIT_BYTES - 1) / BLOCK_UNIT_BYTES;
+}
+
+static void *take_block(struct h2_slots *slots, size_t size)
+{
+    size_t units = units_for(size);
+    struct h2_block_link *block = units < H2_BLOCK_UNITS ? slots->blocks[units] : NULL;
+    if (!block)
+        return malloc(size);
+    slots->blocks[units] = block->next;
+    slots->blocks_bytes -= units * BLOCK_UNIT_BYTES;
+    return block;
+}
+
+static void give_block(struct h2_slots *slots, void *at)
+{
+    size_t units = (malloc_usable_size(at) + BLOCK_OWN_BYTES) / BLOCK_UNIT_BYTES;
+    struct h2_block_link *block = at;
+    if (units >= H2_BLOCK_UNITS || units < units_for(sizeof(*block)) ||
+        slots->blocks_bytes + units * BLOCK_UNIT_BYTES > BLOCKS_KEPT_BYTES) {
+        free(at);
+        return;
+    }
+    block->next = slots->blocks[units];
+    slots->blocks[units] = block;
+    slots->blocks_bytes += (uint32_t)(units * BLOCK_UNIT_BYTES);
+}
+
+static void free_blocks(struct h2_slots *slots)
+{
+    for (unsigned units = 0; units < H2_BLOCK_UNITS; units++) {
+        for (struct h2_block_link *block = slots->blocks[units], *next; block; block = next) {
+            next = block->next;
+            free(block);
+        }
+    }
+}
+
 void h2_slots_free(struct h2_slots *slots)
 {
+    free_blocks(slots);
     for (unsigned i = 0; i < slots->mapping_count; i++)
         munmap(slots->mappings[i], (size_t)MAPPING_SLOTS * SLOT_BYTES);
     free(slots->mappings);
@@ -64,15 +111,17 @@ static void *on_malloc(size_t size, void *context)
 {
     struct h2_session *session = context;
     if (size < LARGE_BYTES || size > SLOT_BYTES || session->frame_buffer)
-        return malloc(size);
+        return take_block(&session->worker->h2->slots, size);
     return session->frame_buffer = take_slot(&session->worker->h2->slots);
 }
 
 static void on_free(void *at, void *context)
 {
     struct h2_session *session = context;
-    if (!at || at != session->frame_buffer) {
-        free(at);
+    if (!at)
+        return;
+    if (at != session->frame_buffer) {
+        give_block(&session->worker->h2->slots, at);
         return;
     }
     give_slot(&session->worker->h2->slots, at);
