@@ -17,9 +17,9 @@ static struct spill *spill_with_room(struct spill *spill, size_t bytes)
         spill->end = used;
         return spill;
     }
-    size_t capacity = SPILL_MIN_BYTES;
-    while (capacity < used + bytes)
-        capacity *= 2;
+    size_t capacity = used ? 2 * spill->capacity : SPILL_MIN_BYTES;
+    if (capacity < used + bytes) /* often there is nothing more to come */
+        capacity = used + bytes;
     struct spill *larger = malloc(sizeof(*larger) + capacity);
     assert(larger);
     *larger = (struct spill){.end = used, .capacity = capacity};
