@@ -1,22 +1,22 @@
 /* Reading and writing on a server's stream, whose records we seal and open ourselves.
  *
  * DESIGN. One read is one recv(2), of which as many records are opened as the caller has room for; what is left waits sealed, and is said to be readable. One
- * write seals from the caller's memory into the loop's buffer, several records at once, and sends that at once. How much is sealed at once depends on what
- * the kernel still holds: with little of it, what fills the buffer; else one record, so that a client that does not read costs one record and not a buffer.
+ * write seals from the caller's memory into the loop's buffer, several records at once, and sends that at once. No more is sealed than the kernel has room
+ * for, and a little where it has none: what it does not take has to be kept, and a client that does not read is not to cost a record, let alone a buffer.
  * Records that begin a burst are small enough for one packet: a client can use them before the next packet comes; then they are as large as can be.
  */
+#include "proxy/net/socket_room.h"
 #include "proxy/net/tls_stream.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
-#include <sys/ioctl.h>
 
 enum {
-    SMALL_PLAIN_BYTES = 1300, /* fits a packet, sealed, with the options of TCP and IPv6 */
-    SMALL_RECORDS = 10,       /* as many packets as a connection may begin with (RFC 6928) */
-    BURST_PAUSE_MS = 1000,    /* after that it begins anew */
-    QUEUED_LITTLE_BYTES = 16384,
-    IDLE_RECORDS_MAX = 32, /* that carry nothing: nobody needs more */
+    SMALL_PLAIN_BYTES = 1300,      /* fits a packet, sealed, with the options of TCP and IPv6 */
+    SMALL_RECORDS = 10,            /* as many packets as a connection may begin with (RFC 6928) */
+    BURST_PAUSE_MS = 1000,         /* after that it begins anew */
+    SEALED_LITTLE_BYTES = 4096,    /* where the kernel has no room */
+    QUEUED_MUCH_BYTES = 64 * 1024, /* in the kernel; then one record at once */
+    IDLE_RECORDS_MAX = 32,         /* that carry nothing: nobody needs more */
 };
 
 enum { ALERT_CLOSE_NOTIFY = 0, ALERT_USER_CANCELED = 90, ALERT_WARNING = 1, HANDSHAKE_KEY_UPDATE = 24, KEY_UPDATE_BYTES = 5 };
@@ -193,10 +193,17 @@ static size_t bytes_left(const struct iovec *iov, const struct iovec *end, size_
     return bytes - offset;
 }
 
-static size_t queued_in_kernel(const struct tls_stream *stream)
+/* How many sealed bytes may be made of so many plain ones now. What makes a single record is not worth a system call; the first one shows whether the kernel
+ * has memory, without which it takes less than it has room for. */
+static size_t sealed_max(const struct tls_stream *stream, size_t left, bool is_first)
 {
-    int bytes = 0;
-    return ioctl(stream->fd, SIOCOUTQ, &bytes) == 0 ? (size_t)bytes : 0;
+    if (left <= RECORD_PLAIN_MAX)
+        return TLS_OUT_BYTES;
+    struct socket_room room = socket_room(stream->fd);
+    size_t most = is_first || room.queued > QUEUED_MUCH_BYTES ? RECORD_PLAIN_MAX + RECORD_GROWTH_MAX : TLS_OUT_BYTES;
+    if (room.free < SEALED_LITTLE_BYTES)
+        return SEALED_LITTLE_BYTES;
+    return room.free < most ? room.free : most;
 }
 
 static void begin_burst(struct tls_stream *stream)
@@ -208,23 +215,24 @@ static void begin_burst(struct tls_stream *stream)
     stream->written_ms = now;
 }
 
-static size_t next_record_bytes(const struct tls_stream *stream, size_t left)
+/* Of so many plain bytes, where so many sealed ones may be made. 0: too few to be worth a record. */
+static size_t next_record_bytes(const struct tls_stream *stream, size_t left, size_t space)
 {
     size_t most = stream->records.plain_max;
     if (stream->small_left > 0 && most > SMALL_PLAIN_BYTES)
         most = SMALL_PLAIN_BYTES;
-    return left < most ? left : most;
+    size_t length = left < most ? left : most;
+    if (length + RECORD_GROWTH_MAX <= space)
+        return length;
+    return space >= SEALED_LITTLE_BYTES ? space - RECORD_GROWTH_MAX : 0;
 }
 
-/* Seals what fills the buffer, or about one record. Returns the plain bytes. */
-static size_t seal_some(struct tls_stream *stream, const struct iovec **iov, size_t *offset, size_t left)
+/* Seals what the kernel has room for, as far as the buffer goes. Returns the plain bytes. */
+static size_t seal_some(struct tls_stream *stream, const struct iovec **iov, size_t *offset, size_t left, bool is_first)
 {
     struct tls_loop *loop = stream->loop;
-    size_t room = left > RECORD_PLAIN_MAX && queued_in_kernel(stream) > QUEUED_LITTLE_BYTES ? RECORD_PLAIN_MAX : SIZE_MAX, sealed = 0;
-    while (sealed < left && sealed < room) {
-        size_t length = next_record_bytes(stream, left - sealed);
-        if (loop->out_length + length + RECORD_GROWTH_MAX > TLS_OUT_BYTES)
-            break;
+    size_t most = sealed_max(stream, left, is_first), sealed = 0, length;
+    while (sealed < left && (length = next_record_bytes(stream, left - sealed, most - loop->out_length)) > 0) {
         stream->small_left -= stream->small_left > 0;
         loop->out_length += tls_record_seal(&stream->records, RECORD_DATA, iov, offset, length, loop->out + loop->out_length);
         sealed += length;
@@ -245,7 +253,7 @@ ssize_t tls_stream_writev(struct tls_stream *stream, const struct iovec *iov, in
     size_t offset = 0, left = bytes_left(iov, iov + count, 0), written = 0;
     begin_burst(stream);
     while (written < left) {
-        written += seal_some(stream, &iov, &offset, left - written);
+        written += seal_some(stream, &iov, &offset, left - written, written == 0);
         if (!tls_stream_send(stream))
             return CONNECTION_ERROR;
         if (stream->out)
