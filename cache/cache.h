@@ -33,6 +33,8 @@ struct cache_settings {
     uint64_t     object_max_bytes; /* larger responses are passed, not stored */
     unsigned     variants_max;     /* per primary key, in memory */
     const struct store_settings *store; /* NULL, or without directories: no disk tier. For the call only */
+    /* For comparisons: each lookup reads footers on disk first; what is on disk is not kept in memory. */
+    bool         searches_footers, keeps_no_pages;
     uint64_t     numbers_from;     /* greater than any number that selectors and purges were given before a restart: nanoseconds since 1970, say */
 };
 
@@ -46,7 +48,7 @@ const struct hash_key *cache_hash_key(const struct cache *cache);
 /* NULL: there is no disk tier. */
 struct store *cache_store(const struct cache *cache);
 
-/* For one thread. NULL: there are too many, this one goes without. Thread-safe. */
+/* For one thread. NULL: there are too many, this one goes without; or every hit has to do with the disk (settings). Thread-safe. */
 struct visitor *visitor_new(struct cache *cache);
 /* No reader that was opened with it is open. `*visitor` may be NULL. */
 void            visitor_free(struct cache *cache, struct visitor **visitor);

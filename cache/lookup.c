@@ -20,6 +20,7 @@ struct search {
     struct object *selector; /* a reference, or NULL: the primary key's */
     struct object *object;   /* a reference, or NULL */
     struct fill *fill;       /* a reference, or NULL */
+    bool is_taken;           /* `object` was loaded for this request, and is not listed */
 };
 
 static void clear(struct search *search)
@@ -27,6 +28,22 @@ static void clear(struct search *search)
     object_unref(search->cache, &search->object);
     object_unref(search->cache, &search->selector);
     fill_unref(&search->fill);
+}
+
+/* What was loaded for this request alone. */
+static void take_loaded(struct search *search)
+{
+    struct cache *cache = search->cache;
+    struct object *object = load_take(&search->lookup->wait, &search->name);
+    if (object != NULL && object_is_purged(cache, object)) {
+        struct shard *shard = shard_of(cache, object->hash);
+        pthread_mutex_lock(&shard->lock);
+        cache_forget(cache, object->hash);
+        pthread_mutex_unlock(&shard->lock);
+        object_unref(cache, &object);
+    }
+    search->is_taken = object != NULL;
+    search->object = object;
 }
 
 /* Object and fill of search->name. */
@@ -48,6 +65,9 @@ static void find(struct search *search)
     pthread_mutex_unlock(&shard->lock);
     if (is_wanted)
         cache_offer_again(search->cache, object, search->lookup->rules);
+    search->is_taken = false;
+    if (object == NULL && search->fill == NULL && search->cache->settings.keeps_no_pages)
+        take_loaded(search);
 }
 
 static void find_by_key(struct search *search, const struct cache_key *key)
@@ -74,6 +94,41 @@ static enum load_answer look_on_disk(struct search *search)
     if (answer == LOAD_WAIT)
         lookup->outcome = LOOKUP_WAIT;
     return answer;
+}
+
+/* The nth name of this lookup: its footers are read before it is looked for in memory, where that is asked for (settings.searches_footers). True: LOOKUP_WAIT. */
+static bool search_footers(struct search *search, const struct object_name *name, unsigned nth)
+{
+    struct lookup *lookup = search->lookup;
+    struct cache *cache = search->cache;
+    if (!cache->settings.searches_footers || cache->store == NULL || lookup->io == NULL || lookup->wait.searched > nth)
+        return false;
+    load_close(cache, &lookup->wait);
+    lookup->wait.waker = lookup->reader_waker;
+    if (load_search(cache, lookup->io, name, &lookup->wait) == LOAD_WAIT)
+        lookup->outcome = LOOKUP_WAIT;
+    return lookup->wait.load != NULL;
+}
+
+/* A hit that needs not have been one, where nothing that the disk has is kept (settings.keeps_no_pages): memory lets go of it. */
+static bool give_up_pages(struct search *search)
+{
+    struct cache *cache = search->cache;
+    const struct lookup *lookup = search->lookup;
+    if (!cache->settings.keeps_no_pages || search->is_taken || search->object->kind != OBJECT_RESPONSE || lookup->io == NULL ||
+        lookup->wait.has_failed || lookup->wait.count == LOADS_PER_WAIT_MAX || !load_is_on_disk(cache, search->object->hash))
+        return false;
+    struct shard *shard = shard_of(cache, search->object->hash);
+    struct object *listed = NULL;
+    pthread_mutex_lock(&shard->lock);
+    if (atomic_load_explicit(&search->object->listing, memory_order_relaxed) == OBJECT_LISTED) {
+        listed = search->object;
+        shard_delist(cache, shard, listed, OBJECT_UNLISTED);
+    }
+    pthread_mutex_unlock(&shard->lock);
+    object_unref(cache, &listed);
+    object_unref(cache, &search->object);
+    return true;
 }
 
 static void open_reader(struct search *search)
@@ -375,8 +430,16 @@ static bool serve_visitor(struct search *search)
 /* True: decided. False: what was found has changed meanwhile. */
 static bool attempt(struct search *search)
 {
+    struct lookup *lookup = search->lookup;
+    const struct object_name name = name_of_key(&lookup->key);
     search->purge_sequence = purge_sequence(&search->cache->purges);
-    find_by_key(search, &search->lookup->key);
+    if (lookup->wait.is_search)
+        load_close(search->cache, &lookup->wait);
+    if (search_footers(search, &name, 0))
+        return true;
+    find_by_key(search, &lookup->key);
+    if (search->selector != NULL && search_footers(search, &search->name, 1))
+        return true;
     if (search->object != NULL && object_is_purged(search->cache, search->object)) {
         drop_purged_object(search);
         return false;
@@ -388,8 +451,11 @@ static bool attempt(struct search *search)
         return true;
     if (search->object == NULL)
         return fetch(search, search->selector != NULL ? FWD_VARY_MISS : FWD_URI_MISS, DETAIL_NONE);
-    struct reuse_verdict verdict =
-        object_judge(search->cache, search->object, &search->request, search->lookup->rules, search->lookup->now);
+    struct reuse_verdict verdict = object_judge(search->cache, search->object, &search->request, lookup->rules, lookup->now);
+    if (verdict.reuse == REUSE_FRESH && give_up_pages(search))
+        return look_on_disk(search) == LOAD_WAIT;
+    if (verdict.reuse != REUSE_FRESH && search->is_taken && !load_list_taken(&lookup->wait, search->object))
+        return false;
     if (verdict.reuse == REUSE_REVALIDATE)
         return fetch(search, verdict.fwd, verdict.detail);
     if (verdict.reuse == REUSE_STALE)

@@ -46,6 +46,8 @@ static struct visitor *find_free(struct visitors *visitors)
 struct visitor *visitor_new(struct cache *cache)
 {
     struct visitors *visitors = &cache->visitors;
+    if (cache->settings.searches_footers || cache->settings.keeps_no_pages) /* there are no hits without a disk */
+        return NULL;
     pthread_mutex_lock(&visitors->lock);
     struct visitor *visitor = find_free(visitors);
     if (visitor != NULL)

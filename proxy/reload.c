@@ -75,6 +75,7 @@ static const struct {
     }
     START_ONLY("workers", workers),
     START_ONLY("concurrency", concurrency),
+    START_ONLY("without", without),
     START_ONLY("cache.memory", cache_memory_bytes),
     START_ONLY("cache.object_max", cache_object_max_bytes),
     START_ONLY("cache.variants", cache_variants_max),

@@ -19,6 +19,7 @@ void load_table_init(struct load_table *table)
     pthread_mutex_init(&table->lock, NULL);
     for (unsigned i = 0; i < LOAD_HEADS; i++)
         list_init(&table->heads[i]);
+    list_init(&table->searches);
 }
 
 static void load_free(struct load *load)
@@ -31,13 +32,18 @@ static void load_free(struct load *load)
     free(load);
 }
 
+static void free_all(struct list *loads)
+{
+    for (struct list *node; (node = list_pop_front(loads)) != NULL;)
+        load_free(LIST_OWNER(node, struct load, link));
+}
+
 void load_table_free(struct cache *cache)
 {
     struct load_table *table = &cache->loads;
-    for (unsigned i = 0; i < LOAD_HEADS; i++) {
-        for (struct list *node; (node = list_pop_front(&table->heads[i])) != NULL;)
-            load_free(LIST_OWNER(node, struct load, link));
-    }
+    for (unsigned i = 0; i < LOAD_HEADS; i++)
+        free_all(&table->heads[i]);
+    free_all(&table->searches);
     pthread_mutex_destroy(&table->lock);
 }
 
@@ -55,8 +61,8 @@ static struct bytes copy_text(char **at, struct bytes text)
     return bytes_from(copy, text.len);
 }
 
-static struct load *load_new(struct cache *cache, struct disk_io *io, const struct object_name *name, struct object *selector,
-                             const struct store_where *where)
+struct load *load_new(struct cache *cache, struct disk_io *io, const struct object_name *name, struct object *selector,
+                      const struct store_where *where)
 {
     struct load *load = calloc(1, sizeof *load + name->key.len + name->values.len);
     if (load == NULL)
@@ -74,6 +80,11 @@ static struct load *load_new(struct cache *cache, struct disk_io *io, const stru
     return load;
 }
 
+static bool has_name(const struct load *load, const struct object_name *name)
+{
+    return load->name.hash == name->hash && bytes_equal(load->name.key, name->key) && bytes_equal(load->name.values, name->values);
+}
+
 /* With the table's lock held, both. */
 
 static struct load *find_load(struct load_table *table, const struct object_name *name)
@@ -81,7 +92,7 @@ static struct load *find_load(struct load_table *table, const struct object_name
     LIST_FOR_EACH(node, head_of(table, name->hash))
     {
         struct load *load = LIST_OWNER(node, struct load, link);
-        if (load->name.hash == name->hash && bytes_equal(load->name.key, name->key) && bytes_equal(load->name.values, name->values))
+        if (has_name(load, name))
             return load;
     }
     return NULL;
@@ -93,8 +104,14 @@ static void join(struct load *load, struct load_wait *wait)
     list_push_back(&load->waits, &wait->link);
 }
 
-/* The end of a load, whoever waits for it. `object` (a reference, or NULL) is held for them. */
-static void end(struct load *load, enum load_state state, struct object *object)
+void load_join(struct load *load, struct load_wait *wait)
+{
+    pthread_mutex_lock(&load->cache->loads.lock);
+    join(load, wait);
+    pthread_mutex_unlock(&load->cache->loads.lock);
+}
+
+void load_end(struct load *load, enum load_state state, struct object *object)
 {
     struct load_table *table = &load->cache->loads;
     load_give_space(load);
@@ -112,8 +129,15 @@ static void end(struct load *load, enum load_state state, struct object *object)
         load_free(load);
 }
 
-/* Lists it, if that is still right; then it is its readers' to judge. Returns whether it is there. */
-static bool list(struct load *load, struct object *object)
+/* Without pages whole responses are those' alone who wait for them: load_take. */
+static bool is_kept(const struct load *load, const struct object *object)
+{
+    bool is_slice = load->selector != NULL && load->selector->kind == OBJECT_SLICED;
+    return !load->cache->settings.keeps_no_pages || object->kind != OBJECT_RESPONSE || is_slice;
+}
+
+/* Lists it, if that is still right (and `is_kept`); then it is its readers' to judge. Returns whether it was. */
+static bool list(struct load *load, struct object *object, bool is_kept)
 {
     struct cache *cache = load->cache;
     struct shard *shard = shard_of(cache, load->name.hash);
@@ -122,7 +146,7 @@ static bool list(struct load *load, struct object *object)
     bool is_valid = shard_find(cache, shard, &load->name) == NULL && store_find(cache->store, load->name.hash, &where) &&
                     where.unit == load->where.unit &&
                     (load->selector == NULL || atomic_load_explicit(&load->selector->listing, memory_order_acquire) == OBJECT_LISTED);
-    if (is_valid)
+    if (is_valid && is_kept)
         shard_insert(cache, shard, object);
     pthread_mutex_unlock(&shard->lock);
     return is_valid;
@@ -142,14 +166,14 @@ static void end_good(struct load *load)
     struct object *object = load_build(load);
     store_note_read(load->cache->store, load->name.hash, &load->where, object != NULL ? DISK_OK : DISK_ABSENT);
     if (object == NULL) { /* another's record, with the same hash or tag */
-        end(load, LOAD_FAILED, NULL);
+        load_end(load, LOAD_FAILED, NULL);
         return;
     }
-    if (list(load, object))
+    if (list(load, object, is_kept(load, object)))
         touch(load);
     else
         object_unref(load->cache, &object);
-    end(load, LOAD_DONE, object);
+    load_end(load, LOAD_DONE, object);
 }
 
 static void read_done(struct disk_read *read)
@@ -164,7 +188,7 @@ static void read_done(struct disk_read *read)
         load->io->read(load->io, read);
     } else {
         store_note_read(load->cache->store, load->name.hash, &load->where, status);
-        end(load, LOAD_FAILED, NULL);
+        load_end(load, LOAD_FAILED, NULL);
     }
 }
 
@@ -182,11 +206,11 @@ static enum load_answer begin(struct load *load, struct load_wait *wait)
 {
     struct disk_read *read = &load->read;
     if (is_there(load)) {
-        end(load, LOAD_DONE, NULL);
+        load_end(load, LOAD_DONE, NULL);
         return LOAD_CHANGED;
     }
     if (!load_take_space(load, 0)) {
-        end(load, LOAD_FAILED, NULL);
+        load_end(load, LOAD_FAILED, NULL);
         return LOAD_NONE;
     }
     read->place = load->where.place;
@@ -195,9 +219,7 @@ static enum load_answer begin(struct load *load, struct load_wait *wait)
     read->read_bytes = load->where.read_bytes;
     read->done = read_done;
     read->context = load;
-    pthread_mutex_lock(&load->cache->loads.lock);
-    join(load, wait);
-    pthread_mutex_unlock(&load->cache->loads.lock);
+    load_join(load, wait);
     load->io->read(load->io, read);
     return LOAD_WAIT;
 }
@@ -226,6 +248,21 @@ enum load_answer load_open(struct cache *cache, struct disk_io *io, const struct
     return begin(made, wait);
 }
 
+struct object *load_take(const struct load_wait *wait, const struct object_name *name)
+{
+    const struct load *load = wait->load;
+    struct store_where where;
+    if (load == NULL || load_is_under_way(wait) || load->object == NULL || is_kept(load, load->object) || !has_name(load, name))
+        return NULL;
+    bool is_valid = store_find(load->cache->store, name->hash, &where) && where.unit == load->where.unit;
+    return is_valid ? object_ref(load->object) : NULL;
+}
+
+bool load_list_taken(const struct load_wait *wait, struct object *object)
+{
+    return list(wait->load, object, true);
+}
+
 bool load_is_under_way(const struct load_wait *wait)
 {
     return wait->load != NULL && atomic_load_explicit(&wait->load->state, memory_order_acquire) == LOAD_READING;
@@ -242,6 +279,7 @@ void load_close(struct cache *cache, struct load_wait *wait)
     bool is_last = state != LOAD_READING && list_is_empty(&load->waits);
     pthread_mutex_unlock(&cache->loads.lock);
     wait->load = NULL;
+    wait->is_search = false;
     wait->has_failed |= state == LOAD_FAILED;
     if (is_last)
         load_free(load);

@@ -28,6 +28,8 @@ struct load_wait {
     struct waker *waker;
     unsigned      count;      /* loads that it was opened for… */
     bool          has_failed; /* …and one failed: it opens no other, the origin is asked */
+    bool          is_search;  /* `load` is a search… */
+    uint8_t       searched;   /* …the latest of this many */
 };
 
 enum load_answer {
@@ -38,6 +40,14 @@ enum load_answer {
 
 /* `wait` is closed. `selector` (or NULL) is what a variant or slice of that name hangs on. No lock held. */
 enum load_answer load_open(struct cache *cache, struct disk_io *io, const struct object_name *name, struct object *selector, struct load_wait *wait);
+/* Where settings.searches_footers: footers of the name's directory are read, as if nothing else told where it lies. LOAD_WAIT: that goes on; LOAD_NONE: there is
+ * nothing to read, or no memory. What it finds counts for nothing: names that were forgotten, and records of the segment that is being filled, are in no footer
+ * yet, and the index has them. `wait` is closed. */
+enum load_answer load_search(struct cache *cache, struct disk_io *io, const struct object_name *name, struct load_wait *wait);
+/* Where settings.keeps_no_pages: what was loaded for `wait`, if that has this name, and is still on disk: a reference, or NULL. It is not listed in memory… */
+struct object   *load_take(const struct load_wait *wait, const struct object_name *name);
+/* …until this says so: false: it is not valid any more, or something else is there. */
+bool             load_list_taken(const struct load_wait *wait, struct object *object);
 bool             load_is_under_way(const struct load_wait *wait);
 /* It is over; who gives up closes as well. After it returns the waker is not called any more. Idempotent. */
 void load_close(struct cache *cache, struct load_wait *wait);
@@ -52,6 +62,7 @@ enum { LOAD_HEADS = 64 };
 struct load_table {
     pthread_mutex_t  lock;
     struct list      heads[LOAD_HEADS]; /* by hash */
+    struct list      searches;          /* load_search: nobody joins them */
     _Atomic uint64_t bytes;             /* of memory that they have taken */
 };
 

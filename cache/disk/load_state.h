@@ -28,6 +28,13 @@ struct load {
     _Atomic uint8_t state;  /* enum load_state; read without the lock */
 };
 
+/* load.c, for load_search.c. */
+struct load *load_new(struct cache *cache, struct disk_io *io, const struct object_name *name, struct object *selector, const struct store_where *where);
+/* The end of a load, whoever waits for it. `object` (a reference, or NULL) is held for them. */
+void load_end(struct load *load, enum load_state state, struct object *object);
+/* One more that waits. Takes the table's lock. */
+void load_join(struct load *load, struct load_wait *wait);
+
 /* Memory for a record of the entry's class, whose front has `front_bytes` (0: not known yet); what was taken before is given back first. False: there is
  * none, or loads have as much as they may. Sets the destination in load->read. */
 bool load_take_space(struct load *load, uint32_t front_bytes);

@@ -358,6 +358,7 @@ void proxy_loop_init(struct proxy_loop *loop, const struct proxy_loop_settings *
     worker->disk_io = settings->has_store ? &loop->disk_port.io : NULL;
     worker->log = log_client_new();
     worker->serves_one = settings->control != NULL && settings->config->concurrency >= CONCURRENCY_MT;
+    worker->composes_heads = settings->config->without == WITHOUT_HEADER || settings->config->without == WITHOUT_ALL;
     worker_init(worker);
     mail_init(&loop->mail, worker->loop, deliver_orders);
     loop_at_turn_end(worker->loop, turn_end, loop);

@@ -493,6 +493,8 @@ static void build(struct config *config)
         .slab = proxy.slab,
         .object_max_bytes = config->cache_object_max_bytes,
         .variants_max = config->cache_variants_max,
+        .searches_footers = config->without == WITHOUT_INDEX || config->without == WITHOUT_ALL,
+        .keeps_no_pages = config->without == WITHOUT_PAGES || config->without == WITHOUT_ALL,
         .numbers_from = first_number(),
     };
     struct admin_ports ports = {.collect = proxy_collect,

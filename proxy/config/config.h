@@ -36,6 +36,7 @@ struct config_disk {
 
 enum { DISKS_MAX = 16 };
 enum config_concurrency { CONCURRENCY_AMPED, CONCURRENCY_SPED, CONCURRENCY_MT, CONCURRENCY_MP };
+enum config_without { WITHOUT_NOTHING, WITHOUT_INDEX, WITHOUT_HEADER, WITHOUT_PAGES, WITHOUT_ALL };
 enum config_disk_engine { DISK_ENGINE_AUTO, DISK_ENGINE_IO_URING, DISK_ENGINE_BLOCKING };
 enum config_disk_admission { DISK_ADMIT_ALWAYS, DISK_ADMIT_SECOND_HIT };
 
@@ -147,6 +148,7 @@ struct config {
 
     unsigned     workers; /* ≥ 1 */
     enum config_concurrency concurrency;
+    enum config_without without; /* which of the caches that one hit passes is switched off */
     const char  *user;    /* NULL: stay */
     struct config_listener *listeners;
     unsigned     listener_count;

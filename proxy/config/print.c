@@ -239,6 +239,7 @@ static value_printer *const printers[] = {
     [VALUE_ACCESS_FORMAT] = print_flag,
     [VALUE_LOG_LEVEL] = print_word,
     [VALUE_CONCURRENCY] = print_word,
+    [VALUE_WITHOUT] = print_word,
     [VALUE_DISK_ENGINE] = print_word,
     [VALUE_DISK_ADMISSION] = print_word,
     [VALUE_TLS_VERSION] = print_word,

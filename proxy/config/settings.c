@@ -48,11 +48,16 @@ const char *value_type_text(enum value_type type)
 
 const char *value_word(enum value_type type, unsigned n)
 {
-    static const char *const words[][5] = {
+    static const char *const words[][6] = {
         [VALUE_LOG_LEVEL] =
             {[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug"},
         [VALUE_CONCURRENCY] =
             {[CONCURRENCY_AMPED] = "amped", [CONCURRENCY_SPED] = "sped", [CONCURRENCY_MT] = "mt", [CONCURRENCY_MP] = "mp"},
+        [VALUE_WITHOUT] = {[WITHOUT_NOTHING] = "nothing",
+                           [WITHOUT_INDEX] = "index",
+                           [WITHOUT_HEADER] = "header",
+                           [WITHOUT_PAGES] = "pages",
+                           [WITHOUT_ALL] = "all"},
         [VALUE_DISK_ENGINE] = {[DISK_ENGINE_AUTO] = "auto", [DISK_ENGINE_IO_URING] = "io_uring", [DISK_ENGINE_BLOCKING] = "blocking"},
         [VALUE_TLS_VERSION] = {[TLS_VERSION_12] = "1.2", [TLS_VERSION_13] = "1.3"},
         [VALUE_CLIENT_CERTIFICATES] =

@@ -19,6 +19,7 @@
     VALUE_TYPE(ACCESS_FORMAT,  bool,                     "combined or json")         \
     VALUE_TYPE(LOG_LEVEL,      enum log_level,           "error, warn, info or debug") \
     VALUE_TYPE(CONCURRENCY,    enum config_concurrency,  "amped, sped, mt or mp")    \
+    VALUE_TYPE(WITHOUT,        enum config_without,      "nothing, index, header, pages or all") \
     VALUE_TYPE(DISK_ENGINE,    enum config_disk_engine,  "auto, io_uring or blocking") \
     VALUE_TYPE(DISK_ADMISSION, enum config_disk_admission, "always or second-hit")   \
     VALUE_TYPE(TLS_VERSION,    enum config_tls_version,  "1.2 or 1.3")               \

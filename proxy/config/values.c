@@ -485,6 +485,7 @@ static value_reader *const readers[] = {
     [VALUE_ACCESS_FORMAT] = read_access_format,
     [VALUE_LOG_LEVEL] = read_word,
     [VALUE_CONCURRENCY] = read_word,
+    [VALUE_WITHOUT] = read_word,
     [VALUE_DISK_ENGINE] = read_word,
     [VALUE_DISK_ADMISSION] = read_word,
     [VALUE_TLS_VERSION] = read_word,

@@ -194,6 +194,9 @@ bool header_selects_a_part(enum header_id id);
  * client's own conditions and ranges are left out, since the whole response is wanted. */
 void forward_fields(struct headers *out, const struct request *request, struct arena *arena, bool for_cache, const struct response_view *stale);
 
+/* compose_head.c: the stored head, put together anew of what its fields say (`without: header`); in the request's arena. */
+struct bytes compose_head(struct request *request, const struct response_view *view);
+
 /* early_hints.c: what 103s said before the response was stored, to a client that is about to be given it, or waits until it is validated; once. */
 void replay_early_hints(struct request *request, const struct response_view *view);
 

@@ -230,7 +230,7 @@ static bool begin_response(struct request *request, const struct response_view *
     settle_result(request, view);
     request->response = (struct response_head){
         .status = view->status,
-        .head = view->head,
+        .head = request->worker->composes_heads ? compose_head(request, view) : view->head,
         .has_body = head->method != METHOD_HEAD && view->status != 204 && view->status != 304,
         .length_known = view->length_known,
         .length = view->length,

@@ -47,9 +47,10 @@ struct worker {
     struct h2_clients *h2;      /* likewise */
     bool        draining;    /* keep-alive ends, listeners are closed */
     bool        serves_one;  /* client at a time: accepts the next when that has gone; immutable */
+    bool        composes_heads; /* for each response anew (`without: header`); immutable */
 };
 
-/* The pointers to loop, cache, counters and clients, and serves_one, are the caller's to fill in; this sets up the rest. */
+/* The pointers to loop, cache, counters and clients, serves_one and composes_heads are the caller's to fill in; this sets up the rest. */
 void worker_init(struct worker *worker);
 /* Lets go of the configuration and the spare requests. No request may be alive. */
 void worker_clear(struct worker *worker);
