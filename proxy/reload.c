@@ -259,9 +259,8 @@ static void tell_proxy(struct supervisor *s)
     reload_send_config(s);
 }
 
-void reload_begin(struct supervisor *s)
+static void reload_with(struct supervisor *s, const struct listening_set *inherited)
 {
-    static const struct listening_set none = {0};
     if (s->ending != ENDING_NOT) {
         answer_askers(s, false, "the server is shutting down\n");
         return;
@@ -285,7 +284,7 @@ void reload_begin(struct supervisor *s)
     notify_reloading();
     listening_close(&s->retiring, &s->sockets);
     struct config *config = reload_read(&s->options, stream, &text);
-    bool accepted = take_over(s, config, text, &none, stream);
+    bool accepted = take_over(s, config, text, inherited, stream);
     fclose(stream);
     log_lines(accepted ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR, errors);
     if (accepted) {
@@ -296,6 +295,18 @@ void reload_begin(struct supervisor *s)
         notify_manager("READY=1\nSTATUS=Serving; the last reload was refused\n");
     }
     free(errors);
+}
+
+void reload_begin(struct supervisor *s)
+{
+    static const struct listening_set none = {0};
+    reload_with(s, &none);
+}
+
+void reload_adopting(struct supervisor *s, struct listening_set *sockets)
+{
+    reload_with(s, sockets);
+    listening_close(sockets, &s->sockets);
 }
 
 bool reload_files(struct supervisor *s)

@@ -9,6 +9,8 @@
 bool reload_first(struct supervisor *s, const struct listening_set *inherited);
 /* Reads the configuration of s->options again. Errors go to the log and to the askers. */
 void reload_begin(struct supervisor *s);
+/* Likewise, when another binary has handed over what it was told since it started this one: listening sockets that it bound are used, and taken. */
+void reload_adopting(struct supervisor *s, struct listening_set *sockets);
 /* Reads the files of the present configuration again, certificates and keys, and nothing else. What is wrong with them is logged, and the old ones stay.
  * False: not now, a reload is under way. */
 bool reload_files(struct supervisor *s);

@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -14,6 +16,7 @@ enum {
     BACKLOG = 4096,           /* connections that the kernel accepts while the proxy is being replaced; net.core.somaxconn caps it */
     INHERITED_FIRST = 3,      /* sd_listen_fds(3) */
     UNIX_SOCKET_UMASK = 0117, /* owner and group may talk to it */
+    PASSED_MAX = 253,         /* the kernel's SCM_MAX_FD */
 };
 
 static void append(struct listening_set *set, const struct listening *listening)
@@ -92,6 +95,58 @@ void listening_inherit(struct listening_set *set)
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");
 }
+
+/* ---- to and from another binary, while it takes over -------------------------------------------------------------------------------------- */
+
+union passed {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof(int) * PASSED_MAX)];
+};
+
+bool listening_send(int channel, char byte, const struct listening_set *set)
+{
+    union passed passed = {0};
+    unsigned count = set->count < PASSED_MAX ? set->count : PASSED_MAX;
+    struct iovec data = {&byte, 1};
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+    if (count > 0) {
+        message.msg_control = &passed;
+        message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+        passed.header = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int) * count)};
+        for (unsigned i = 0; i < count; i++)
+            memcpy(CMSG_DATA(&passed.header) + i * sizeof(int), &set->at[i].fd, sizeof(int));
+    }
+    return sendmsg(channel, &message, MSG_NOSIGNAL) == 1;
+}
+
+static void take_passed(int fd, struct listening_set *set)
+{
+    struct listening listening = {.fd = fd, .length = sizeof listening.address};
+    if (getsockname(fd, (struct sockaddr *)&listening.address, &listening.length) == 0)
+        append(set, &listening);
+    else
+        close(fd);
+}
+
+ssize_t listening_receive(int channel, char *byte, struct listening_set *set)
+{
+    union passed passed;
+    struct iovec data = {byte, 1};
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &passed, .msg_controllen = sizeof passed};
+    *set = (struct listening_set){0};
+    ssize_t got = recvmsg(channel, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    for (struct cmsghdr *header = got < 0 ? NULL : CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+        size_t count = header->cmsg_type == SCM_RIGHTS ? (header->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
+            take_passed(fd, set);
+        }
+    }
+    return got;
+}
+
+/* ---- binding ------------------------------------------------------------------------------------------------------------------------------- */
 
 /* A file left behind by a server that was killed may go; one on which somebody answers, or that is no socket, may not. */
 static bool make_way(const struct sockaddr_un *address)
@@ -181,6 +236,8 @@ static bool open_one(struct listening_set *set, struct listening *wanted, const 
         return false;
     }
     const struct listening *ready = find_same(before, wanted, false);
+    if (!ready)
+        ready = find_same(inherited, wanted, false);
     if (!ready)
         ready = find_same(inherited, wanted, true);
     wanted->fd = ready ? ready->fd : bind_new(wanted);

@@ -10,6 +10,7 @@
 #include "proxy/request/request.h"
 
 #include <stdio.h>
+#include <sys/types.h>
 
 enum { LISTENING_TEXT_MAX = 256, LISTENING_MAX = 256 /* sockets of one configuration */ };
 
@@ -33,6 +34,11 @@ struct listening_set {
 
 /* The sockets that the service manager passed (sd_listen_fds(3)), or the binary that we replace, in the same way; the environment variables are removed. */
 void listening_inherit(struct listening_set *set);
+
+/* To the binary that replaces us, over the stream `channel`: the byte, and with it the sockets, of which the first 253 go. False: it went not. */
+bool listening_send(int channel, char byte, const struct listening_set *set);
+/* What recv(2) would return for that byte. Sockets that came with it are in `set`, as its own; who expects none gets none and may ignore them. */
+ssize_t listening_receive(int channel, char *byte, struct listening_set *set);
 
 /* A socket for each address of `config`: from `before`, else from `inherited`, else bound now. False when one cannot be bound: each is told in a line
  * on `errors` ("listen 127.0.0.1:80: Permission denied"), and `set` is empty. */

@@ -201,7 +201,8 @@ void upgrade_hand_over(struct supervisor *s)
     store_files_give(&s->stores);
     pid_file_give();
     notify_manager("MAINPID=%d\nSTATUS=Another binary takes over\n", (int)s->upgrade.pid);
-    if (send(s->upgrade.socket, take, 1, MSG_NOSIGNAL) != 1)
+    static const struct listening_set none = {0};
+    if (!listening_send(s->upgrade.socket, take[0], s->upgrade.is_outdated ? &s->sockets : &none))
         kill(s->upgrade.pid, SIGKILL); /* its end is told when it is reaped */
 }
 
@@ -257,7 +258,8 @@ void upgrade_tell_ready(struct supervisor *s)
 void upgrade_old_spoke(struct supervisor *s)
 {
     char byte;
-    ssize_t got = recv(s->upgrade.old, &byte, 1, MSG_DONTWAIT);
+    struct listening_set sockets;
+    ssize_t got = listening_receive(s->upgrade.old, &byte, &sockets);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     int old = s->upgrade.old;
@@ -272,6 +274,8 @@ void upgrade_old_spoke(struct supervisor *s)
     if (!s->stores_are_lent && s->stores.count > 0)
         child_send(&s->proxy, MESSAGE_STORE_BEGIN, &(struct message_empty){0}, BYTES_NONE, NULL, 0);
     reload_send_config(s);
+    if (sockets.count > 0)
+        reload_adopting(s, &sockets);
     log_info("upgrade", "this binary has taken over");
     notify_manager("READY=1\nSTATUS=Serving\nMAINPID=%d\n", (int)s->main_pid);
 }

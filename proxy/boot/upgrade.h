@@ -13,7 +13,7 @@
  *     drains, ends                          ←─ TAKEN─ recovers what is in them; accepts clients, from the same sockets
  *
  * So every moment has one owner of the directories, one that accepts clients, one to be told of reloads (what the old one is told after it started the new
- * one, it passes on after TAKE) and one to be told of purges: from the moment that the directories are left alone until the end, the old one refuses those
+ * one, it passes on after TAKE, with the sockets that it has listened on since) and one to be told of purges: from the moment that the directories are left alone until the end, the old one refuses those
  * that come over connections of its own (503; whoever asks again asks the new one). When the new one fails before TAKEN, the old one takes the directories up
  * again where it left them: nobody has written there. Memory is the new one's own: it is filled from disk.
  */

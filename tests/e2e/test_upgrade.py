@@ -8,9 +8,10 @@ import threading
 
 import pytest
 
-from harness.http import Connection
+from harness.http import Connection, get
 from harness.outrigger import BINARY, SLOW, Outrigger, descendants, title
 from harness.poll import until
+from harness.ports import free_port
 
 UPGRADES = int(os.environ.get("UPGRADES", "3"))
 STORED = {"Cache-Control": "max-age=600"}
@@ -224,6 +225,35 @@ def test_a_reload_before_the_new_one_takes_over_is_its_business_too(make, tmp_pa
         until(lambda: "SIGHUP" in outrigger.errors(), 20 * SLOW, "the old one to be told")
     until(lambda: not is_running(before), 30 * SLOW, "the old one to end")
     until(lambda: outrigger.get("/" + "x" * 200).status == 414, 20 * SLOW, "the configuration to be read again")
+
+
+def listening_inode(port):
+    """Of the one socket that listens there."""
+    rows = [line.split() for line in open("/proc/net/tcp").read().splitlines()[1:]]
+    (inode,) = [row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"]
+    return inode
+
+
+def test_listeners_that_a_reload_adds_meanwhile_go_with_it(make, tmp_path):
+    outrigger = make()
+    before, kept, added, admin = outrigger.pid(), outrigger.port, free_port(), tmp_path / "other.sock"
+    with Halted(outrigger):
+        os.kill(before, signal.SIGUSR2)
+        until(lambda: "the new binary is ready" in outrigger.errors(), 60 * SLOW, "the new binary")
+        outrigger.config["listen"].append({"address": f"127.0.0.1:{added}"})
+        outrigger.config["admin"]["socket"] = str(admin)
+        outrigger.write_config()
+        os.kill(before, signal.SIGHUP)
+        until(admin.exists, 20 * SLOW, "the old one to bind")
+        sockets = listening_inode(kept), listening_inode(added), admin.stat().st_ino
+    until(lambda: not is_running(before), 30 * SLOW, "the old one to end")
+    outrigger.socket = str(admin)
+    until(lambda: outrigger.ctl("stats").returncode == 0, 20 * SLOW, "the new one to serve there")
+    assert get(added, "/1").status == 200 and outrigger.get("/1").status == 200
+    assert (listening_inode(kept), listening_inode(added), admin.stat().st_ino) == sockets, "who waits there waits on"
+    assert "refused" not in outrigger.errors()
+    outrigger.stop()
+    assert not admin.exists(), "the last one removes it"
 
 
 @pytest.mark.parametrize("has_disk", [False, True], ids=["memory", "disk"])

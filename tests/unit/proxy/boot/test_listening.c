@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -221,4 +222,45 @@ Test(listening, sockets_for_another_process_are_not_taken)
     setenv("LISTEN_FDS", "1", 1);
     listening_inherit(&inherited);
     cr_assert_eq(inherited.count, 0);
+}
+
+static int family_of(int fd)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    return getsockname(fd, (struct sockaddr *)&address, &length) == 0 ? address.ss_family : -1;
+}
+
+/* Every-address of IPv4 and of IPv6 are alike only where there is but one of them. */
+Test(listening, sockets_go_to_another_binary_each_to_its_address)
+{
+    struct listening_set set, passed, taken;
+    char list[128], byte = 0;
+    int pair[2];
+    unsigned port = free_port();
+    snprintf(list, sizeof list, "\"0.0.0.0:%u\", \"[::]:%u\", 127.0.0.1:%u", port, port, free_port());
+    struct config *config = parse(list, socket_path());
+    cr_assert(open_set(&set, config, &none, &none), "%s", errors);
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    cr_assert(listening_send(pair[0], 'T', &set));
+    cr_assert_eq(listening_receive(pair[1], &byte, &passed), 1);
+    cr_assert_eq(byte, 'T');
+    cr_assert_eq(passed.count, set.count);
+    cr_assert_lt(listening_receive(pair[1], &byte, &taken), 0);
+    cr_assert_eq(errno, EAGAIN);
+    cr_assert(open_set(&taken, config, &none, &passed), "%s", errors);
+    cr_expect_eq(family_of(taken.at[0].fd), AF_INET);
+    cr_expect_eq(family_of(taken.at[1].fd), AF_INET6);
+    cr_expect(fcntl(taken.at[0].fd, F_GETFD) & FD_CLOEXEC);
+    listening_close(&passed, &taken);
+    for (unsigned i = 0; i < taken.count; i++)
+        cr_expect(is_open(taken.at[i].fd), "%u", i);
+    cr_expect(can_connect(socket_path()), "its file is still there");
+    listening_close(&taken, NULL);
+    cr_expect_neq(access(socket_path(), F_OK), 0);
+    listening_close(&set, NULL);
+    close(pair[0]);
+    cr_assert_eq(listening_receive(pair[1], &byte, &passed), 0);
+    cr_assert_eq(passed.count, 0);
+    config_unref(&config);
 }
