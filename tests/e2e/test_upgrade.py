@@ -271,6 +271,31 @@ def test_the_old_one_refuses_a_purge_when_it_has_handed_over(make, tmp_path, has
     assert outrigger.get("/kept", method="PURGE").status == 200
 
 
+@pytest.mark.parametrize("has_disk", [False, True], ids=["memory", "disk"])
+def test_what_the_origin_has_done_is_never_an_error(make, tmp_path, origin, has_disk):
+    """The old one stored what the POST makes invalid, and has handed over when the origin answers."""
+    asked, go = threading.Event(), threading.Event()
+
+    def answer(request):
+        if request.method == "POST":
+            asked.set()
+            assert go.wait(60 * SLOW)
+        return request.answer(request.method, fields=STORED if request.method == "GET" else {})
+
+    outrigger = make(**on_disk(tmp_path) if has_disk else {})
+    origin.on("/kept", answer)
+    before = outrigger.pid()
+    assert outrigger.get("/kept").body == b"GET"
+    with outrigger.connect(timeout=60 * SLOW) as late:
+        late.send("POST /kept HTTP/1.1\r\nHost: site.test\r\nContent-Length: 1\r\n\r\nx")
+        assert asked.wait(30 * SLOW)
+        outrigger.upgrade()
+        go.set()
+        response = late.response("POST")
+    assert (response.status, response.body) == (200, b"POST")
+    until(lambda: not is_running(before), 30 * SLOW, "the old one to end")
+
+
 def test_what_is_on_disk_is_found_by_the_new_one(make, tmp_path, origin):
     outrigger = make(cache={"memory": "32MiB", "disk": [{"path": str(tmp_path / "store"), "size": "64MiB"}]}, disk={"admit": "always"})
     for i in range(50):
