@@ -19,6 +19,7 @@ static const char help[] =
     "  stats        what the cache does: requests, hit ratios, memory, helpers\n"
     "  store        the disk tier: directories, segments, what is written and read\n"
     "  sizing       what the hit ratio would be with other sizes of memory and disk\n"
+    "  why URL      what the next request for this URL would get, and why; with -H 'Name: value' as often as it has such fields\n"
     "  purge URL    forget what is stored of this URL, all variants; http://host/path, as clients ask for it\n"
     "  purge --tag TAG... | --host HOST | --all\n"
     "               forget every response with one of these tags, of this host, or everything\n"

@@ -41,6 +41,22 @@ def test_help_names_every_option():
             assert word in done.stdout, word
 
 
+@pytest.mark.parametrize("program, page, help_option", [("outrigger", "outrigger.8", "-h"), ("outriggerctl", "outriggerctl.1", "--help")])
+def test_what_the_shell_completes_is_in_the_help_and_in_the_manual(program, page, help_option):
+    completion = open(f"{REPOSITORY}/packaging/completion/{program}").read()
+    words = set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", " ".join(re.findall(r'-W "([^"]*)"', completion))))
+    commands = re.search(r'local commands="([^"]*)"', completion)
+    shown = subprocess.run([{"outrigger": BINARY, "outriggerctl": CONTROL}[program], help_option], capture_output=True, text=True, timeout=20 * SLOW).stdout
+    manual = open(f"{REPOSITORY}/docs/{page}").read()
+    assert len(words) > 8
+    for word in words - {"--help", "--version"}:
+        assert re.search(rf"(?<![\w-]){word}(?![\w-])", shown), f"{word}: not in {help_option}"
+        assert re.search(rf"Fl {word[1:]}(?![\w-])", manual), f"{word}: not in {page}"
+    for word in commands[1].split() if commands else []:
+        assert re.search(rf"^  {word} ", shown, re.M), f"{word}: not in {help_option}"
+        assert re.search(rf"^\.It Cm {word}\b", manual, re.M), f"{word}: not in {page}"
+
+
 def test_version_and_build():
     done = run("-V")
     assert done.returncode == 0 and re.match(r"outrigger \d+\.\d+\.\d+\n", done.stdout) and "libuv" in done.stdout and done.stderr == ""
