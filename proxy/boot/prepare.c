@@ -4,10 +4,13 @@
 #include "proxy/net/tls.h"
 #include "proxy/origin/mime.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 
+enum { ARENAS_PER_CORE = 8 /* as glibc has it */ };
 enum { BLOCKS = 16, BLOCK_BYTES = 100 * 1024 }; /* each less than glibc would map by itself, all more than it leaves at an arena's end */
 
 /* glibc gives memory of a thread's arena back when enough of it is free, and asks /proc/sys/vm/overcommit_memory before it does so for the first time. */
@@ -27,7 +30,8 @@ void prepare_for_sandbox(void)
     mime_load(MIME_TYPES_PATH);
     collect_prepare();
     tls_prepare();
-    tzset(); /* /etc/localtime */
+    mallopt(M_ARENA_MAX, ARENAS_PER_CORE * get_nprocs()); /* else the ninth thread's first malloc counts the cores in /sys */
+    tzset();                                              /* /etc/localtime */
     if (pthread_create(&thread, NULL, give_memory_back, NULL) == 0)
         pthread_join(thread, NULL);
 }

@@ -67,6 +67,14 @@ def test_nothing_that_is_done_every_day_is_refused(make_outrigger, make_origin, 
     assert "sandbox" not in outrigger.output_text() + outrigger.errors()
 
 
+def test_many_threads_are_refused_nothing(make_outrigger, origin):
+    origin.on("*", b"hello")
+    outrigger = make_outrigger(origin=origin.url, config={"workers": 20})
+    assert outrigger.get("/").body == b"hello"
+    outrigger.stop()
+    assert "sandbox" not in outrigger.output_text() + outrigger.errors()
+
+
 def test_a_directory_that_is_replaced_is_read_at_once(make_outrigger, tmp_path):
     """As deployments do: current -> releases/2."""
     for number in range(4):
