@@ -8,6 +8,11 @@ unsigned clients_public(void)
     return atomic_load_explicit(&public_clients, memory_order_relaxed);
 }
 
+bool clients_take_enough(const struct config *config, int64_t taken_bytes)
+{
+    return taken_bytes > 0 && (uint64_t)taken_bytes >= config->write_min_rate * (uint64_t)config->write_stall_timeout_ms / 1000;
+}
+
 void clients_count_accepted(struct worker *worker, enum listener_kind kind)
 {
     worker->connections++;

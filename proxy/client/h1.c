@@ -108,23 +108,26 @@ static unsigned wants_of(const struct h1_client *client)
 static void set_stall_deadline(struct h1_client *client)
 {
     client->exchange->queued_bytes = connection_queued_bytes(client->connection);
+    client->exchange->written_bytes = 0;
     h1_set_deadline(client, h1_config(client)->write_stall_timeout_ms);
 }
 
-/* The deadline of a client that does not take its response; while it has taken everything, how long the response takes is not its affair. */
+/* A client that does not take its response: while it is waited for, one window of time after the other. While it has taken everything, how long the response
+ * takes is not its affair. */
 static void watch_stall(struct h1_client *client, bool blocked)
 {
     if (!blocked)
         deadline_clear(&client->deadline);
-    else if (client->moved || !deadline_is_set(&client->deadline))
+    else if (!deadline_is_set(&client->deadline))
         set_stall_deadline(client);
-    client->moved = false;
 }
 
-/* The kernel asks for more only when a third of its buffer, which may be megabytes, has become free: a slow client that reads is no stalled one. */
-static bool client_reads(struct h1_client *client)
+/* The kernel asks for more only when a third of its buffer, which may be megabytes, has become free: what a slow client took shows in what is queued. */
+static bool client_reads(const struct h1_client *client)
 {
-    return connection_queued_bytes(client->connection) < client->exchange->queued_bytes;
+    const struct h1_exchange *exchange = client->exchange;
+    int64_t taken = (int64_t)(exchange->queued_bytes + exchange->written_bytes) - (int64_t)connection_queued_bytes(client->connection);
+    return clients_take_enough(h1_config(client), taken);
 }
 
 void h1_leave(struct h1_client *client)
@@ -156,7 +159,7 @@ static struct request_head *begin_exchange(struct h1_client *client)
 {
     h1_attach_exchange(client);
     client->state = H1_REQUEST;
-    client->moved = true; /* whatever the deadline was for before, it has been met */
+    deadline_clear(&client->deadline); /* whatever it was for, it has been met */
     struct h1_exchange *exchange = client->exchange;
     exchange->request = request_new(client->worker, &client->stream, client->listener, &exchange->peer);
     struct request_head *head = request_head(exchange->request);

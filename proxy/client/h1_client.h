@@ -65,7 +65,6 @@ struct h1_client {
     bool    closes; /* after this response */
     bool    lingers; /* when it closes: more may be coming */
     bool    gone;   /* writing failed */
-    bool    moved;  /* something was written since the deadline was set */
     bool    ended;  /* the client's FIN came while answers waited in `out`: closes when they are written */
     uint32_t lingered_bytes;
 };
@@ -98,7 +97,8 @@ struct h1_exchange {
     bool         waits;       /* the request was told that less was taken than offered */
     enum h1_body body;
     uint64_t     left;        /* of the response's length, or of the open chunk */
-    size_t       queued_bytes; /* in the kernel when the deadline of a stalled client was set */
+    size_t       queued_bytes; /* in the kernel when the deadline of a stalled client was set; written since */
+    uint64_t     written_bytes;
     bool             has_upload;
     struct h1_upload upload;
 };

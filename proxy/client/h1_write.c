@@ -191,7 +191,8 @@ static ssize_t write_counted(struct h1_client *client, const struct iovec *iov, 
     if (written == CONNECTION_ERROR)
         client->gone = true;
     if (written > 0) {
-        client->moved = true;
+        if (client->exchange)
+            client->exchange->written_bytes += (uint64_t)written;
         counter_add(client->worker->counters, COUNTER_CLIENT_BYTES_SENT, (uint64_t)written);
     }
     return written;

@@ -90,7 +90,9 @@ struct h2_session {
     uint32_t            turn_bytes; /* sent in this turn */
     uint32_t            lingered_bytes;
     uint32_t            section_bytes, section_frames; /* of the field section that is coming, wanted or not */
-    size_t              queued_bytes; /* in the kernel when the deadline of a stalled client was set */
+    uint64_t            written_bytes; /* to the kernel, in all */
+    uint64_t            window_bytes;  /* of those, when the deadline of a stalled client was set */
+    size_t              queued_bytes;  /* in the kernel at that time */
     uint64_t            opened, ended; /* bit n: the client has opened, has ended, stream last_stream - 2n */
     int32_t             last_stream; /* of the client's requests */
     int32_t             section_of; /* stream of the field section that is coming; 0: none */
@@ -102,7 +104,6 @@ struct h2_session {
     uint8_t             watched; /* what the deadline is for */
     bool                gone;  /* reading or writing failed */
     bool                is_section_malformed; /* the trailers that are coming */
-    bool                moved; /* something was written since the deadline was set */
     bool                was_used; /* a request came since the deadline was set */
 };
 
@@ -148,7 +149,7 @@ struct h2_stream {
     bool is_malformed; /* it was reset for that, and is to be forgotten */
     bool is_deferred;  /* nghttp2 does not ask for its bytes until it is told to */
     bool waits;        /* the request was told that less was taken than offered */
-    bool moved;        /* bytes of its body left since `stall` was set */
+    bool moved;        /* bytes of its body left since it was last given a turn */
     bool is_tunnel;    /* RFC 8441, after the origin's 101: there are only bytes now */
     bool tunnel_ended; /* the end of what came was read */
     uint8_t tunnel_wants;
@@ -157,6 +158,9 @@ struct h2_stream {
     bool awaits_end;   /* its request starts when the client has ended it */
     bool has_upload;
     uint64_t body_length, body_bytes; /* of the request: as it says, and as came */
+    uint64_t         sent_bytes;   /* of its body */
+    uint64_t         window_bytes; /* of those, when `stall` was set, and of all that its connection was given */
+    uint64_t         window_session_bytes;
     struct deadline  stall;
     struct h2_offer  offer;
     struct h2_upload upload;

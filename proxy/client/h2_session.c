@@ -158,9 +158,11 @@ static int64_t patience_ms(const struct h2_session *session, enum watched watche
 static void set_watch(struct h2_session *session, enum watched watched)
 {
     session->watched = (uint8_t)watched;
-    session->moved = session->was_used = false;
-    if (watched == WATCH_STALL)
+    session->was_used = false;
+    if (watched == WATCH_STALL) {
         session->queued_bytes = connection_queued_bytes(session->connection);
+        session->window_bytes = session->written_bytes;
+    }
     if (watched == WATCH_NOTHING)
         deadline_clear(&session->deadline);
     else
@@ -171,8 +173,15 @@ static void set_watch(struct h2_session *session, enum watched watched)
 static void watch(struct h2_session *session)
 {
     enum watched watched = watched_of(session);
-    if (watched != session->watched || (watched == WATCH_STALL && session->moved) || (watched == WATCH_IDLE && session->was_used))
+    if (watched != session->watched || (watched == WATCH_IDLE && session->was_used))
         set_watch(session, watched);
+}
+
+/* The kernel asks for more only when a third of its buffer has become free: see h1.c. */
+static bool client_reads(const struct h2_session *session)
+{
+    uint64_t given = session->queued_bytes + session->written_bytes - session->window_bytes;
+    return clients_take_enough(h2_config(session), (int64_t)given - (int64_t)connection_queued_bytes(session->connection));
 }
 
 static void on_deadline(struct deadline *deadline)
@@ -182,8 +191,8 @@ static void on_deadline(struct deadline *deadline)
     h2_enter(session);
     session->watched = WATCH_NOTHING;
     switch (watched) {
-    case WATCH_STALL: /* the kernel asks for more only when a third of its buffer has become free: see h1.c */
-        if (connection_queued_bytes(session->connection) < session->queued_bytes)
+    case WATCH_STALL:
+        if (client_reads(session))
             break;
         h2_note_end(session, H2_GOAWAY_STALLED);
         h2_close(session, ERROR_CLIENT_STALLED);

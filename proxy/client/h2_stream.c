@@ -1,4 +1,5 @@
 /* One request's place on an HTTP/2 connection: what its request asks of it, and what is told to that. See h2_client.h for the design. */
+#include "proxy/client/clients.h"
 #include "proxy/client/h2_client.h"
 
 #include <assert.h>
@@ -51,12 +52,25 @@ void h2_stream_abort(struct h2_stream *stream, uint32_t code, enum error why)
 
 /* --- a client that does not take its response --- */
 
+/* Whether its client has taken enough of it, or others keep it waiting: where his connection's window is shut, and not the stream's own, it is for him to say
+ * which of his streams get what he takes. */
+static bool is_taken(const struct h2_stream *stream)
+{
+    const struct h2_session *session = stream->session;
+    uint64_t taken = stream->sent_bytes - stream->window_bytes;
+    if (session->out || list_is_linked(&stream->turn))
+        return true;
+    if (nghttp2_session_get_stream_remote_window_size(session->protocol, stream->id) > 0)
+        taken = session->written_bytes - stream->window_session_bytes;
+    return clients_take_enough(h2_config(session), (int64_t)taken);
+}
+
 static void on_stall(struct deadline *deadline)
 {
     struct h2_stream *stream = LIST_OWNER(deadline, struct h2_stream, stall);
     struct h2_session *session = stream->session;
     h2_enter(session);
-    if (session->out || list_is_linked(&stream->turn)) /* not this stream's window */
+    if (stream->has_begun && is_taken(stream))
         h2_stream_watch_stall(stream);
     else
         h2_stream_abort(stream, NGHTTP2_CANCEL, ERROR_CLIENT_STALLED);
@@ -66,11 +80,14 @@ static void on_stall(struct deadline *deadline)
 void h2_stream_watch_stall(struct h2_stream *stream)
 {
     struct worker *worker = stream->session->worker;
-    if (!stream->waits)
-        deadline_clear(&stream->stall);
-    else if (stream->moved || !deadline_is_set(&stream->stall))
-        loop_set_deadline(worker->loop, &stream->stall, worker->config->write_stall_timeout_ms, on_stall);
     stream->moved = false;
+    if (!stream->waits) {
+        deadline_clear(&stream->stall);
+    } else if (!deadline_is_set(&stream->stall)) {
+        stream->window_bytes = stream->sent_bytes;
+        stream->window_session_bytes = stream->session->written_bytes;
+        loop_set_deadline(worker->loop, &stream->stall, worker->config->write_stall_timeout_ms, on_stall);
+    }
 }
 
 void h2_stream_await_end(struct h2_stream *stream)

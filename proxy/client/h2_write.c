@@ -22,7 +22,7 @@ static size_t write_counted(struct h2_session *session, const struct iovec *iov,
         session->gone = true;
     if (written <= 0)
         return 0;
-    session->moved = true;
+    session->written_bytes += (uint64_t)written;
     counter_add(session->worker->counters, COUNTER_CLIENT_BYTES_SENT, (uint64_t)written);
     return (size_t)written;
 }
@@ -245,6 +245,7 @@ int h2_on_send_data(nghttp2_session *protocol, nghttp2_frame *frame, const uint8
     offer->turn -= length;
     session->turn_bytes += (uint32_t)length;
     stream->moved = true;
+    stream->sent_bytes += length;
     note_small(stream, length);
     return 0;
 }

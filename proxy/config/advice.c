@@ -302,14 +302,12 @@ static void warn_of_root(struct reading *reading)
     report_hint(&reading->report, "take an account that owns nothing, such as nobody");
 }
 
-static void warn_of_slow_bodies(struct reading *reading)
+static void warn_of_rate(struct reading *reading, const char *path, uint64_t rate, const char *what)
 {
-    const struct yaml_node *node = written_at(reading, SCOPE_ROOT, "timeouts.body_min_rate", reading->config);
+    const struct yaml_node *node = written_at(reading, SCOPE_ROOT, path, reading->config);
 
-    if (node && reading->config->body_min_rate == 0)
-        report_warning(
-            &reading->report, node->place,
-            "timeouts.body_min_rate: without one, a client that sends a byte within each timeouts.body keeps its connection for ever");
+    if (node && rate == 0)
+        report_warning(&reading->report, node->place, "%s: without one, a client that %s keeps its connection for ever", path, what);
 }
 
 /* It may come later: what is logged meanwhile waits, or is counted. */
@@ -337,7 +335,8 @@ void advice_give(struct reading *reading)
     warn_of_memory(reading);
     warn_of_disks(reading);
     warn_of_deadlines(reading, SCOPE_ROOT, config);
-    warn_of_slow_bodies(reading);
+    warn_of_rate(reading, "timeouts.body_min_rate", config->body_min_rate, "sends a byte within each timeouts.body");
+    warn_of_rate(reading, "timeouts.write_min_rate", config->write_min_rate, "takes a byte within each timeouts.write_stall");
     warn_of_log(reading, "access_log.path", config->access_log);
     warn_of_log(reading, "error_log.path", config->error_log);
     for (unsigned i = 0; i < config->site_count; i++)

@@ -187,6 +187,7 @@ struct config {
     /* deadlines */
     int64_t      header_timeout_ms, body_timeout_ms /* without progress */, keep_alive_timeout_ms, write_stall_timeout_ms, drain_timeout_ms;
     uint64_t     body_min_rate;  /* bytes a second, averaged over body_timeout */
+    uint64_t     write_min_rate; /* likewise, over write_stall_timeout */
 
     /* HTTP/2 */
     unsigned     http2_streams, http2_window, http2_connection_window, http2_header_table, http2_resets, http2_control_frames;

@@ -325,6 +325,40 @@ def test_a_stream_that_is_not_read_is_given_up_alone(make_server, origin):
         assert client.get().body == b"hello"
 
 
+LONG = {"Cache-Control": "max-age=60"}
+
+
+def trickle(client, stream, until_time=None):
+    """Opens that window, 0: the connection's, by little again and again. Returns when a stream was reset, or it is that time."""
+    while until_time is None or time.monotonic() < until_time:
+        client.send(window_update(stream, 2000))
+        got = client.read()
+        if got.kind == RST_STREAM:
+            return got
+        threading.Event().wait(0.005)
+    return None
+
+
+@pytest.mark.parametrize("windows", [{"stream": 10, "connection": 1 << 20}, {"stream": 1 << 24, "connection": None}], ids=["stream", "connection"])
+def test_a_window_that_is_opened_by_little_for_ever_ends_the_stream(make_server, origin, windows):
+    server = make_server(timeouts={"write_stall": "300ms", "write_min_rate": "100MiB"})
+    origin.on("/long", lambda request: request.answer(b"x" * 8_000_000, fields=LONG))
+    with H2(server.port, say=[(INITIAL_WINDOW_SIZE, windows["stream"])], window=windows["connection"], answers=False) as client:
+        stream = client.ask("/long")
+        assert trickle(client, stream if windows["connection"] else 0).code == CANCEL
+    until(lambda: "read too slowly" in server.errors(), what="the reason in the log")
+
+
+def test_a_stream_is_not_given_up_while_its_client_takes_others(make_server, origin):
+    """The connection's window is what is shut, and the client's word which of them has it."""
+    server = make_server(timeouts={"write_stall": "300ms", "write_min_rate": "1KiB"})
+    origin.on("/long", lambda request: request.answer(b"x" * 8_000_000, fields=LONG))
+    with H2(server.port, say=[(INITIAL_WINDOW_SIZE, 1 << 24)], answers=False) as client:
+        client.ask("/long", fields=[("priority", "u=0")])
+        client.ask("/long", fields=[("priority", "u=7")])
+        assert trickle(client, 0, time.monotonic() + 1.2) is None
+
+
 def test_a_client_that_reads_nothing_at_all_is_closed(make_server, origin):
     server = make_server(timeouts={"write_stall": "300ms"})
     origin.on("/huge", b"x" * 20_000_000)

@@ -295,6 +295,18 @@ def test_a_slow_reader_that_reads_is_not_cut_off(make_outrigger, origin):
         assert left == 0
 
 
+def test_a_client_that_reads_a_little_now_and_then_for_ever_is_cut_off(make_outrigger, origin):
+    origin.on("/down", lambda request: request.answer(block(1) * 400, fields={"Cache-Control": "no-store"}))
+    outrigger = make_outrigger(origin=origin.url, config={"timeouts": {"write_stall": "300ms", "write_min_rate": "100MiB"}})
+    with outrigger.connect(receive_buffer=4096) as client:
+        client.send(f"GET /down HTTP/1.1\r\n{HOST}\r\n")
+        assert client.head().status == 200
+        with contextlib.suppress(ConnectionError):
+            while client.socket.recv(65536):
+                threading.Event().wait(0.01)
+        assert_logged(outrigger, "read too slowly")
+
+
 def test_an_origin_that_reads_slowly_is_not_given_up(make_outrigger, origin):
     """The same the other way."""
     total = 400 * 65536

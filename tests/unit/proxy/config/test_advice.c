@@ -39,6 +39,7 @@ Test(advice, each_danger_has_its_place_and_its_reason)
         {SITE("timeouts: {write_stall: 1d}\n"), "4:25", "as good as no timeout"},
         {SITE("timeouts: {keep_alive: 1d}\n"), "4:24", "as good as no timeout"},
         {SITE("timeouts: {body_min_rate: 0}\n"), "4:27", "keeps its connection for ever"},
+        {SITE("timeouts: {write_min_rate: 0}\n"), "4:28", "takes a byte within each timeouts.write_stall keeps its connection for ever"},
         {SITE("trusted_proxies: [10.0.0.0/8, 0.0.0.0/1]\n"), "4:31", "anybody can say that a request comes from any address"},
         {SITE("admin: {listen: 0.0.0.0:8081}\n"), "4:17", "asks nobody for a password"},
         {SITE("admin: {listen: \"[::]:8081\"}\n"), "4:17", "asks nobody for a password"},

@@ -75,6 +75,7 @@ Test(config, defaults_are_those_of_the_reference)
     cr_assert_eq(config->body_min_rate, 1024);
     cr_assert_eq(config->keep_alive_timeout_ms, 65000);
     cr_assert_eq(config->write_stall_timeout_ms, 60000);
+    cr_assert_eq(config->write_min_rate, 256);
     cr_assert_eq(config->drain_timeout_ms, 30000);
     config_unref(&config);
     cr_assert_null(config);
@@ -133,7 +134,7 @@ static const char everything[] =
     "helpers: {disk: 2, store: 3, resolver: 2, deadline: 500ms}\n"
     "resolver: {servers: [127.0.0.1:5353, \"::1\"], ttl_min: 0, ttl_max: 1d, failure_ttl: 10s}\n"
     "limits: {header_bytes: 32KiB, header_count: 50, url_bytes: 4KiB, body_bytes: 10GiB, connections: 500}\n"
-    "timeouts: {header: 1s, body: 2s, body_min_rate: 0, keep_alive: 0, write_stall: 3s, drain: 4s}\n"
+    "timeouts: {header: 1s, body: 2s, body_min_rate: 0, keep_alive: 0, write_stall: 3s, write_min_rate: 1MiB, drain: 4s}\n"
     "sites:\n"
     "  - hosts: [WWW.Example.com, \"*.example.org\", \"[::1]\", 10.0.0.1]\n"
     "    origin: [http://a.internal, \"http://[2001:db8::1]:81/\", files:/tmp]\n"
@@ -200,6 +201,7 @@ Test(config, every_setting_reaches_its_field)
     cr_assert_eq(config->body_min_rate, 0);
     cr_assert_eq(config->keep_alive_timeout_ms, 0);
     cr_assert_eq(config->write_stall_timeout_ms, 3000);
+    cr_assert_eq(config->write_min_rate, 1 << 20);
     cr_assert_eq(config->drain_timeout_ms, 4000);
 
     cr_assert_eq(config->site_count, 3);
