@@ -303,7 +303,7 @@ bench-diskbound:
 	@$(MEASURE)/diskbound.py $(ASIDE) $(if $(REPORT),--report)
 
 bench-architectures:
-	@$(MEASURE)/architectures.py $(ASIDE) $(if $(REPORT),--report)
+	@$(MEASURE)/architectures.py $(if $(CASES),--experiments $(CASES)) $(ASIDE) $(if $(REPORT),--report)
 
 # Hits beside each attack of docs/HTTP2.md; REPORT=1 writes the table there. ATTACKS="rapid reset,PING": some.
 .PHONY: bench-attacks
@@ -390,7 +390,7 @@ help:
 	@echo "make bench-instructions    instructions a request under callgrind, by function;  CASES=hit,pipelined,logged,100k,h2,miss,pass JSON=FILE"
 	@echo "make bench-sendfile    writev against sendfile from a memory file"
 	@echo "make bench-diskbound    hits from memory beside a load that a slow disk bounds, against four peers; needs root;  REPORT=1: to docs/STORE.md"
-	@echo "make bench-architectures    helpers, one loop, threads and processes side by side, as in the Flash paper; needs root;  REPORT=1: to docs/ARCHITECTURES.md"
+	@echo "make bench-architectures    helpers, one loop, threads and processes side by side, as in the Flash paper; needs root;  CASES=breakdown: some;  REPORT=1: to docs/ARCHITECTURES.md"
 	@echo "make bench-restart    a restart with a million records on disk: until it listens, until the first hit, memory of the index; needs root;  REPORT=1: to docs/STORE.md"
 	@echo "make bench-attacks    hits beside HTTP/2 floods, handshakes and clients that are slow on purpose;  ATTACKS=PING,SETTINGS: some;  REPORT=1: to docs/HTTP2.md"
 	@echo "make bench-eviction    hit ratios of eviction policies and disk admission;  DOCUMENT=docs/EVICTION.md: put there"
