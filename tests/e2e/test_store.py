@@ -168,12 +168,16 @@ def test_why_tells_the_tier(cold):
 
 def test_what_memory_evicts_is_found_on_disk(store, origin):
     origin.on("*", numbered)
-    outrigger = store(cache={"memory": "4MiB"}, size="128MiB")
+    outrigger = store(cache={"memory": "4MiB"}, size="128MiB", config={"helpers": {"deadline": "60s"}})
     for n in range(300):
         assert outrigger.get(f"/{n}/60000").status == 200
-    until(lambda: outrigger.metric("outrigger_store_queue_bytes") == 0, timeout=30 * SLOW, what="everything to be written")
+
+    def settled():  # the last may be offered after its client has all of it
+        metrics = [outrigger.metric(f"outrigger_store_{name}") for name in ("queue_bytes", "records", "dropped_total")]
+        return metrics[0] == 0 and sum(metrics[1:]) >= 300
+
+    until(settled, timeout=30 * SLOW, what="everything to be written, or dropped")
     stored = outrigger.metric("outrigger_store_records")
-    assert stored + outrigger.metric("outrigger_store_dropped_total") >= 300
     asked = origin.count()
     for n in range(300):
         assert outrigger.get(f"/{n}/60000").body == body_of(n, 60000)
