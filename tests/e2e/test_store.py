@@ -169,20 +169,15 @@ def test_why_tells_the_tier(cold):
 def test_what_memory_evicts_is_found_on_disk(store, origin):
     origin.on("*", numbered)
     outrigger = store(cache={"memory": "4MiB"}, size="128MiB", config={"helpers": {"deadline": "60s"}})
-    for n in range(300):
+    for n in range(150):
         assert outrigger.get(f"/{n}/60000").status == 200
-
-    def settled():  # the last may be offered after its client has all of it
-        metrics = [outrigger.metric(f"outrigger_store_{name}") for name in ("queue_bytes", "records", "dropped_total")]
-        return metrics[0] == 0 and sum(metrics[1:]) >= 300
-
-    until(settled, timeout=30 * SLOW, what="everything to be written, or dropped")
-    stored = outrigger.metric("outrigger_store_records")
+        if n % 10 == 9:  # more than the queue has room for would be dropped, where nobody has time to write it
+            await_written(outrigger, n + 1)
     asked = origin.count()
-    for n in range(300):
+    for n in range(150):
         assert outrigger.get(f"/{n}/60000").body == body_of(n, 60000)
-    assert origin.count() - asked <= 300 - stored + 5
-    assert outrigger.metric("outrigger_store_hits_total") > 100
+    assert origin.count() == asked
+    assert outrigger.metric("outrigger_store_hits_total") > 80
 
 
 def test_the_file_never_has_more_bytes_than_configured(store, origin, tmp_path):
