@@ -72,6 +72,7 @@ struct slab {
     uint64_t free_page_count, divided_page_count;
     uint64_t chunk_bytes; /* in chunks in use */
     size_t hand;          /* where slab_page_owners goes on */
+    _Atomic uint64_t *marks; /* of slab_mark_released; or NULL */
 };
 
 static void *chunk_link(uint16_t next)
@@ -391,12 +392,21 @@ void slab_release(struct slab *slab, struct extent extent)
     void **owners = NULL;
     pthread_mutex_lock(&slab->lock);
     struct page *page = find_page(slab, extent, &number);
+    if (slab->marks != NULL) /* what writes there next has taken the lock after this */
+        atomic_fetch_or_explicit(&slab->marks[extent.unit / 64], UINT64_C(1) << extent.unit % 64, memory_order_release);
     if (page->state == PAGE_WHOLE)
         give_free_page(slab, page);
     else
         owners = give_chunk(slab, page, number);
     pthread_mutex_unlock(&slab->lock);
     free(owners);
+}
+
+void slab_mark_released(struct slab *slab, _Atomic uint64_t *marks)
+{
+    pthread_mutex_lock(&slab->lock);
+    slab->marks = marks;
+    pthread_mutex_unlock(&slab->lock);
 }
 
 void slab_set_owner(struct slab *slab, struct extent extent, void *owner)

@@ -9,6 +9,7 @@
 #ifndef BASE_SLAB_H
 #define BASE_SLAB_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -45,6 +46,11 @@ size_t slab_bytes(const struct slab *slab);
 struct extent slab_alloc(struct slab *slab, size_t bytes, void *owner);
 void          slab_release(struct slab *slab, struct extent extent);
 void          slab_set_owner(struct slab *slab, struct extent extent, void *owner);
+
+/* From now on, before an extent that is released can be given out again, the bit of its first unit is set (word unit / 64, bit unit % 64): who copies an
+ * extent in another process, and finds the bit unset afterwards, has copied what was there when this was called. `marks` is zero, borrowed, and has a bit for
+ * each unit; NULL: nobody copies any more. Thread-safe. */
+void slab_mark_released(struct slab *slab, _Atomic uint64_t *marks);
 
 /* What stands in the way of a page: owners of the chunks on the one with the fewest used bytes of the next few pages, so that evicting them frees a whole page
  * (otherwise a change of the usual sizes would starve a class). `attempt`: how often that has failed; the more, the fewer pages are compared, in

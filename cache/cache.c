@@ -91,7 +91,10 @@ const struct hash_key *cache_hash_key(const struct cache *cache)
 
 void cache_leave(struct cache *cache, bool leaves)
 {
+    if (leaves && ++cache->last_leave == 0)
+        cache->last_leave = 1;
     atomic_store(&cache->has_left, leaves);
+    atomic_store(&cache->leave, leaves ? cache->last_leave : 0);
 }
 
 bool cache_has_left(const struct cache *cache)
@@ -127,6 +130,8 @@ void cache_stats(struct cache *cache, struct cache_stats *stats)
                        atomic_load_explicit(&cache->body_table_bytes, memory_order_relaxed),
         .fills = atomic_load_explicit(&cache->fills_count, memory_order_relaxed),
         .purges = atomic_load_explicit(&cache->purges_count, memory_order_relaxed),
+        .adopted = atomic_load_explicit(&cache->adopted_count, memory_order_relaxed),
+        .adopted_bytes = atomic_load_explicit(&cache->adopted_bytes, memory_order_relaxed),
     };
     slab_stats(cache->slab, &stats->slab);
     pthread_mutex_lock(&cache->evict.lock);

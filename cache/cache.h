@@ -109,7 +109,8 @@ bool cache_has_slice(const struct reader *head, struct span slice);
  * lookup->outcome, being loaded from disk: it stays in memory until cache_open_slice with the same lookup, or load_close. */
 struct fill *cache_begin_slice(const struct reader *head, struct slice_lookup *lookup);
 
-/* Another instance takes over (false: it does not after all): what is purged here from now on is not purged there. Any thread. */
+/* Another instance takes over (false: it does not after all): what is purged here from now on is not purged there, and what is stored is not handed over
+ * (handover.h). One thread; each time that it leaves counts anew. */
 void cache_leave(struct cache *cache, bool leaves);
 /* Whether a purge that is over by now may have been of this cache alone. */
 bool cache_has_left(const struct cache *cache);
@@ -124,6 +125,7 @@ struct cache_stats {
     uint64_t evicted_bytes;
     uint64_t admission_failures; /* no room could be made */
     uint64_t purges;
+    uint64_t adopted, adopted_bytes; /* responses taken over from the instance before this one, and the bytes of their extents */
 };
 
 void cache_stats(struct cache *cache, struct cache_stats *stats);

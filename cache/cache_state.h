@@ -62,6 +62,13 @@ struct cache {
     _Atomic uint64_t fills_count;
     _Atomic uint64_t purges_count;
     _Atomic bool     has_left;
+    _Atomic uint8_t  leave;        /* the number of the cache_leave that holds; 0: none does */
+    _Atomic bool     is_adopting;  /* what is purged by its URL is noted in `purges`: handover.h */
+    _Atomic uint64_t adopted_count, adopted_bytes;
+    /* the thread's that has the cache leave */
+    uint8_t last_leave;
+    /* immutable while it adopts */
+    uint64_t adopts_since; /* of `purges`: those after it concern what is adopted */
 };
 
 /* Bytes outside the slab. */

@@ -155,6 +155,16 @@ void evict_remove(struct evict *evict, struct object *object)
     pthread_mutex_unlock(&evict->lock);
 }
 
+void evict_promote(struct evict *evict, struct object *object)
+{
+    pthread_mutex_lock(&evict->lock);
+    if (object->queue == QUEUE_SMALL) {
+        dequeue(evict, object);
+        enqueue(evict, object, QUEUE_MAIN);
+    }
+    pthread_mutex_unlock(&evict->lock);
+}
+
 /* Takes the next victim out of its queue, with a reference. */
 static struct object *search(struct evict *evict, bool small_first)
 {

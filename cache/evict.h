@@ -41,6 +41,8 @@ uint64_t evict_ghost_bytes(const struct evict *evict);
 /* With the lock of the object's shard held. */
 void evict_insert(struct evict *evict, struct object *object);
 void evict_remove(struct evict *evict, struct object *object);
+/* It was in main where it comes from. */
+void evict_promote(struct evict *evict, struct object *object);
 
 /* Evicts one object by policy; its bytes, or 0 when nothing can be evicted. No lock held. */
 uint64_t evict_one(struct cache *cache);

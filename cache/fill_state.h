@@ -99,6 +99,8 @@ struct reuse_verdict object_judge(const struct cache *cache, const struct object
                                   const struct site_rules *rules, struct wall_seconds now);
 /* Whether the object was purged (hard) since it was last compared with the table; a soft purge is noted in its record. */
 bool object_is_purged(struct cache *cache, const struct object *object);
+/* What was purged by that URL after `since`, while something was awaited (handover.h). */
+struct purge_verdict key_find_purge(const struct cache *cache, const struct cache_key *key, uint64_t since);
 /* Whether what the fill brings, or the stored response that it validates, was purged (hard) since its lookup, as far as can be told by now. */
 bool fill_is_purged(struct fill *fill);
 /* What was purged of a record after `since`, be its response listed or not. */

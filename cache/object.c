@@ -154,6 +154,7 @@ void object_adopt(struct object *object, enum object_kind kind, struct extent ex
     object->selector = NULL;
     object->body = NULL;
     object->record_is_lost = false;
+    object->leave = 0;
     /* Last, and atomically: a page's owners may be looked at (object_try_ref) at any time. */
     atomic_store_explicit(&object->refs.count, 1, memory_order_release);
 }

@@ -50,6 +50,7 @@ struct object {
     _Atomic uint32_t variants_count; /* of a selector or what is sliced: objects that refer to it */
     bool             record_is_lost; /* the extent is never given back (fill_lose_space) */
     _Atomic bool     is_refused;     /* the disk tier has not taken it: its next hit offers it again */
+    uint8_t          leave;          /* listed during that cache_leave, or 0; under its shard's lock */
 };
 
 _Static_assert(sizeof(struct object) <= 80, "the overhead of a cached response (DESIGN §4)");

@@ -153,17 +153,26 @@ static void purge_softly(struct cache *cache, const struct object *object, struc
     purge_end(&cache->purges);
 }
 
+struct purge_verdict key_find_purge(const struct cache *cache, const struct cache_key *key, uint64_t since)
+{
+    uint64_t name = url_name(key->hash);
+    return purge_find(&cache->purges, &name, 1, since);
+}
+
 static bool purge_key(struct cache *cache, const struct cache_key *key, enum purge_kind kind, struct wall_seconds now)
 {
     struct object_name name = name_of_key(key);
     struct shard *shard = shard_of(cache, name.hash);
     struct object *purged = NULL;
+    bool is_awaited = atomic_load(&cache->is_adopting);
+    if (is_awaited) /* before the lock: who adopts it looks with the lock held, and either sees this, or has listed it by then (handover.h) */
+        purge_add(&cache->purges, url_name(key->hash), kind, now);
     pthread_mutex_lock(&shard->lock);
     struct object *object = shard_find(cache, shard, &name);
-    bool found = object != NULL;
-    if (found && kind == PURGE_SOFT) {
+    bool is_listed = object != NULL, found = is_listed || is_awaited;
+    if (is_listed && kind == PURGE_SOFT) {
         purge_softly(cache, object, now);
-    } else if (found) {
+    } else if (is_listed) {
         shard_delist(cache, shard, object, OBJECT_PURGED);
         purged = object;
     }

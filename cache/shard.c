@@ -47,6 +47,7 @@ void shard_insert(struct cache *cache, struct shard *shard, struct object *objec
 {
     assert(atomic_load_explicit(&object->listing, memory_order_relaxed) == OBJECT_UNLISTED);
     object_ref(object);
+    object->leave = atomic_load_explicit(&cache->leave, memory_order_relaxed);
     index_insert(&shard->index, object);
     /* Release: whoever sees it listed (evict_this) may read its hash. */
     atomic_store_explicit(&object->listing, OBJECT_LISTED, memory_order_release);
