@@ -70,8 +70,8 @@ struct slab {
     struct page *pages;
     struct list free_pages;
     uint64_t free_page_count, divided_page_count;
-    uint64_t chunk_bytes; /* in chunks in use */
-    size_t hand;          /* where slab_page_owners goes on */
+    uint64_t chunk_bytes;    /* in chunks in use */
+    size_t hand;             /* where slab_page_owners goes on */
     _Atomic uint64_t *marks; /* of slab_mark_released; or NULL */
 };
 

@@ -148,6 +148,9 @@ static void add_cache(struct gauges *gauges, struct cache *cache)
                        (double)stats.admission_failures);
     gauges_add_counter(gauges, "cache_purges_total", "", "Purges: of a URL that was stored, of a tag, of a host, of everything.",
                        (double)stats.purges);
+    gauges_add_counter(gauges, "cache_taken_over_responses_total", "", "Responses in memory taken over from the server before an upgrade.",
+                       (double)stats.adopted);
+    gauges_add_counter(gauges, "cache_taken_over_bytes_total", "", "Bytes of these responses.", (double)stats.adopted_bytes);
 }
 
 /* ---- helpers ---------------------------------------------------------------------------------------------------------------------------- */

@@ -173,6 +173,17 @@ static void add_helpers(struct supervisor *s, enum role role, unsigned count)
         s->helpers[s->helper_count++] = (struct child){.role = role, .number = number, .control = -1};
 }
 
+/* Without a directory the key is the supervisor's, so that it lasts as long as the instance and those that take over from it. */
+static void send_geometry(struct supervisor *s)
+{
+    struct message_store_geometry geometry;
+    store_files_describe(&s->stores, &geometry);
+    if (geometry.count == 0)
+        memcpy(geometry.hash_key, s->upgrade.hash_key, sizeof geometry.hash_key);
+    geometry.is_lent = geometry.count > 0 && s->stores_are_lent;
+    child_send(&s->proxy, MESSAGE_STORE_GEOMETRY, &geometry, BYTES_NONE, NULL, 0);
+}
+
 bool family_start(struct supervisor *s)
 {
     config_unref(&s->started);
@@ -196,14 +207,9 @@ bool family_start(struct supervisor *s)
         slab_free(&s->slab);
         return false;
     }
-    if (s->stores.count > 0) {
-        struct message_store_geometry geometry;
-        store_files_describe(&s->stores, &geometry);
-        geometry.is_lent = s->stores_are_lent;
-        child_send(&s->proxy, MESSAGE_STORE_GEOMETRY, &geometry, BYTES_NONE, NULL, 0);
-        if (!has_store_helpers)
-            send_directories(s, &s->proxy);
-    }
+    send_geometry(s);
+    if (!has_store_helpers)
+        send_directories(s, &s->proxy);
     for (unsigned i = 0; i < s->helper_count; i++)
         start_helper(s, &s->helpers[i]);
     reload_send_config(s);

@@ -103,10 +103,10 @@ union passed {
     char space[CMSG_SPACE(sizeof(int) * PASSED_MAX)];
 };
 
-bool listening_send(int channel, char byte, const struct listening_set *set)
+bool listening_send(int channel, char byte, const struct listening_set *set, const struct listening_files *files)
 {
     union passed passed = {0};
-    unsigned count = set->count < PASSED_MAX ? set->count : PASSED_MAX;
+    unsigned count = files->count + set->count < PASSED_MAX ? files->count + set->count : PASSED_MAX;
     struct iovec data = {&byte, 1};
     struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
     if (count > 0) {
@@ -114,33 +114,37 @@ bool listening_send(int channel, char byte, const struct listening_set *set)
         message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
         passed.header = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int) * count)};
         for (unsigned i = 0; i < count; i++)
-            memcpy(CMSG_DATA(&passed.header) + i * sizeof(int), &set->at[i].fd, sizeof(int));
+            memcpy(CMSG_DATA(&passed.header) + i * sizeof(int), i < files->count ? &files->at[i] : &set->at[i - files->count].fd,
+                   sizeof(int));
     }
     return sendmsg(channel, &message, MSG_NOSIGNAL) == 1;
 }
 
-static void take_passed(int fd, struct listening_set *set)
+static void take_passed(int fd, struct listening_set *set, struct listening_files *files)
 {
     struct listening listening = {.fd = fd, .length = sizeof listening.address};
     if (getsockname(fd, (struct sockaddr *)&listening.address, &listening.length) == 0)
         append(set, &listening);
+    else if (files->count < LISTENING_FILES_MAX)
+        files->at[files->count++] = fd;
     else
         close(fd);
 }
 
-ssize_t listening_receive(int channel, char *byte, struct listening_set *set)
+ssize_t listening_receive(int channel, char *byte, struct listening_set *set, struct listening_files *files)
 {
     union passed passed;
     struct iovec data = {byte, 1};
     struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &passed, .msg_controllen = sizeof passed};
     *set = (struct listening_set){0};
+    files->count = 0;
     ssize_t got = recvmsg(channel, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     for (struct cmsghdr *header = got < 0 ? NULL : CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
         size_t count = header->cmsg_type == SCM_RIGHTS ? (header->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
         for (size_t i = 0; i < count; i++) {
             int fd;
             memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
-            take_passed(fd, set);
+            take_passed(fd, set, files);
         }
     }
     return got;

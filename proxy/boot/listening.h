@@ -35,10 +35,20 @@ struct listening_set {
 /* The sockets that the service manager passed (sd_listen_fds(3)), or the binary that we replace, in the same way; the environment variables are removed. */
 void listening_inherit(struct listening_set *set);
 
-/* To the binary that replaces us, over the stream `channel`: the byte, and with it the sockets, of which the first 253 go. False: it went not. */
-bool listening_send(int channel, char byte, const struct listening_set *set);
-/* What recv(2) would return for that byte. Sockets that came with it are in `set`, as its own; who expects none gets none and may ignore them. */
-ssize_t listening_receive(int channel, char *byte, struct listening_set *set);
+/* Descriptors that go with sockets, and are none. */
+enum { LISTENING_FILES_MAX = 2 };
+
+struct listening_files {
+    unsigned count;
+    int      at[LISTENING_FILES_MAX];
+};
+
+/* To the binary that replaces us, over the stream `channel`: the byte, and with it the files and the sockets, of which the first 253 go. False: it went
+ * not. */
+bool listening_send(int channel, char byte, const struct listening_set *set, const struct listening_files *files);
+/* What recv(2) would return for that byte. Sockets that came with it are in `set`, as its own, files in `files`, which are the caller's to close; who expects
+ * none gets none and may ignore them. */
+ssize_t listening_receive(int channel, char *byte, struct listening_set *set, struct listening_files *files);
 
 /* A socket for each address of `config`: from `before`, else from `inherited`, else bound now. False when one cannot be bound: each is told in a line
  * on `errors` ("listen 127.0.0.1:80: Permission denied"), and `set` is empty. */

@@ -257,19 +257,37 @@ static void begin_stop(void)
     store_home_drain(&proxy.store_home, false, end);
 }
 
-/* ---- the disk tier, between two instances ------------------------------------------------------------------------------------------------ */
+/* ---- both tiers, between two instances --------------------------------------------------------------------------------------------------- */
 
 static void begin_store(void)
 {
+    memory_home_unlist(&proxy.memory_home);
     if (proxy.store_home.loop != NULL)
         store_home_resume(&proxy.store_home);
     else
         store_home_start(&proxy.store_home, cache_store(proxy.cache), &proxy.control_loop->disk_port.io, proxy.control_loop->worker.loop);
 }
 
-static void store_released(void)
+static void memory_listed(void)
 {
     tell_supervisor(MESSAGE_STORE_RELEASED, &(struct message_empty){0});
+}
+
+static void store_released(void)
+{
+    int list = proxy.memory_list;
+    proxy.memory_list = -1;
+    if (list >= 0)
+        memory_home_list(&proxy.memory_home, list, memory_listed);
+    else
+        memory_listed();
+}
+
+static void keep_memory_list(int fd)
+{
+    if (proxy.memory_list >= 0)
+        close(proxy.memory_list);
+    proxy.memory_list = fd;
 }
 
 /* ---- control messages ------------------------------------------------------------------------------------------------------------------- */
@@ -298,6 +316,12 @@ static void take_message(struct control_message *received)
         break;
     case MESSAGE_STORE_RELEASE:
         store_home_release(&proxy.store_home, proxy.cache, store_released);
+        break;
+    case MESSAGE_MEMORY_LIST:
+        keep_memory_list(received->fds[0]);
+        break;
+    case MESSAGE_MEMORY_TAKE:
+        memory_home_take(&proxy.memory_home, received->fds[0], received->fds[1]);
         break;
     case MESSAGE_DRAIN:
         begin_drain(proxy.worker_count);
@@ -508,10 +532,7 @@ static void build(struct config *config)
                                 .is_draining = is_draining,
                                 .drain = ask_drain,
                                 .context = &proxy};
-    if (proxy.geometry.count > 0)
-        hash_key_derive(&hash_key, proxy.geometry.hash_key);
-    else
-        hash_key_random(&hash_key);
+    hash_key_derive(&hash_key, proxy.geometry.hash_key);
     describe_store(config, &store);
     settings.store = &store;
     proxy.started = clock_wall();
@@ -536,6 +557,7 @@ static void build(struct config *config)
     for (unsigned i = 0; i < proxy.worker_count; i++)
         proxy.lives[i] = proxy.loops[i].worker.live;
     proxy.control_loop->take_order = take_order;
+    memory_home_init(&proxy.memory_home, proxy.cache, proxy.control_loop->worker.loop);
     if (!proxy.geometry.is_lent)
         begin_store();
     proxy.admin = admin_new(&ports);
@@ -578,6 +600,7 @@ static void begin(void)
 void proxy_main(int control, int slab)
 {
     proxy.control = control;
+    proxy.memory_list = -1;
     proxy.slab = slab_adopt(slab);
     if (!proxy.slab)
         give_up("the slab cannot be mapped");
@@ -593,5 +616,6 @@ void proxy_main(int control, int slab)
         loop_stop(proxy.loops[i].worker.loop);
         pthread_join(proxy.loops[i].thread, NULL);
     }
+    memory_home_stop(&proxy.memory_home);
     exit(EXIT_SUCCESS);
 }

@@ -3,6 +3,7 @@
 #define BOOT_PROXY_PROCESS_H
 
 #include "proxy/admin/admin.h"
+#include "proxy/boot/memory_home.h"
 #include "proxy/boot/proxy_loop.h"
 #include "proxy/boot/store_home.h"
 
@@ -22,6 +23,8 @@ struct proxy {
     struct message_store_geometry geometry; /* count 0: no disk tier */
     struct disk_files  files; /* of the disk tier, where the loops themselves read and write it */
     struct store_home  store_home;
+    struct memory_home memory_home;
+    int                memory_list; /* of the MEMORY_LIST that came before a STORE_RELEASE; −1: none */
     uint32_t           restarts[ROLE_COUNT]; /* of helpers */
 
     /* LISTENER messages whose CONFIG has not come yet */

@@ -2,6 +2,7 @@
 #include "proxy/boot/upgrade.h"
 
 #include "base/log.h"
+#include "cache/handover.h"
 #include "helpers/control.h"
 #include "proxy/boot/notify.h"
 #include "proxy/boot/pid_file.h"
@@ -14,10 +15,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ENVIRONMENT "OUTRIGGER_UPGRADE"
+#define ENVIRONMENT     "OUTRIGGER_UPGRADE"     /* our socket */
+#define ENVIRONMENT_KEY "OUTRIGGER_UPGRADE_KEY" /* a pipe with the hash key; an older version does not know it */
 
 enum {
     START_MS = 60000, /* for the new one to be ready, and then for the disks to take what waits; nobody waits for either */
@@ -27,18 +30,36 @@ enum {
 
 static const char ready[] = "R", take[] = "T", taken[] = "S";
 
+/* −1: we were given none. */
+static int take_descriptor(const char *name)
+{
+    const char *text = getenv(name);
+    uint64_t fd;
+    bool is_one = text && bytes_parse_u64(bytes_from_string(text), &fd) && fd <= INT32_MAX && fcntl((int)fd, F_SETFD, FD_CLOEXEC) == 0;
+    unsetenv(name);
+    return is_one ? (int)fd : -1;
+}
+
+static void take_hash_key(struct upgrade *upgrade)
+{
+    struct hash_key fresh;
+    int pipe = take_descriptor(ENVIRONMENT_KEY);
+    bool is_given = pipe >= 0 && read(pipe, upgrade->hash_key, sizeof upgrade->hash_key) == sizeof upgrade->hash_key;
+    if (pipe >= 0)
+        close(pipe);
+    if (is_given)
+        return;
+    hash_key_random(&fresh);
+    memcpy(upgrade->hash_key, fresh.material, sizeof upgrade->hash_key);
+}
+
 void upgrade_init(struct upgrade *upgrade)
 {
-    const char *old = getenv(ENVIRONMENT);
-    uint64_t fd;
-    *upgrade = (struct upgrade){.socket = -1, .old = -1};
+    *upgrade = (struct upgrade){.socket = -1, .list = -1};
     if (readlink("/proc/self/exe", upgrade->binary, sizeof upgrade->binary - 1) < 0)
         upgrade->binary[0] = '\0';
-    if (!old)
-        return;
-    if (bytes_parse_u64(bytes_from_string(old), &fd) && fd <= INT32_MAX && fcntl((int)fd, F_SETFD, FD_CLOEXEC) == 0)
-        upgrade->old = (int)fd;
-    unsetenv(ENVIRONMENT);
+    upgrade->old = take_descriptor(ENVIRONMENT);
+    take_hash_key(upgrade);
 }
 
 /* ---- the old one: starting --------------------------------------------------------------------------------------------------------------- */
@@ -60,19 +81,33 @@ static void name_sockets(const struct listening_set *sockets)
     setenv("LISTEN_FDNAMES", names, 1);
 }
 
-/* Listening sockets from FIRST_FD on, then our socket; nothing else. Via copies above all their places, so that none overwrites another. */
-static bool arrange_descriptors(const struct listening_set *sockets, int socket)
+/* Listening sockets from FIRST_FD on, then our socket and the key's pipe; nothing else. Via copies above all their places, so that none overwrites another. */
+static bool arrange_descriptors(const struct listening_set *sockets, int socket, int key)
 {
-    int count = (int)sockets->count, copies[LISTENING_MAX + 1];
-    for (int i = 0; i <= count; i++) {
-        copies[i] = fcntl(i < count ? sockets->at[i].fd : socket, F_DUPFD_CLOEXEC, FIRST_FD + count + 1);
+    int count = (int)sockets->count, all = count + 2, copies[LISTENING_MAX + 2];
+    for (int i = 0; i < all; i++) {
+        copies[i] = fcntl(i < count ? sockets->at[i].fd : i == count ? socket : key, F_DUPFD_CLOEXEC, FIRST_FD + all);
         if (copies[i] < 0)
             return false;
     }
-    for (int i = 0; i <= count; i++)
+    for (int i = 0; i < all; i++)
         if (dup2(copies[i], FIRST_FD + i) < 0)
             return false;
-    return close_range((unsigned)(FIRST_FD + count + 1), ~0u, 0) == 0;
+    return close_range((unsigned)(FIRST_FD + all), ~0u, 0) == 0;
+}
+
+/* A pipe that has the key to be read; −1: there is none to be had. */
+static int write_hash_key(const struct upgrade *upgrade)
+{
+    int pair[2];
+    if (pipe2(pair, O_CLOEXEC) < 0)
+        return -1;
+    bool is_written = write(pair[1], upgrade->hash_key, sizeof upgrade->hash_key) == sizeof upgrade->hash_key;
+    close(pair[1]);
+    if (is_written)
+        return pair[0];
+    close(pair[0]);
+    return -1;
 }
 
 static void __attribute__((noreturn)) become(struct supervisor *s, int socket)
@@ -84,8 +119,9 @@ static void __attribute__((noreturn)) become(struct supervisor *s, int socket)
     set_number("LISTEN_PID", (int)getpid());
     set_number("LISTEN_FDS", (int)s->sockets.count);
     set_number(ENVIRONMENT, FIRST_FD + (int)s->sockets.count);
+    set_number(ENVIRONMENT_KEY, FIRST_FD + (int)s->sockets.count + 1);
     name_sockets(&s->sockets);
-    if (arrange_descriptors(&s->sockets, socket))
+    if (arrange_descriptors(&s->sockets, socket, write_hash_key(&s->upgrade)))
         execv(s->upgrade.binary, s->argv);
     dprintf(STDERR_FILENO, "outrigger: %s: %s\n", s->upgrade.binary, strerror(errno));
     _exit(EXIT_CANNOT_START);
@@ -131,8 +167,16 @@ void upgrade_begin(struct supervisor *s)
 
 /* ---- the old one: handing over ------------------------------------------------------------------------------------------------------------ */
 
+static void close_list(struct upgrade *upgrade)
+{
+    if (upgrade->list >= 0)
+        close(upgrade->list);
+    upgrade->list = -1;
+}
+
 static void forget(struct upgrade *upgrade)
 {
+    close_list(upgrade);
     if (upgrade->socket >= 0)
         close(upgrade->socket);
     upgrade->socket = -1;
@@ -181,10 +225,28 @@ void upgrade_hear(struct supervisor *s)
     }
 }
 
+/* Where the proxy lists what it has in memory. */
+static void send_list(struct supervisor *s)
+{
+    close_list(&s->upgrade);
+    int fd = memfd_create("outrigger-list", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 || ftruncate(fd, (off_t)handover_list_bytes(slab_bytes(s->slab))) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        log_warn("upgrade", "the memory tier is not handed over: %s", strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    s->upgrade.list = fd;
+    child_send(&s->proxy, MESSAGE_MEMORY_LIST, &(struct message_empty){0}, BYTES_NONE, &fd, 1);
+}
+
 void upgrade_release(struct supervisor *s)
 {
-    if (s->upgrade.is_ready && s->upgrade.pid != 0 && s->proxy.pid > 0)
-        child_send(&s->proxy, MESSAGE_STORE_RELEASE, &(struct message_empty){0}, BYTES_NONE, NULL, 0);
+    if (!s->upgrade.is_ready || s->upgrade.pid == 0 || s->proxy.pid <= 0)
+        return;
+    send_list(s);
+    child_send(&s->proxy, MESSAGE_STORE_RELEASE, &(struct message_empty){0}, BYTES_NONE, NULL, 0);
 }
 
 void upgrade_note_reload(struct supervisor *s)
@@ -202,7 +264,9 @@ void upgrade_hand_over(struct supervisor *s)
     pid_file_give();
     notify_manager("MAINPID=%d\nSTATUS=Another binary takes over\n", (int)s->upgrade.pid);
     static const struct listening_set none = {0};
-    if (!listening_send(s->upgrade.socket, take[0], s->upgrade.is_outdated ? &s->sockets : &none))
+    const struct listening_files memory = {s->upgrade.list >= 0 && s->slab != NULL ? 2 : 0,
+                                           {s->slab ? slab_fd(s->slab) : -1, s->upgrade.list}};
+    if (!listening_send(s->upgrade.socket, take[0], s->upgrade.is_outdated ? &s->sockets : &none, &memory))
         kill(s->upgrade.pid, SIGKILL); /* its end is told when it is reaped */
 }
 
@@ -255,11 +319,21 @@ void upgrade_tell_ready(struct supervisor *s)
         log_warn("upgrade", "the old server does not hear us: %s", strerror(errno)); /* its end is seen, too */
 }
 
+/* Slab and list, before the proxy lets clients in: it must know from then on that something is to come (cache_await_adoption). */
+static void take_memory(struct supervisor *s, const struct listening_files *memory)
+{
+    if (memory->count == 2)
+        child_send(&s->proxy, MESSAGE_MEMORY_TAKE, &(struct message_empty){0}, BYTES_NONE, memory->at, 2);
+    for (unsigned i = 0; i < memory->count; i++)
+        close(memory->at[i]);
+}
+
 void upgrade_old_spoke(struct supervisor *s)
 {
     char byte;
     struct listening_set sockets;
-    ssize_t got = listening_receive(s->upgrade.old, &byte, &sockets);
+    struct listening_files memory;
+    ssize_t got = listening_receive(s->upgrade.old, &byte, &sockets, &memory);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     int old = s->upgrade.old;
@@ -271,6 +345,7 @@ void upgrade_old_spoke(struct supervisor *s)
     if (got != 1 || send(old, taken, 1, MSG_NOSIGNAL) != 1)
         log_warn("upgrade", "the old server ended before it handed over");
     close(old);
+    take_memory(s, &memory);
     if (!s->stores_are_lent && s->stores.count > 0)
         child_send(&s->proxy, MESSAGE_STORE_BEGIN, &(struct message_empty){0}, BYTES_NONE, NULL, 0);
     reload_send_config(s);

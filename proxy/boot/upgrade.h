@@ -21,6 +21,7 @@
 #define BOOT_UPGRADE_H
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "proxy/boot/listening.h"
 
 #include <sys/types.h>
@@ -37,8 +38,11 @@ struct upgrade {
     bool                is_offered; /* it was told to take over, and has not said yet that it has */
     bool                is_done;  /* it has taken over */
     bool                is_outdated; /* the configuration was to be read again since it was started */
+    int                 list; /* memory file in which the proxy lists what it has in memory; −1: none */
     /* the new one's */
     int old;                 /* −1: nobody, or everything is ours */
+    /* both: of what is in memory where there is no cache directory, which has its own; the new one has the old one's */
+    unsigned char hash_key[HASH_KEY_BYTES];
 };
 
 /* Notes what is needed later. First thing of a supervisor. */

@@ -242,11 +242,15 @@ Test(listening, sockets_go_to_another_binary_each_to_its_address)
     struct config *config = parse(list, socket_path());
     cr_assert(open_set(&set, config, &none, &none), "%s", errors);
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-    cr_assert(listening_send(pair[0], 'T', &set));
-    cr_assert_eq(listening_receive(pair[1], &byte, &passed), 1);
+    const struct listening_files files = {1, {STDERR_FILENO}};
+    struct listening_files came;
+    cr_assert(listening_send(pair[0], 'T', &set, &files));
+    cr_assert_eq(listening_receive(pair[1], &byte, &passed, &came), 1);
+    cr_assert_eq(came.count, 1, "what is no socket");
+    close(came.at[0]);
     cr_assert_eq(byte, 'T');
     cr_assert_eq(passed.count, set.count);
-    cr_assert_lt(listening_receive(pair[1], &byte, &taken), 0);
+    cr_assert_lt(listening_receive(pair[1], &byte, &taken, &came), 0);
     cr_assert_eq(errno, EAGAIN);
     cr_assert(open_set(&taken, config, &none, &passed), "%s", errors);
     cr_expect_eq(family_of(taken.at[0].fd), AF_INET);
@@ -260,7 +264,7 @@ Test(listening, sockets_go_to_another_binary_each_to_its_address)
     cr_expect_neq(access(socket_path(), F_OK), 0);
     listening_close(&set, NULL);
     close(pair[0]);
-    cr_assert_eq(listening_receive(pair[1], &byte, &passed), 0);
+    cr_assert_eq(listening_receive(pair[1], &byte, &passed, &came), 0);
     cr_assert_eq(passed.count, 0);
     config_unref(&config);
 }
