@@ -188,6 +188,22 @@ Test(slab, adopted_slab_is_all_free_and_allocates)
     slab_free(&other);
 }
 
+Test(slab, what_is_released_is_marked_by_its_first_unit_and_nothing_else)
+{
+    static _Atomic uint64_t marks[BYTES_ALL / SLAB_UNIT_BYTES / 64];
+    struct extent early = slab_alloc(slab, 100, NULL), chunk = slab_alloc(slab, 100, NULL), page = slab_alloc(slab, SLAB_PAGE_BYTES, NULL);
+    struct extent kept = slab_alloc(slab, 100, NULL);
+    slab_release(slab, early);
+    slab_mark_released(slab, marks);
+    slab_release(slab, chunk);
+    slab_release(slab, page);
+    for (uint32_t unit = 0; unit < BYTES_ALL / SLAB_UNIT_BYTES; unit++)
+        cr_assert_eq(marks[unit / 64] >> unit % 64 & 1, unit == chunk.unit || unit == page.unit, "unit %u", unit);
+    slab_mark_released(slab, NULL);
+    slab_release(slab, kept);
+    cr_assert_eq(marks[kept.unit / 64] >> kept.unit % 64 & 1, 0);
+}
+
 Test(slab, attaching_what_is_no_slab_fails)
 {
     int pipes[2];
