@@ -34,6 +34,7 @@ enum { ARENA_GAP_BYTES = 0, ARENA_SPARES_MAX = 16 };
 enum {
     ARENA_ALIGN = alignof(max_align_t),
     ARENA_CHUNK_BYTES = 4096 - 16, /* with malloc's own header one page: most requests need no second */
+    ARENA_SMALL_BYTES = 2048 - 16,
     ARENA_ALONE_BYTES = ARENA_CHUNK_BYTES / 4,
 };
 
@@ -49,8 +50,12 @@ struct arena_cleanup {
     void *what;
 };
 
-enum { ARENA_CHUNK_DATA_BYTES = ARENA_CHUNK_BYTES - (int)sizeof(struct arena_chunk) };
-_Static_assert(ARENA_CHUNK_DATA_BYTES % ARENA_ALIGN == 0, "allocations stay aligned up to the end of a chunk");
+enum {
+    ARENA_CHUNK_DATA_BYTES = ARENA_CHUNK_BYTES - (int)sizeof(struct arena_chunk),
+    ARENA_SMALL_DATA_BYTES = ARENA_SMALL_BYTES - (int)sizeof(struct arena_chunk),
+};
+_Static_assert(ARENA_CHUNK_DATA_BYTES % ARENA_ALIGN == 0 && ARENA_SMALL_DATA_BYTES % ARENA_ALIGN == 0,
+               "allocations stay aligned up to the end of a chunk");
 
 static _Noreturn void arena_out_of_memory(size_t size)
 {
@@ -101,6 +106,11 @@ void arena_init(struct arena *arena)
     *arena = (struct arena){0};
 }
 
+void arena_init_small(struct arena *arena)
+{
+    *arena = (struct arena){.starts_small = true};
+}
+
 static void arena_run_cleanups(struct arena *arena)
 {
     struct arena_cleanup *cleanup;
@@ -110,18 +120,25 @@ static void arena_run_cleanups(struct arena *arena)
     }
 }
 
+static bool can_be_kept(const struct arena_chunk *chunk)
+{
+    return chunk->size == ARENA_CHUNK_DATA_BYTES || chunk->size == ARENA_SMALL_DATA_BYTES;
+}
+
 void arena_clear(struct arena *arena)
 {
     arena_run_cleanups(arena);
     struct arena_chunk *kept = NULL, *chunk, *next;
     for (chunk = arena->chunks; chunk; chunk = next) {
         next = chunk->next;
-        if (!kept && chunk->size == ARENA_CHUNK_DATA_BYTES)
+        bool is_better = can_be_kept(chunk) && (!kept || chunk->size > kept->size);
+        struct arena_chunk *worse = is_better ? kept : chunk;
+        if (is_better)
             kept = chunk;
-        else
-            chunk_free(chunk);
+        if (worse)
+            chunk_free(worse);
     }
-    arena_init(arena);
+    *arena = (struct arena){.starts_small = arena->starts_small};
     if (kept) {
         kept->next = NULL;
         ARENA_POISON(kept->data, kept->size);
@@ -135,7 +152,7 @@ void arena_free(struct arena *arena)
     arena_clear(arena);
     if (arena->chunks)
         chunk_free(arena->chunks);
-    arena_init(arena);
+    *arena = (struct arena){.starts_small = arena->starts_small};
 }
 
 /* The slow way of arena_alloc: `size` bytes do not fit into what is left of the newest chunk. */
@@ -147,7 +164,8 @@ static __attribute__((noinline)) void *arena_alloc_elsewhere(struct arena *arena
         arena->chunks->next = alone;
         return alone->data;
     }
-    struct arena_chunk *chunk = chunk_new(size > ARENA_CHUNK_DATA_BYTES ? size : ARENA_CHUNK_DATA_BYTES);
+    size_t least = arena->starts_small && !arena->chunks ? ARENA_SMALL_DATA_BYTES : ARENA_CHUNK_DATA_BYTES;
+    struct arena_chunk *chunk = chunk_new(size > least ? size : least);
     chunk->next = arena->chunks;
     arena->chunks = chunk;
     arena_carve_from(arena, chunk);

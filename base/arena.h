@@ -21,12 +21,15 @@ struct arena {
     char                 *end;
     struct arena_cleanup *cleanups; /* newest first */
     size_t                allocated_bytes; /* asked for since the last clear */
+    bool                  starts_small;
 };
 
 /* The first chunk is allocated by the first arena_alloc, not here: an idle arena costs nothing. */
 void arena_init(struct arena *arena);
+/* Likewise; the first chunk is half as large as others: for arenas that are many, wait, and often need no more. */
+void arena_init_small(struct arena *arena);
 
-/* Runs the cleanups and forgets everything; keeps one chunk of the default size for the next use, frees the others. */
+/* Runs the cleanups and forgets everything; keeps one chunk for the next use, of the default size if there is one, and frees the others. */
 void arena_clear(struct arena *arena);
 /* arena_clear, and the last chunk is freed as well. */
 void arena_free(struct arena *arena);

@@ -35,7 +35,7 @@ struct request *request_new(struct worker *worker, struct stream *stream, enum l
     } else {
         request = malloc(sizeof *request);
         assert(request != NULL);
-        arena_init(&request->arena);
+        arena_init_small(&request->arena);
     }
     memset(request, 0, offsetof(struct request, arena));
     request->worker = worker;

@@ -76,6 +76,29 @@ Test(arena, clear_keeps_one_chunk_of_the_default_size)
     arena_free(&arena);
 }
 
+Test(arena, one_that_starts_small_has_half_a_chunk_until_it_needs_more)
+{
+    struct arena arena;
+    arena_init_small(&arena);
+    arena_alloc(&arena, 16);
+    cr_assert_lt(arena.end - arena.at, 2048);
+    struct arena_chunk *small = arena.chunks;
+    arena_clear(&arena);
+    cr_assert_eq(arena.chunks, small, "which is kept");
+    for (unsigned i = 0; i < 3; i++)
+        arena_alloc(&arena, 900);
+    cr_assert_gt(arena.end - arena.at, 2048);
+    struct arena_chunk *large = arena.chunks;
+    arena_clear(&arena);
+    cr_assert_eq(arena.chunks, large, "then a whole one is");
+    arena_clear(&arena);
+    cr_assert_eq(arena.chunks, large);
+    arena_free(&arena);
+    arena_alloc(&arena, 16);
+    cr_assert_lt(arena.end - arena.at, 2048);
+    arena_free(&arena);
+}
+
 Test(arena, clear_after_only_a_big_allocation_keeps_nothing)
 {
     struct arena arena;
