@@ -82,7 +82,7 @@ struct h2_session {
     struct spill       *out;
     struct h2_encoder   encoder;
     const struct response_head *sent_head; /* of the HEADERS frame that nghttp2 has just made */
-    void               *frame_buffer; /* of `protocol`; one of the worker's slots */
+    void               *frame_buffer; /* of `protocol`; the worker's */
     struct h2_block    *block; /* of the field section that is coming; NULL: none, or one that is not wanted */
     union socket_address peer;
     struct h2_budget    resets, control;
@@ -181,11 +181,11 @@ struct h2_block_link {
 };
 
 /* Memory of nghttp2's sessions: h2_memory.c. Zeroed at first. */
-struct h2_slots {
+struct h2_memory {
     struct h2_block_link *blocks[H2_BLOCK_UNITS];
     uint32_t blocks_bytes;
-    void   **spare, **mappings;
-    unsigned spare_count, mapping_count;
+    void    *frame_buffer; /* of all of them */
+    size_t   frame_buffer_bytes;
 };
 
 /* A worker's clients. */
@@ -203,7 +203,7 @@ struct h2_clients {
     struct h2_fields fields;
     char            *heads; /* where frames with a response's fields are made */
     size_t           heads_capacity;
-    struct h2_slots  slots;
+    struct h2_memory memory;
     struct h2_plan   plan;
 };
 
@@ -226,7 +226,7 @@ void h2_stream_drop(struct h2_stream *stream);
 
 /* h2_memory.c: for nghttp2_session_server_new3. */
 nghttp2_mem h2_memory_of(struct h2_session *session);
-void h2_slots_free(struct h2_slots *slots);
+void h2_memory_free(struct h2_memory *memory);
 
 /* h2_session.c */
 /* What came before this module had the connection. */

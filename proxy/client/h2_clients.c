@@ -84,7 +84,7 @@ static void clients_free(struct h2_clients *clients)
     block_free(clients->spare_block);
     h2_fields_free(&clients->fields);
     free(clients->heads);
-    h2_slots_free(&clients->slots);
+    h2_memory_free(&clients->memory);
     nghttp2_session_callbacks_del(clients->callbacks);
     nghttp2_option_del(clients->options);
     free(clients);

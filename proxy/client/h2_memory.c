@@ -1,8 +1,7 @@
 /* The memory of nghttp2's sessions.
  *
- * DESIGN. A session has a buffer for the largest frame, and uses the beginning of it. From malloc it would often be memory that others have left, TLS
- * handshakes above all, and cost 16 KiB whole. So these buffers are slots of mappings of their own: a page of them is resident from when it is first
- * written, and all but the first are given back when the session ends. Slots are kept for the next sessions. Everything else is malloc's; small blocks, of
+ * DESIGN. A session has a buffer for the largest frame, of which what nghttp2_session_mem_send returns is part. It means nothing any more when that is called
+ * again, and h2_produce has copied it by then; so the sessions of a worker have one such buffer together. Everything else is malloc's; small blocks, of
  * which each stream takes four, are kept for the next streams by size, since malloc keeps but seven of a size at hand, and a connection has many streams.
  */
 #include "proxy/client/h2_client.h"
@@ -10,50 +9,13 @@
 #include <assert.h>
 #include <malloc.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 enum {
-    PAGE_BYTES = 4096,
     LARGE_BYTES = 16 * 1024, /* what is larger is a buffer for frames */
-    SLOT_BYTES = LARGE_BYTES + PAGE_BYTES,
-    MAPPING_SLOTS = 64,
-    BLOCK_UNIT_BYTES = 16, /* malloc's; of which 8 are its own */
+    BLOCK_UNIT_BYTES = 16,   /* malloc's; of which 8 are its own */
     BLOCK_OWN_BYTES = 8,
     BLOCKS_KEPT_BYTES = 128 * 1024,
 };
-
-static void grow(void ***list, unsigned count)
-{
-    *list = realloc(*list, count * sizeof(**list));
-    assert(*list);
-}
-
-static bool add_mapping(struct h2_slots *slots)
-{
-    void *memory = mmap(NULL, (size_t)MAPPING_SLOTS * SLOT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        return false;
-    madvise(memory, (size_t)MAPPING_SLOTS * SLOT_BYTES, MADV_NOHUGEPAGE); /* which would be resident whole; fails where there are none */
-    grow(&slots->mappings, slots->mapping_count + 1);
-    slots->mappings[slots->mapping_count++] = memory;
-    grow(&slots->spare, slots->mapping_count * MAPPING_SLOTS);
-    for (unsigned i = MAPPING_SLOTS; i-- > 0;)
-        slots->spare[slots->spare_count++] = (char *)memory + (size_t)i * SLOT_BYTES;
-    return true;
-}
-
-static void *take_slot(struct h2_slots *slots)
-{
-    if (slots->spare_count == 0 && !add_mapping(slots))
-        return NULL;
-    return slots->spare[--slots->spare_count];
-}
-
-static void give_slot(struct h2_slots *slots, void *slot)
-{
-    madvise((char *)slot + PAGE_BYTES, SLOT_BYTES - PAGE_BYTES, MADV_DONTNEED);
-    slots->spare[slots->spare_count++] = slot;
-}
 
 /* What malloc takes for a block; one of so many units has at least units * BLOCK_UNIT_BYTES - BLOCK_OWN_BYTES. */
 static size_t units_for(size_t size)
@@ -61,71 +23,73 @@ static size_t units_for(size_t size)
     return (size + BLOCK_OWN_BYTES + BLOCK_UNIT_BYTES - 1) / BLOCK_UNIT_BYTES;
 }
 
-static void *take_block(struct h2_slots *slots, size_t size)
+static void *take_block(struct h2_memory *memory, size_t size)
 {
     size_t units = units_for(size);
-    struct h2_block_link *block = units < H2_BLOCK_UNITS ? slots->blocks[units] : NULL;
+    struct h2_block_link *block = units < H2_BLOCK_UNITS ? memory->blocks[units] : NULL;
     if (!block)
         return malloc(size);
-    slots->blocks[units] = block->next;
-    slots->blocks_bytes -= units * BLOCK_UNIT_BYTES;
+    memory->blocks[units] = block->next;
+    memory->blocks_bytes -= units * BLOCK_UNIT_BYTES;
     return block;
 }
 
-static void give_block(struct h2_slots *slots, void *at)
+static void give_block(struct h2_memory *memory, void *at)
 {
     size_t units = (malloc_usable_size(at) + BLOCK_OWN_BYTES) / BLOCK_UNIT_BYTES;
     struct h2_block_link *block = at;
     if (units >= H2_BLOCK_UNITS || units < units_for(sizeof(*block)) ||
-        slots->blocks_bytes + units * BLOCK_UNIT_BYTES > BLOCKS_KEPT_BYTES) {
+        memory->blocks_bytes + units * BLOCK_UNIT_BYTES > BLOCKS_KEPT_BYTES) {
         free(at);
         return;
     }
-    block->next = slots->blocks[units];
-    slots->blocks[units] = block;
-    slots->blocks_bytes += (uint32_t)(units * BLOCK_UNIT_BYTES);
+    block->next = memory->blocks[units];
+    memory->blocks[units] = block;
+    memory->blocks_bytes += (uint32_t)(units * BLOCK_UNIT_BYTES);
 }
 
-static void free_blocks(struct h2_slots *slots)
+static void free_blocks(struct h2_memory *memory)
 {
     for (unsigned units = 0; units < H2_BLOCK_UNITS; units++) {
-        for (struct h2_block_link *block = slots->blocks[units], *next; block; block = next) {
+        for (struct h2_block_link *block = memory->blocks[units], *next; block; block = next) {
             next = block->next;
             free(block);
         }
     }
 }
 
-void h2_slots_free(struct h2_slots *slots)
+void h2_memory_free(struct h2_memory *memory)
 {
-    free_blocks(slots);
-    for (unsigned i = 0; i < slots->mapping_count; i++)
-        munmap(slots->mappings[i], (size_t)MAPPING_SLOTS * SLOT_BYTES);
-    free(slots->mappings);
-    free(slots->spare);
+    free_blocks(memory);
+    free(memory->frame_buffer);
 }
 
 /* --- what nghttp2 calls --- */
 
+/* As large as every session's, which are made alike. NULL: no memory. */
+static void *share_frame_buffer(struct h2_session *session, size_t size)
+{
+    struct h2_memory *memory = &session->worker->h2->memory;
+    if (!memory->frame_buffer)
+        memory->frame_buffer = malloc(memory->frame_buffer_bytes = size);
+    if (size > memory->frame_buffer_bytes)
+        return malloc(size);
+    return session->frame_buffer = memory->frame_buffer;
+}
+
 static void *on_malloc(size_t size, void *context)
 {
     struct h2_session *session = context;
-    if (size < LARGE_BYTES || size > SLOT_BYTES || session->frame_buffer)
-        return take_block(&session->worker->h2->slots, size);
-    return session->frame_buffer = take_slot(&session->worker->h2->slots);
+    if (size < LARGE_BYTES || session->frame_buffer)
+        return take_block(&session->worker->h2->memory, size);
+    return share_frame_buffer(session, size);
 }
 
 static void on_free(void *at, void *context)
 {
     struct h2_session *session = context;
-    if (!at)
-        return;
-    if (at != session->frame_buffer) {
-        give_block(&session->worker->h2->slots, at);
-        return;
-    }
-    give_slot(&session->worker->h2->slots, at);
-    session->frame_buffer = NULL;
+    if (at && at != session->frame_buffer)
+        give_block(&session->worker->h2->memory, at);
 }
 
 static void *on_calloc(size_t count, size_t size, void *context)
