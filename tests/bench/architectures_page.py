@@ -15,6 +15,7 @@ FIGURES = {  # (title, of one measurement)
 }
 X_TITLES = {"file-size": "size", "replay": "", "data-set": "data set, in multiples of the cache's memory", "connections": "connections", "breakdown": "size"}
 BARS = {"replay"}
+ROUNDS_LEAST = 6  # for anything to be said of a median at 95 %
 PAGE = document.DOCS / "ARCHITECTURES.md"
 
 
@@ -25,7 +26,7 @@ class Goal:
         self.figure, self.other, self.least, self.most = figure, other, least, most
 
     def title(self):
-        sign = f"≥ {self.least:g}" if self.least else f"≤ {self.most:g}"
+        sign = f"≥ {self.least:.3g}" if self.least else f"≤ {self.most:.3g}"
         return f"{FIGURES[self.figure][0].split(',')[0]}, ÷ {self.other} ({sign})"
 
     def verdict(self, low, high):
@@ -58,7 +59,7 @@ def ratios(rounds, others, figure):
 
 def interval(values):
     """Where the true median is, at 95 % or a little more: between the k-th least and the k-th greatest, however the values are distributed. All of them, where
-    there are too few."""
+    there are fewer than ROUNDS_LEAST."""
     count, k, tail, ways = len(values), 0, 0.0, 1
     while k < count // 2 and 2 * (tail + ways) / 2**count <= 0.05:
         tail += ways
@@ -76,6 +77,8 @@ def claim_cell(goal, rounds, others):
     values = ratios(rounds, others, goal.figure)
     if not values:
         return "–"
+    if len(values) < ROUNDS_LEAST:
+        return number(statistics.median(values))
     low, high = interval(values)
     return f"{number(statistics.median(values))} ({number(low)}–{number(high)}): {goal.verdict(low, high)}"
 

@@ -27,10 +27,14 @@ def test_a_goal_is_met_missed_or_not_told_apart(low, high, verdict):
 
 
 def test_a_claim_names_its_step_and_only_where_it_is_made():
-    result = {"AMPED": [rounds(99, 99, 99), rounds(5, 5, 5)], "SPED": [rounds(100, 100, 100), rounds(1, 1, 1)], "MT": [rounds(50, 50, 50), rounds(5, 5, 5)]}
+    result = {name: [rounds(*6 * [rate]) for rate in rates] for name, rates in {"AMPED": (99, 5), "SPED": (100, 1), "MT": (50, 5)}.items()}
     lines = page.claims_table(["small", "large"], [False, True], result).splitlines()
     assert lines[2] == "| requests/s, ÷ SPED (≥ 0.98) | 0.990 (0.990–0.990): yes |  |"
     assert lines[4] == "| requests/s, ÷ MT (≥ 1) |  | 1.00 (1.00–1.00): yes |"
+
+
+def test_nothing_is_claimed_of_few_rounds():
+    assert page.claim_cell(page.Goal("rate", "SPED", least=0.98), rounds(1, 2, 3), rounds(1, 1, 1)) == "2.00"
 
 
 def test_parts_are_compared_with_the_whole():
