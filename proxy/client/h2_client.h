@@ -36,7 +36,9 @@ enum {
     H2_COPY_MAX_BYTES = 16 * 1024, /* of a body's frame: costs less than a system call of its own */
     H2_FRAME_HEADER_BYTES = 9,
     H2_FRAME_BYTES = 16 * 1024 - H2_FRAME_HEADER_BYTES, /* of a body, where more follows: with its header they fill a TLS record */
-    H2_TURN_MAX_BYTES = 4 * H2_FRAME_BYTES, /* of one stream; also about what is copied to `out` when the kernel's buffer is full */
+    H2_TURN_MAX_BYTES = 4 * H2_FRAME_BYTES, /* of one stream, where the kernel has room for it */
+    H2_LITTLE_BYTES = 4 * 1024,       /* likewise, where it has none: about what is copied to `out` then */
+    H2_QUEUED_MUCH_BYTES = 64 * 1024, /* in the kernel */
     H2_TURN_SHARED_BYTES = H2_FRAME_BYTES,  /* of one stream while others wait */
     H2_TURN_REST_BYTES = 512,  /* a rest that is no larger goes with its turn */
     H2_SESSION_TURN_BYTES = 512 * 1024, /* of one session; then the loop's other connections have their turn */

@@ -1,5 +1,6 @@
 /* Frames on their way to an HTTP/2 client, and whose turn it is. See h2_client.h for the design. */
 #include "proxy/client/h2_client.h"
+#include "proxy/net/socket_room.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -250,16 +251,29 @@ int h2_on_send_data(nghttp2_session *protocol, nghttp2_frame *frame, const uint8
     return 0;
 }
 
+/* What the kernel does not take is copied to `out`: a client that does not read is to cost little of it. When the kernel has much of his already, it may be
+ * short of memory, and then takes less than it has room for. */
+static size_t room_of(const struct h2_session *session)
+{
+    struct socket_room room = socket_room(connection_fd(session->connection));
+    if (room.free < H2_LITTLE_BYTES)
+        return H2_LITTLE_BYTES;
+    return room.free > H2_FRAME_BYTES && room.queued > H2_QUEUED_MUCH_BYTES ? H2_FRAME_BYTES : room.free;
+}
+
 /* How much of what this stream offers may go now. */
 static size_t turn_of(const struct h2_stream *stream, size_t offered)
 {
     const struct h2_session *session = stream->session;
+    size_t room;
     if (session->turn_bytes >= H2_SESSION_TURN_BYTES)
         return 0;
     for (unsigned u = 0; u < stream->priority.urgency; u++)
         if (!list_is_empty(&session->ready[u]))
             return 0;
     size_t turn = list_is_empty(&session->ready[stream->priority.urgency]) ? H2_TURN_MAX_BYTES : H2_TURN_SHARED_BYTES;
+    if (offered > H2_FRAME_BYTES && turn > (room = room_of(session)))
+        return room;
     return offered <= turn + H2_TURN_REST_BYTES ? offered : turn;
 }
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from harness.certificates import Authority, TlsOutrigger, client_context, pair
-from harness.h2 import END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE, PREFACE, block, frame, request, settings
+from harness.h2 import END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE, PREFACE, block, frame, request, settings, window_update
 from harness.outrigger import SLOW
 from harness.poll import until
 
@@ -83,6 +83,7 @@ KINDS = {  # how one begins, and the byte that it sends again and again
     "readers": (lambda edge: plain(edge, b"GET /large HTTP/1.1\r\nHost: site.test\r\n\r\n", 4096), None),
     "readers by TLS": (slow_reader_by_tls, None),
     "windows": (lambda edge: plain(edge, PREFACE + settings((INITIAL_WINDOW_SIZE, 0)) + frame(HEADERS, END_HEADERS | END_STREAM, 1, block(request("/large"))), 4096), None),
+    "readers by HTTP/2": (lambda edge: plain(edge, PREFACE + settings((INITIAL_WINDOW_SIZE, 1 << 30)) + window_update(0, 1 << 30) + frame(HEADERS, END_HEADERS | END_STREAM, 1, block(request("/large"))), 4096), None),
     "field sections": (lambda edge: plain(edge, PREFACE + settings() + frame(HEADERS, 0, 1, block(request("/page")))), None),
 }
 
