@@ -24,6 +24,7 @@
 #include "proxy/client/h2_encoder.h"
 #include "proxy/client/h2_fields.h"
 #include "proxy/client/h2_head.h"
+#include "proxy/client/h2_repeats.h"
 #include "proxy/origin/tunnel.h"
 #include "base/spill.h"
 
@@ -200,6 +201,7 @@ struct h2_clients {
     unsigned         spare_count;
     bool             is_cut; /* waits for its mail to be freed */
     struct h2_block *spare_block;
+    struct h2_repeats repeats;
     nghttp2_session_callbacks *callbacks; /* of every session */
     nghttp2_option  *options;
     struct h2_fields fields;

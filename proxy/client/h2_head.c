@@ -13,16 +13,21 @@ enum { FIRST_CAPACITY = 2048, FIRST_FIELDS = 32, ABSENT = UINT32_MAX };
 void h2_block_clear(struct h2_block *block)
 {
     *block = (struct h2_block){
-        .memory = block->memory, .fields = block->fields, .capacity = block->capacity, .field_capacity = block->field_capacity};
+        .pseudo_text = {block->pseudo_text.at, 0, block->pseudo_text.capacity},
+        .text = {block->text.at, 0, block->text.capacity},
+        .fields = block->fields,
+        .field_capacity = block->field_capacity,
+    };
     for (unsigned i = 0; i < H2_PSEUDO_COUNT; i++)
         block->pseudo[i].at = ABSENT;
 }
 
 void h2_block_free(struct h2_block *block)
 {
-    free(block->memory);
+    free(block->pseudo_text.at);
+    free(block->text.at);
     free(block->fields);
-    *block = (struct h2_block){.memory = NULL};
+    *block = (struct h2_block){.fields = NULL};
 }
 
 /* --- a field --- */
@@ -40,16 +45,20 @@ static void too_much(struct h2_block *block, enum error error)
         block->error = error;
 }
 
-static void reserve(struct h2_block *block, size_t bytes)
+static void reserve(struct h2_text *text, size_t bytes)
 {
-    if (block->capacity - block->used < bytes) {
-        size_t capacity = block->capacity ? block->capacity : FIRST_CAPACITY;
-        while (capacity < block->used + bytes)
-            capacity *= 2;
-        block->memory = realloc(block->memory, capacity);
-        assert(block->memory);
-        block->capacity = (uint32_t)capacity;
-    }
+    if (text->capacity - text->used >= bytes)
+        return;
+    size_t capacity = text->capacity ? text->capacity : FIRST_CAPACITY;
+    while (capacity < text->used + bytes)
+        capacity *= 2;
+    text->at = realloc(text->at, capacity);
+    assert(text->at);
+    text->capacity = (uint32_t)capacity;
+}
+
+static void reserve_field(struct h2_block *block)
+{
     if (block->field_count == block->field_capacity) {
         block->field_capacity = block->field_capacity ? block->field_capacity * 2 : FIRST_FIELDS;
         block->fields = realloc(block->fields, block->field_capacity * sizeof(*block->fields));
@@ -57,11 +66,11 @@ static void reserve(struct h2_block *block, size_t bytes)
     }
 }
 
-static struct h2_piece put(struct h2_block *block, struct bytes text)
+static struct h2_piece put(struct h2_text *text, struct bytes bytes)
 {
-    struct h2_piece piece = {block->used, (uint32_t)text.len};
-    memcpy(block->memory + block->used, text.at, text.len);
-    block->used += (uint32_t)text.len;
+    struct h2_piece piece = {text->used, (uint32_t)bytes.len};
+    bytes_put(text->at + text->used, bytes);
+    text->used += (uint32_t)bytes.len;
     return piece;
 }
 
@@ -88,7 +97,7 @@ static void add_pseudo(struct h2_block *block, enum h2_pseudo pseudo, struct byt
     if (pseudo == H2_PSEUDO_COUNT || block->pseudo[pseudo].at != ABSENT || block->field_count > 0)
         malformed(block, ERROR_BAD_FIELD);
     else
-        block->pseudo[pseudo] = put(block, value);
+        block->pseudo[pseudo] = put(&block->pseudo_text, value);
 }
 
 /* RFC 9113 §8.2.1, stricter: a token in lower case, and a value as HTTP/1 could carry it. A name that is known is a token. */
@@ -131,8 +140,8 @@ static bool join_cookie(struct h2_block *block, enum header_id id, struct bytes 
     struct h2_block_field *last = block->field_count ? &block->fields[block->field_count - 1] : NULL;
     if (id != HEADER_COOKIE || !last || last->id != HEADER_COOKIE)
         return false;
-    put(block, BYTES("; "));
-    put(block, value);
+    put(&block->text, BYTES("; "));
+    put(&block->text, value);
     last->value.len += 2 + (uint32_t)value.len;
     return true;
 }
@@ -161,7 +170,7 @@ void h2_block_add(struct h2_block *block, struct bytes name, struct bytes value,
         check_limits(block, config);
         if (!is_kept(block, config))
             return;
-        reserve(block, value.len + 1); /* never nothing: there may be no memory yet */
+        reserve(&block->pseudo_text, value.len + 1); /* never nothing: there may be no memory yet */
         add_pseudo(block, pseudo, value);
         return;
     }
@@ -172,11 +181,31 @@ void h2_block_add(struct h2_block *block, struct bytes name, struct bytes value,
         malformed(block, ERROR_BAD_FIELD);
     if (!is_kept(block, config))
         return;
-    reserve(block, name.len + value.len + 2);
+    reserve(&block->text, name.len + value.len + 2);
+    reserve_field(block);
     if (!join_cookie(block, id, value)) {
-        struct h2_piece at = put(block, name);
-        block->fields[block->field_count++] = (struct h2_block_field){at, put(block, value), id};
+        struct h2_piece at = put(&block->text, name);
+        block->fields[block->field_count++] = (struct h2_block_field){at, put(&block->text, value), id};
     }
+}
+
+struct h2_block_mark h2_block_mark(const struct h2_block *block, uint32_t charge_bytes)
+{
+    return (struct h2_block_mark){block->text.used, block->field_count, block->count, charge_bytes};
+}
+
+bool h2_block_repeat(struct h2_block *block, const struct h2_block_mark *mark, const struct config *config)
+{
+    uint64_t charged_bytes = block->charged_bytes + mark->charge_bytes;
+    if (block->error != ERROR_OK || charged_bytes > config->header_bytes_max || mark->count > config->header_count_max)
+        return false;
+    struct h2_piece *last = &block->fields[mark->field_count - 1].value;
+    block->charged_bytes = charged_bytes;
+    block->count = mark->count;
+    block->field_count = mark->field_count;
+    block->text.used = mark->used;
+    last->len = mark->used - last->at; /* of a cookie: the crumbs so far */
+    return true;
 }
 
 /* --- the whole --- */
@@ -302,29 +331,29 @@ static void become_upgrade(struct request_head *head, struct bytes protocol, str
 enum error h2_block_finish(struct h2_block *block, bool ends, const struct config *config, struct arena *arena, struct request_head *head,
                            struct h2_framing *framing)
 {
-    char *copy = arena_alloc(arena, block->used + 1);
-    if (block->used > 0)
-        memcpy(copy, block->memory, block->used);
+    char *pseudo = arena_alloc(arena, block->pseudo_text.used + block->text.used + 1);
+    const char *copy = bytes_put(pseudo, bytes_from(block->pseudo_text.at, block->pseudo_text.used));
+    bytes_put(pseudo + block->pseudo_text.used, bytes_from(block->text.at, block->text.used));
     *framing = (struct h2_framing){.length = 0};
     head->version_major = 2;
     head->is_in_arena = true;
     head->keep_alive = true;
-    head->method_name = slice(copy, block->pseudo[H2_METHOD]);
+    head->method_name = slice(pseudo, block->pseudo[H2_METHOD]);
     head->method = method_identify(head->method_name);
     for (unsigned i = 0; i < block->field_count; i++) {
         const struct h2_block_field *field = &block->fields[i];
         headers_add(&head->fields, field->id, slice(copy, field->name), slice(copy, field->value));
     }
     if (block->error == ERROR_HEADER_TOO_LARGE || block->error == ERROR_HEADER_TOO_MANY) { /* not all of it is there */
-        head->target = slice(copy, block->pseudo[H2_PATH]);
+        head->target = slice(pseudo, block->pseudo[H2_PATH]);
         return block->error;
     }
     join_cookies(head, arena);
-    read_target(block, copy, head, framing);
+    read_target(block, pseudo, head, framing);
     read_length(block, ends, config, head, framing);
     read_expectation(block, ends, head, framing);
     if (block->error == ERROR_OK && framing->is_extended_connect)
-        become_upgrade(head, slice(copy, block->pseudo[H2_PROTOCOL]), arena);
+        become_upgrade(head, slice(pseudo, block->pseudo[H2_PROTOCOL]), arena);
     return block->error;
 }
 

@@ -14,7 +14,7 @@ enum h2_pseudo { H2_METHOD, H2_SCHEME, H2_AUTHORITY, H2_PATH, H2_PROTOCOL, H2_PS
 enum { H2_FIELD_CHARGE_BYTES = 32 }; /* beside name and value: what a field costs its receiver (RFC 7541 §4.1), even one of a single byte */
 
 struct h2_piece {
-    uint32_t at, len; /* in the block's memory; at UINT32_MAX: absent */
+    uint32_t at, len; /* in its text; at UINT32_MAX: absent */
 };
 
 struct h2_block_field {
@@ -22,12 +22,17 @@ struct h2_block_field {
     enum header_id  id;
 };
 
+struct h2_text {
+    char    *at;
+    uint32_t used, capacity;
+};
+
 struct h2_block {
-    char                  *memory;
+    struct h2_text         pseudo_text, text; /* of values; of names and values, in the order of the fields */
     struct h2_block_field *fields;
     struct h2_piece        pseudo[H2_PSEUDO_COUNT];
-    uint32_t               used, capacity, field_count, field_capacity;
-    uint32_t               count;   /* of all fields, crumbs of cookies included */
+    uint32_t               field_count, field_capacity;
+    uint32_t               count;   /* of all fields but pseudo-headers, crumbs of cookies included */
     uint64_t               charged_bytes;
     enum error             error;   /* the first */
     bool                   is_malformed; /* by `error` */
@@ -40,6 +45,17 @@ void h2_block_free(struct h2_block *block);
 /* RFC 9113 §8.2: of a field that is no pseudo-header. */
 bool h2_field_is_well_formed(struct bytes name, struct bytes value);
 void h2_block_add(struct h2_block *block, struct bytes name, struct bytes value, const struct config *config);
+
+/* How far a section has come with a field that is no pseudo-header, and what that one was charged. */
+struct h2_block_mark {
+    uint32_t used, field_count, count, charge_bytes;
+};
+
+/* After h2_block_add without an error. `charge_bytes`: of that field. */
+struct h2_block_mark h2_block_mark(const struct h2_block *block, uint32_t charge_bytes);
+/* Adds the field that `mark` stands for: the block has had it, and all before it, at the same places, and nothing has been added since it was cleared but these and
+ * pseudo-headers. False: it has to be added by h2_block_add. */
+bool h2_block_repeat(struct h2_block *block, const struct h2_block_mark *mark, const struct config *config);
 
 struct h2_framing {
     bool     length_known; /* of the body */

@@ -34,23 +34,43 @@ static int on_begin_section(nghttp2_session *protocol, const nghttp2_frame *fram
         session->block = h2_block_take(session->worker->h2);
     if (session->block && frame->headers.cat != NGHTTP2_HCAT_REQUEST) /* trailers are read for their end only */
         h2_block_give(session->worker->h2, &session->block);
+    if (session->block)
+        h2_repeats_begin(&session->worker->h2->repeats, session->block);
     return 0;
 }
 
-static int on_field(nghttp2_session *protocol, const nghttp2_frame *frame, const uint8_t *name, size_t name_len, const uint8_t *value,
-                    size_t value_len, uint8_t flags, void *context)
+static struct bytes text_of(nghttp2_rcbuf *buffer)
+{
+    nghttp2_vec text = nghttp2_rcbuf_get_buf(buffer);
+    return bytes_from((const char *)text.base, text.len);
+}
+
+static void add_field(struct h2_session *session, nghttp2_rcbuf *name, nghttp2_rcbuf *value, struct bytes named, struct bytes is)
+{
+    h2_block_add(session->block, named, is, h2_config(session));
+    if (session->block->count > 0)
+        h2_repeats_note(&session->worker->h2->repeats, session->block, name, value);
+}
+
+static int on_field(nghttp2_session *protocol, const nghttp2_frame *frame, nghttp2_rcbuf *name, nghttp2_rcbuf *value, uint8_t flags,
+                    void *context)
 {
     struct h2_session *session = context;
     const struct config *config = h2_config(session);
+    uint32_t repeated = session->block ? h2_repeats_take(&session->worker->h2->repeats, session->block, name, value, config) : 0;
     (void)protocol, (void)frame, (void)flags;
-    session->section_bytes += (uint32_t)(name_len + value_len + H2_FIELD_CHARGE_BYTES);
+    if (repeated > 0) {
+        session->section_bytes += repeated;
+        return 0; /* which is within the limits of a request */
+    }
+    const struct bytes named = text_of(name), is = text_of(value);
+    session->section_bytes += (uint32_t)(named.len + is.len + H2_FIELD_CHARGE_BYTES);
     if (session->section_bytes > (uint64_t)SECTION_FACTOR * config->header_bytes_max) {
         session->fault = H2_GOAWAY_FIELDS;
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
-    const struct bytes named = bytes_from((const char *)name, name_len), is = bytes_from((const char *)value, value_len);
     if (session->block)
-        h2_block_add(session->block, named, is, config);
+        add_field(session, name, value, named, is);
     else if (!h2_field_is_well_formed(named, is)) /* of trailers: a pseudo-header's name is no token */
         session->is_section_malformed = true;
     return 0;
@@ -283,7 +303,7 @@ static nghttp2_session_callbacks *callbacks_new(void)
     if (nghttp2_session_callbacks_new(&callbacks) != 0)
         return NULL;
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_section);
-    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_field);
+    nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_field);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_bad_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);

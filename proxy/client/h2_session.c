@@ -311,6 +311,7 @@ static void receive(struct h2_session *session, struct bytes input)
     if (!h2_guard_input(session, input))
         return;
     ssize_t used = nghttp2_session_mem_recv(session->protocol, (const uint8_t *)input.at, input.len);
+    h2_repeats_end(&session->worker->h2->repeats);
     if (used >= 0)
         return;
     if (session->fault == H2_GOAWAY_NONE) /* what it does not answer itself: no preface, floods of its own count */

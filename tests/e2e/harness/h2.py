@@ -147,6 +147,10 @@ class H2:
         elif kind == WINDOW_UPDATE:
             self.windows[got.stream] = self.window_of(got.stream) + got.last_stream
         elif kind == HEADERS:
+            while not got.flags & END_HEADERS:
+                rest = self.read()
+                assert rest.kind == CONTINUATION and rest.stream == got.stream, rest
+                got.payload, got.flags = got.payload + rest.payload, got.flags | rest.flags
             got.fields = self.decoder.decode(got.payload)
         return got
 

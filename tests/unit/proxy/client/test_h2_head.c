@@ -103,12 +103,12 @@ Test(h2_head, errors)
 
 Test(h2_head, each_field_is_charged)
 {
-    struct h2_block block = {.memory = NULL};
+    struct h2_block block = {.fields = NULL};
     h2_block_clear(&block);
     for (unsigned i = 0; i < 1000; i++)
         h2_block_add(&block, BYTES("x"), BYTES(""), &config);
     cr_assert_eq(block.charged_bytes, 33000);
-    cr_assert_lt(block.capacity, 8192); /* what is beyond the limits is not kept */
+    cr_assert_lt(block.text.capacity, 8192); /* what is beyond the limits is not kept */
     cr_assert_eq(block.error, ERROR_HEADER_TOO_MANY);
     h2_block_free(&block);
 }
@@ -188,6 +188,53 @@ Test(h2_head, an_empty_value_may_be_the_first_of_all)
 {
     struct read read;
     read_lines(&read, ":path \n", true);
-    cr_assert(read.block.is_malformed && read.block.memory);
+    cr_assert(read.block.is_malformed && read.block.pseudo_text.at);
+    read_free(&read);
+}
+
+/* Crumbs of cookies are one field, of which less may be repeated than there was. */
+Test(h2_head, fields_of_the_section_before_are_repeated)
+{
+    static const char *const lines[][2] = {{"x-a", "1"}, {"cookie", "a=1"}, {"cookie", "b=2"}, {"x-b", "2"}};
+    struct h2_block_mark marks[4];
+    struct read read;
+    read_lines(&read, ":path /\n", true);
+    h2_block_clear(&read.block);
+    for (unsigned i = 0; i < 4; i++) {
+        struct bytes name = bytes_from_string(lines[i][0]), value = bytes_from_string(lines[i][1]);
+        h2_block_add(&read.block, name, value, &config);
+        marks[i] = h2_block_mark(&read.block, (uint32_t)(name.len + value.len) + H2_FIELD_CHARGE_BYTES);
+    }
+    const uint64_t charged_bytes = read.block.charged_bytes;
+    for (unsigned kept = 0; kept <= 4; kept++) {
+        h2_block_clear(&read.block);
+        h2_block_add(&read.block, BYTES(":path"), BYTES("/another/and/longer"), &config);
+        for (unsigned i = 0; i < kept; i++)
+            cr_assert(h2_block_repeat(&read.block, &marks[i], &config));
+        cr_assert_eq(read.block.count, kept);
+    }
+    cr_assert_eq(read.block.charged_bytes, charged_bytes + strlen(":path/another/and/longer") + H2_FIELD_CHARGE_BYTES);
+    h2_block_clear(&read.block);
+    for (unsigned i = 0; i < 2; i++)
+        cr_assert(h2_block_repeat(&read.block, &marks[i], &config));
+    h2_block_add(&read.block, BYTES("cookie"), BYTES("c=3"), &config);
+    read.error = h2_block_finish(&read.block, true, &config, &read.arena, &read.head, &read.framing);
+    cr_assert(bytes_equal(headers_value(&read.head.fields, HEADER_COOKIE), BYTES("a=1; c=3")));
+    read_free(&read);
+}
+
+Test(h2_head, what_is_repeated_counts_for_the_limits)
+{
+    struct read read;
+    read_lines(&read, "x-a 1\n", true);
+    h2_block_clear(&read.block);
+    h2_block_add(&read.block, BYTES("x-a"), BYTES("1"), &config);
+    struct h2_block_mark mark = h2_block_mark(&read.block, 36);
+    read.block.charged_bytes = config.header_bytes_max - 36;
+    cr_assert(h2_block_repeat(&read.block, &mark, &config));
+    cr_assert_not(h2_block_repeat(&read.block, &mark, &config));
+    mark.count = config.header_count_max + 1;
+    read.block.charged_bytes = 0;
+    cr_assert_not(h2_block_repeat(&read.block, &mark, &config));
     read_free(&read);
 }
