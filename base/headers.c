@@ -117,7 +117,7 @@ void headers_init(struct headers *headers, struct arena *arena)
     *headers = (struct headers){.arena = arena};
 }
 
-static void headers_grow(struct headers *headers)
+void headers_grow(struct headers *headers)
 {
     unsigned capacity = headers->capacity ? headers->capacity * 2 : FIRST_CAPACITY;
     struct header *at = arena_alloc(headers->arena, capacity * sizeof(*at));
@@ -130,11 +130,8 @@ static void headers_grow(struct headers *headers)
 void headers_add(struct headers *headers, enum header_id id, struct bytes name, struct bytes value)
 {
     assert(id < HEADER_ID_COUNT);
-    if (headers->count == headers->capacity)
-        headers_grow(headers);
     /* A field that is there has a value, be it empty: "absent" is what headers_value says of a field that is not. */
-    headers->at[headers->count++] = (struct header){name, value.at ? bytes_trim(value) : BYTES(""), id};
-    headers->present |= present_bit(id);
+    headers_add_trimmed(headers, id, name, value.at ? bytes_trim(value) : BYTES(""));
 }
 
 void headers_copy(struct headers *to, const struct headers *from)

@@ -84,6 +84,7 @@ struct h2_session {
     struct deadline     deadline; 
     struct spill       *out;
     struct h2_encoder   encoder;
+    struct h2_stream   *sending; /* inside h2_write_body: of most callbacks of nghttp2 then */
     const struct response_head *sent_head; /* of the HEADERS frame that nghttp2 has just made */
     void               *frame_buffer; /* of `protocol`; the worker's */
     struct h2_block    *block; /* of the field section that is coming; NULL: none, or one that is not wanted */
@@ -219,6 +220,14 @@ static inline const struct config *h2_config(const struct h2_session *session)
 static inline struct h2_stream *h2_stream_of(struct stream *stream)
 {
     return LIST_OWNER(stream, struct h2_stream, stream);
+}
+
+/* What nghttp2's callbacks are about. NULL: its request is over. */
+static inline struct h2_stream *h2_stream_by_id(const struct h2_session *session, int32_t id)
+{
+    if (session->sending && session->sending->id == id && !session->sending->is_closed)
+        return session->sending;
+    return nghttp2_session_get_stream_user_data(session->protocol, id);
 }
 
 /* h2_clients.c */

@@ -27,6 +27,8 @@ struct entry {
 
 struct h2_entries {
     uint32_t newest; /* number; the first is 1 */
+    uint32_t
+        first; /* number of what the head before began with: heads are much alike, and lines that came together have numbers in a row */
     uint32_t count, capacity, bytes;
     uint32_t buckets[BUCKETS]; /* number of the newest; 0: none yet */
     struct entry at[];         /* capacity; entry n at n % capacity */
@@ -133,13 +135,20 @@ static unsigned bucket_of(uint32_t hash)
     return hash / (UINT32_MAX / BUCKETS + 1);
 }
 
-/* 0: it is not in the table. */
-static uint32_t index_of_line(struct h2_entries *entries, struct bytes line, uint32_t hash)
+static uint32_t index_of(const struct h2_entries *entries, uint32_t number)
 {
+    return STATIC_ENTRIES + 1 + (entries->newest - number);
+}
+
+/* 0: it is not in the table. */
+static uint32_t find_line(struct h2_entries *entries, struct bytes line, uint32_t hash)
+{
+    if (!entries)
+        return 0;
     for (uint32_t number = entries->buckets[bucket_of(hash)]; is_there(entries, number);) {
         const struct entry *entry = entry_of(entries, number);
         if (entry->hash == hash && bytes_equal(bytes_from(entry->line, entry->line_len), line))
-            return STATIC_ENTRIES + 1 + (entries->newest - number);
+            return number;
         number = entry->older;
     }
     return 0;
@@ -152,7 +161,7 @@ static uint32_t index_of_name(struct h2_entries *entries, enum header_id id, str
     for (uint32_t back = 0; entries && back < entries->count; back++) {
         const struct entry *entry = entry_of(entries, entries->newest - back);
         if (entry->id == id && (id != HEADER_OTHER || bytes_equal_nocase(bytes_from(entry->line, entry->name_len), name)))
-            return STATIC_ENTRIES + 1 + back;
+            return index_of(entries, entries->newest - back);
     }
     return 0;
 }
@@ -296,15 +305,51 @@ static char *encode_field(struct h2_encoder *encoder, char *at, struct bytes lin
     return put_string(at, value);
 }
 
-/* "Name: value\r\n" lines, well-formed. */
-static char *encode_lines(struct h2_encoder *encoder, char *at, struct bytes lines)
+/* *next: see encode_lines. */
+static char *encode_line(struct h2_encoder *encoder, char *at, struct bytes line, uint32_t *next)
+{
+    uint32_t newest = encoder->entries ? encoder->entries->newest : 0, hash = hash_line(line);
+    uint32_t number = find_line(encoder->entries, line, hash);
+    at = number ? put_number(at, INDEXED, INDEXED_BITS, index_of(encoder->entries, number)) : encode_field(encoder, at, line, hash);
+    struct h2_entries *entries = encoder->entries;
+    if (number == 0 && entries && entries->newest != newest)
+        number = entries->newest;
+    if (number == 0)
+        return at;
+    if (*next == entries->first)
+        entries->first = number;
+    *next = number + 1;
+    return at;
+}
+
+/* Length of the line, if the text begins with that of the entry; else 0. */
+static inline size_t line_if_next(struct h2_entries *entries, uint32_t number, struct bytes text)
+{
+    enum { END_BYTES = 2 };
+    if (!entries || !is_there(entries, number))
+        return 0;
+    const struct entry *entry = entry_of(entries, number);
+    size_t length = entry->line_len;
+    if (text.len < length + END_BYTES || text.at[length] != '\r' || text.at[length + 1] != '\n' ||
+        memcmp(text.at, entry->line, length) != 0)
+        return 0;
+    return length + END_BYTES;
+}
+
+/* "Name: value\r\n" lines, well-formed. *next: number of the entry whose line probably comes next. */
+static char *encode_lines(struct h2_encoder *encoder, char *at, struct bytes lines, uint32_t *next)
 {
     const char *from = lines.at, *end = lines.at + lines.len, *newline;
-    while (from < end && (newline = memchr(from, '\n', (size_t)(end - from)))) {
-        struct bytes line = bytes_from(from, (size_t)(newline - from) - (newline > from && newline[-1] == '\r'));
-        uint32_t hash = hash_line(line), index = encoder->entries ? index_of_line(encoder->entries, line, hash) : 0;
-        at = index ? put_number(at, INDEXED, INDEXED_BITS, index) : encode_field(encoder, at, line, hash);
-        from = newline + 1;
+    for (size_t length; from < end; from += length) {
+        struct h2_entries *entries = encoder->entries;
+        if ((length = line_if_next(entries, *next, bytes_from(from, (size_t)(end - from)))) > 0) {
+            at = put_number(at, INDEXED, INDEXED_BITS, index_of(entries, (*next)++));
+            continue;
+        }
+        if (!(newline = memchr(from, '\n', (size_t)(end - from))))
+            break;
+        length = (size_t)(newline + 1 - from);
+        at = encode_line(encoder, at, bytes_from(from, length - 1 - (length > 1 && newline[-1] == '\r')), next);
     }
     return at;
 }
@@ -319,9 +364,10 @@ size_t h2_encoder_bound(const struct response_head *head)
 char *h2_encode_head(struct h2_encoder *encoder, char *at, const struct response_head *head)
 {
     size_t status_line = bytes_find(head->head, '\n');
+    uint32_t next = encoder->entries ? encoder->entries->first : 0;
     if (status_line < head->head.len)
-        at = encode_lines(encoder, at, bytes_from(head->head.at + status_line + 1, head->head.len - status_line - 1));
-    at = encode_lines(encoder, at, head->extra);
+        at = encode_lines(encoder, at, bytes_from(head->head.at + status_line + 1, head->head.len - status_line - 1), &next);
+    at = encode_lines(encoder, at, head->extra, &next);
     if (head->length_known) {
         char digits[DECIMAL_BYTES_MAX];
         size_t length = (size_t)(bytes_put_decimal(digits, head->length) - digits);

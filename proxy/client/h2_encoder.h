@@ -1,7 +1,8 @@
 /* A response's head as HPACK fields (RFC 7541): from the lines that are stored, or made for this answer, to a field block (RFC 9113 §8.2).
  *
  * DESIGN. A client's table is looked up by whole lines, "Name: value" as they are stored: one that was inserted once costs a hash, a comparison and a byte or
- * two; only a line that is not there is taken apart. nghttp2's encoder would want names and values apart, and in lower case, of each response.
+ * two, and only a comparison where it comes behind the same line as the last time; only a line that is not there is taken apart. nghttp2's encoder would want
+ * names and values apart, and in lower case, of each response.
  * What is another value nearly each time (a length, an age, an entity tag) is never inserted. Nothing is Huffman-coded: it would save a quarter of the few bytes
  * that are not found in the table.
  *

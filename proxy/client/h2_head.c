@@ -243,6 +243,13 @@ static bool read_authority(struct request_head *head, struct bytes authority)
     return true;
 }
 
+static bool is_http(struct bytes scheme)
+{
+    if (bytes_equal(scheme, BYTES("https")) || bytes_equal(scheme, BYTES("http"))) /* as everybody writes them */
+        return true;
+    return bytes_equal_nocase(scheme, BYTES("https")) || bytes_equal_nocase(scheme, BYTES("http"));
+}
+
 /* RFC 9113 §8.3.1, §8.5; RFC 8441 §4. */
 static void read_target(struct h2_block *block, const char *copy, struct request_head *head, struct h2_framing *framing)
 {
@@ -258,7 +265,7 @@ static void read_target(struct h2_block *block, const char *copy, struct request
             too_much(block, ERROR_METHOD_NOT_ALLOWED);
         head->target = slice(copy, block->pseudo[H2_AUTHORITY]);
         return;
-    } else if (!bytes_equal_nocase(scheme, BYTES("http")) && !bytes_equal_nocase(scheme, BYTES("https"))) {
+    } else if (!is_http(scheme)) {
         malformed(block, ERROR_BAD_TARGET);
     } else if (!head->target.at || head->target.len == 0 || (head->target.at[0] != '/' && !bytes_equal(head->target, BYTES("*")))) {
         malformed(block, ERROR_BAD_TARGET);
@@ -342,7 +349,8 @@ enum error h2_block_finish(struct h2_block *block, bool ends, const struct confi
     head->method = method_identify(head->method_name);
     for (unsigned i = 0; i < block->field_count; i++) {
         const struct h2_block_field *field = &block->fields[i];
-        headers_add(&head->fields, field->id, slice(copy, field->name), slice(copy, field->value));
+        headers_add_trimmed(&head->fields, field->id, bytes_from(copy + field->name.at, field->name.len),
+                            bytes_from(copy + field->value.at, field->value.len)); /* or it is malformed */
     }
     if (block->error == ERROR_HEADER_TOO_LARGE || block->error == ERROR_HEADER_TOO_MANY) { /* not all of it is there */
         head->target = slice(pseudo, block->pseudo[H2_PATH]);

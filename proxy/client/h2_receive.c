@@ -86,7 +86,7 @@ static void end_section(struct h2_session *session)
 /* RFC 9218 §4, §10: who says nothing of priorities gets what serves all of his requests alike. */
 static void read_priority(struct h2_stream *stream, const struct headers *fields)
 {
-    const struct header *field = headers_find_named(fields, BYTES("priority"));
+    const struct header *field = headers_find(fields, HEADER_PRIORITY);
     if (field)
         h2_priority_parse(field->value, &stream->priority);
     else
@@ -244,7 +244,8 @@ static int on_data(nghttp2_session *protocol, uint8_t flags, int32_t id, const u
 static int on_stream_closed(nghttp2_session *protocol, int32_t id, uint32_t code, void *context)
 {
     struct h2_session *session = context;
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(protocol, id);
+    struct h2_stream *stream = h2_stream_by_id(session, id);
+    (void)protocol;
     if (session->section_of == id) /* its field section was broken off */
         end_section(session);
     if (!stream)
@@ -280,13 +281,14 @@ static void stream_end_sent(struct h2_stream *stream)
 static int on_frame_sent(nghttp2_session *protocol, const nghttp2_frame *frame, void *context)
 {
     struct h2_session *session = context;
+    (void)protocol;
     if (frame->hd.type == NGHTTP2_RST_STREAM) {
         counter_add(session->worker->counters, COUNTER_HTTP2_RESETS_SENT, 1);
         h2_guard_reset_sent(session, frame->rst_stream.error_code);
     } else if (frame->hd.type == NGHTTP2_GOAWAY) {
         goaway_sent(session, frame->goaway.error_code);
     } else if (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) {
-        struct h2_stream *stream = nghttp2_session_get_stream_user_data(protocol, frame->hd.stream_id);
+        struct h2_stream *stream = h2_stream_by_id(session, frame->hd.stream_id);
         if (stream && frame->hd.type == NGHTTP2_HEADERS)
             section_sent(session, stream);
         if (stream && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))

@@ -59,22 +59,32 @@ void h2_flush_out(struct h2_session *session)
     }
 }
 
-/* NULL: what comes has to wait in `out`. */
-static struct h2_plan *plan_with_room(struct h2_session *session, size_t bytes)
+static bool has_room(const struct h2_plan *plan, size_t bytes)
 {
-    struct h2_clients *clients = session->worker->h2;
-    struct h2_plan *plan = &clients->plan;
+    return plan->used + bytes <= sizeof(plan->frames) && plan->count < H2_PLAN_IOVECS;
+}
+
+/* NULL: what comes has to wait in `out`. */
+static struct h2_plan *make_room(struct h2_session *session, size_t bytes)
+{
+    struct h2_plan *plan = &session->worker->h2->plan;
     if (plan->of && plan->of != session) {
         struct h2_session *other = plan->of;
         h2_flush(other);
         h2_settle_later(other);
     }
-    if (plan->of && (plan->used + bytes > sizeof(plan->frames) || plan->count == H2_PLAN_IOVECS))
+    if (plan->of && !has_room(plan, bytes))
         h2_flush(session);
     if (session->out)
         return NULL;
     plan->of = session;
     return plan;
+}
+
+static inline struct h2_plan *plan_with_room(struct h2_session *session, size_t bytes)
+{
+    struct h2_plan *plan = &session->worker->h2->plan;
+    return plan->of == session && !session->out && has_room(plan, bytes) ? plan : make_room(session, bytes);
 }
 
 static void plan_copy(struct h2_session *session, const void *at, size_t length)
@@ -188,8 +198,8 @@ static ssize_t on_body_wanted(nghttp2_session *protocol, int32_t id, uint8_t *bu
                               nghttp2_data_source *source, void *context)
 {
     struct h2_session *session = context;
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(protocol, id);
-    (void)buffer, (void)source;
+    struct h2_stream *stream = h2_stream_by_id(session, id);
+    (void)protocol, (void)buffer, (void)source;
     if (!stream)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* it was just reset, and nobody offers anything */
     struct h2_offer *offer = &stream->offer;
@@ -221,10 +231,10 @@ int h2_on_send_data(nghttp2_session *protocol, nghttp2_frame *frame, const uint8
                     void *context)
 {
     struct h2_session *session = context;
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(protocol, frame->hd.stream_id);
+    struct h2_stream *stream = h2_stream_by_id(session, frame->hd.stream_id);
     struct h2_offer *offer = &stream->offer;
     bool copies = offer->left <= H2_COPY_MAX_BYTES && !session->worker->h2->plan.refers;
-    (void)source;
+    (void)protocol, (void)source;
     plan_copy(session, header, H2_FRAME_HEADER_BYTES);
     for (size_t left = length; left > 0;) {
         size_t piece = offer->iov->iov_len - offer->at;
@@ -291,7 +301,9 @@ ssize_t h2_write_body(struct h2_stream *stream, const struct iovec *iov, int cou
         nghttp2_session_resume_data(session->protocol, stream->id);
         stream->is_deferred = false;
     }
+    session->sending = stream;
     h2_produce(session);
+    session->sending = NULL;
     if (session->worker->h2->plan.refers)
         h2_flush(session);
     size_t left = stream->offer.left;
