@@ -260,13 +260,13 @@ $(BENCH_PROGRAMS):
 # What packages bring is installed before anything of it is compiled.
 MEASURE = packaging/install-packages build bench && $(MAKE) $(QUIETLY) $(JOBS) bench-programs && $(PYTHON) tests/bench
 .PHONY: bench-programs
-bench-programs: all $(BENCH_PROGRAMS) $(BUILD)/bench/under_callgrind.so
+bench-programs: all $(BENCH_PROGRAMS) $(BUILD)/bench/under_callgrind.so $(BUILD)/bench/bells.so
 	@:
 
 ASIDE := $(if $(QUICK),--quick) $(if $(FIRST),--first)
 
 # Instructions a hit, by function: the figure that a busy machine does not blur. CASES=hit,pipelined,logged,100k,h2,miss,pass; JSON=FILE.
-$(BUILD)/bench/under_callgrind.so: tests/bench/under_callgrind.c
+$(BUILD)/bench/under_callgrind.so $(BUILD)/bench/bells.so: $(BUILD)/bench/%.so: tests/bench/%.c
 	@mkdir -p $(@D)
 	@echo "  CC $@"
 	@$(CC) -std=gnu17 -Wall -Wextra -Werror -O1 -g -D_GNU_SOURCE -fPIC -shared $< -o $@
@@ -304,6 +304,11 @@ bench-diskbound:
 
 bench-architectures:
 	@$(MEASURE)/architectures.py $(if $(CASES),--experiments $(CASES)) $(ASIDE) $(if $(REPORT),--report)
+
+# Of an event loop and its store helper. REPORT=1 writes docs/STORE.md.
+.PHONY: bench-diskhits
+bench-diskhits:
+	@$(MEASURE)/diskhits.py $(if $(FIRST),--first) $(if $(REPORT),--report)
 
 # Hits beside each attack of docs/HTTP2.md; REPORT=1 writes the table there. ATTACKS="rapid reset,PING": some.
 .PHONY: bench-attacks
@@ -391,6 +396,7 @@ help:
 	@echo "make bench-sendfile    writev against sendfile from a memory file"
 	@echo "make bench-diskbound    hits from memory beside a load that a slow disk bounds, against four peers; needs root;  REPORT=1: to docs/STORE.md"
 	@echo "make bench-architectures    helpers, one loop, threads and processes side by side, as in the Flash paper; needs root;  CASES=breakdown: some;  REPORT=1: to docs/ARCHITECTURES.md"
+	@echo "make bench-diskhits    what a hit from disk costs the loop and its helper, and messages a wake-up;  REPORT=1: to docs/STORE.md"
 	@echo "make bench-restart    a restart with a million records on disk: until it listens, until the first hit, memory of the index; needs root;  REPORT=1: to docs/STORE.md"
 	@echo "make bench-attacks    hits beside HTTP/2 floods, handshakes and clients that are slow on purpose;  ATTACKS=PING,SETTINGS: some;  REPORT=1: to docs/HTTP2.md"
 	@echo "make bench-eviction    hit ratios of eviction policies and disk admission;  DOCUMENT=docs/EVICTION.md: put there"
