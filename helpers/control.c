@@ -64,6 +64,11 @@ int control_send(int socket, enum message_type type, const void *payload, struct
     return send_packet(socket, type, payload, tail, fds, fd_count, 0);
 }
 
+int control_try_send(int socket, enum message_type type, const void *payload, struct bytes tail)
+{
+    return send_packet(socket, type, payload, tail, NULL, 0, MSG_DONTWAIT);
+}
+
 static void send_line(void *context, struct bytes line)
 {
     static _Thread_local struct log_quota quota;
@@ -72,7 +77,7 @@ static void send_line(void *context, struct bytes line)
     if (!log_may(&quota, clock_wall(), CONTROL_LOG_LINES, &left_out))
         return;
     about.left_out = left_out;
-    if (send_packet((int)(intptr_t)context, MESSAGE_ERROR_LINE, &about, line, NULL, 0, MSG_DONTWAIT) < 0) {
+    if (control_try_send((int)(intptr_t)context, MESSAGE_ERROR_LINE, &about, line) < 0) {
         ssize_t ignored = write(STDERR_FILENO, line.at, line.len); /* nowhere to report that this fails, too */
         (void)ignored;
     }

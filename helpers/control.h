@@ -17,6 +17,9 @@ int control_make(int pair[2]);
 /* Descriptors are borrowed (the kernel duplicates them). Blocks when the peer does not read; the supervisor's end has a send timeout of 1 s. −1 with errno. */
 int control_send(int socket, enum message_type type, const void *payload, struct bytes tail, const int *fds, unsigned fd_count);
 
+/* Likewise, without descriptors, and never waits. */
+int control_try_send(int socket, enum message_type type, const void *payload, struct bytes tail);
+
 /* In a child: error lines that no thread's sink takes, and those of signal handlers, go to the supervisor at the other end of `socket`, which writes them where
  * error_log says; to stderr when it does not take them. Never waits. At most CONTROL_LOG_LINES a second of a thread. */
 void control_log_to(int socket);

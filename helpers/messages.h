@@ -218,6 +218,11 @@ struct message_log_file {
     uint32_t unused;
 };
 
+struct message_invalidated {
+    uint32_t key_bytes; /* of the tail */
+    uint32_t is_group;  /* not what has the key: what is in the group, which follows in the tail, of the key's origin */
+};
+
 struct message_error_line {
     uint32_t left_out; /* lines that were too many, since the last that was sent */
     uint32_t unused;

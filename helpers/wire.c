@@ -46,6 +46,7 @@ _Static_assert(sizeof(struct message_roots) == 8, "wire layout");
 _Static_assert(sizeof(struct message_resolver_settings) == 16, "wire layout");
 _Static_assert(sizeof(struct message_log_dropped) == 8, "wire layout");
 _Static_assert(sizeof(struct message_log_file) == 8, "wire layout");
+_Static_assert(sizeof(struct message_invalidated) == 8, "wire layout");
 _Static_assert(sizeof(struct message_error_line) == 8, "wire layout");
 _Static_assert(sizeof(struct message_reload) == 8, "wire layout");
 

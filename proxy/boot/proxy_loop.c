@@ -348,6 +348,7 @@ void proxy_loop_init(struct proxy_loop *loop, const struct proxy_loop_settings *
         abort();
     }
     worker->cache = settings->cache;
+    worker->tell_heir = settings->tell_heir;
     worker->counters = counters_new();
     worker->top = top_new();
     worker->live = live_new();

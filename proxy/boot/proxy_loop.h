@@ -105,6 +105,7 @@ struct proxy_loop_settings {
     struct proxy_loop *control; /* NULL: this is it */
     struct slab       *slab;
     bool               has_store; /* there is a disk tier… */
+    void (*tell_heir)(struct bytes key, struct bytes group); /* see worker.h */
     const struct disk_files *files; /* …and, where there are any, the loop itself reads and writes it */
 };
 

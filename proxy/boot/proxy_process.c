@@ -5,6 +5,7 @@
  * written. Nothing else needs to be done then: what was logged is in shared memory, where the log helper finds it. */
 #include "proxy/admin/why.h"
 #include "proxy/boot/config_files.h"
+#include "proxy/boot/heir.h"
 #include "proxy/boot/prepare.h"
 #include "proxy/boot/proxy_process.h"
 #include "proxy/boot/tls_setup.h"
@@ -38,6 +39,11 @@ static void tell_supervisor(enum message_type type, const void *payload)
 {
     if (control_send(proxy.control, type, payload, BYTES_NONE, NULL, 0) < 0)
         log_error("proxy", "telling the supervisor %s: %s", message_name(type), strerror(errno));
+}
+
+static void tell_heir(struct bytes key, struct bytes group)
+{
+    heir_tell(proxy.control, key, group);
 }
 
 /* ---- orders to loops -------------------------------------------------------------------------------------------------------------------- */
@@ -290,6 +296,13 @@ static void keep_memory_list(int fd)
     proxy.memory_list = fd;
 }
 
+/* One that has handed over itself meanwhile passes it on. */
+static void invalidate_here(const struct message_invalidated *about, struct bytes tail)
+{
+    if (heir_heed(proxy.cache, about, tail, clock_wall()) && cache_has_left(proxy.cache))
+        control_try_send(proxy.control, MESSAGE_INVALIDATED, about, tail);
+}
+
 /* ---- control messages ------------------------------------------------------------------------------------------------------------------- */
 
 static void take_message(struct control_message *received)
@@ -322,6 +335,9 @@ static void take_message(struct control_message *received)
         break;
     case MESSAGE_MEMORY_TAKE:
         memory_home_take(&proxy.memory_home, received->fds[0], received->fds[1]);
+        break;
+    case MESSAGE_INVALIDATE:
+        invalidate_here(payload, received->message.tail);
         break;
     case MESSAGE_DRAIN:
         begin_drain(proxy.worker_count);
@@ -551,6 +567,7 @@ static void build(struct config *config)
                                                     .control = is_control ? NULL : proxy.control_loop,
                                                     .slab = proxy.slab,
                                                     .has_store = proxy.geometry.count > 0,
+                                                    .tell_heir = tell_heir,
                                                     .files = &proxy.files};
         proxy_loop_init(&proxy.loops[i], &loop_settings);
     }

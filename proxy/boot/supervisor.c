@@ -282,6 +282,9 @@ static void take_message(struct supervisor *s, const struct child *child, const 
     case MESSAGE_CONFIG_TAKEN:
         reload_taken(s, ((const struct message_config *)message->payload)->serial);
         break;
+    case MESSAGE_INVALIDATED:
+        heir_pass(&s->heir, message->payload, message->tail);
+        break;
     case MESSAGE_READY:
         if (!upgrade_is_guest(&s->upgrade))
             log_serving(s);
@@ -303,6 +306,15 @@ static void take_message(struct supervisor *s, const struct child *child, const 
     default:
         break;
     }
+}
+
+static void hear_old_binary(struct supervisor *s)
+{
+    char buffer[HEIR_TAIL_MAX];
+    struct message_invalidated about;
+    struct bytes tail;
+    while (heir_hear(&s->heir, &about, &tail, buffer))
+        child_send(&s->proxy, MESSAGE_INVALIDATE, &about, tail, NULL, 0);
 }
 
 static void take_messages(struct supervisor *s, struct child *child)
@@ -329,7 +341,7 @@ static int sooner(int a, int b)
 
 static void run(struct supervisor *s)
 {
-    enum { BESIDE_HELPERS = 4 };
+    enum { BESIDE_HELPERS = 5 };
     while (!has_ended(s)) {
         struct monotonic_ms now = clock_monotonic();
         int wait = sooner(sooner(family_tick(s, now), end_by_force(s, now)), sooner(upgrade_tick(s, now), file_watch_tick(s, now)));
@@ -337,7 +349,8 @@ static void run(struct supervisor *s)
         struct pollfd polled[CHILDREN_MAX + BESIDE_HELPERS] = {{s->signals, POLLIN, 0},
                                                                {s->proxy.pid > 0 ? s->proxy.control : -1, POLLIN, 0},
                                                                {s->upgrade.socket, POLLIN, 0},
-                                                               {s->upgrade.old, POLLIN, 0}};
+                                                               {s->upgrade.old, POLLIN, 0},
+                                                               {s->heir.from, POLLIN, 0}};
         for (unsigned i = 0; i < helpers; i++)
             polled[BESIDE_HELPERS + i] = (struct pollfd){s->helpers[i].pid > 0 ? s->helpers[i].control : -1, POLLIN, 0};
         if (poll(polled, BESIDE_HELPERS + helpers, wait) <= 0)
@@ -348,6 +361,8 @@ static void run(struct supervisor *s)
             hear_new_binary(s);
         if (polled[3].revents)
             upgrade_old_spoke(s);
+        if (polled[4].revents)
+            hear_old_binary(s);
         for (unsigned i = 0; i < helpers && i < s->helper_count; i++)
             if (polled[BESIDE_HELPERS + i].revents)
                 take_messages(s, &s->helpers[i]);
@@ -385,6 +400,7 @@ static int serve(struct supervisor *s)
     open_standard_streams();
     log_init("supervisor", LOG_LEVEL_INFO);
     upgrade_init(&s->upgrade);
+    heir_init(&s->heir);
     if (!prepare(s))
         return EXIT_FAILURE;
     if (s->config->concurrency == CONCURRENCY_MP)

@@ -10,6 +10,7 @@
  *   families.c    several of them, for comparison
  *   reload.c      a new configuration: check, take over, tell
  *   upgrade.c     another binary
+ *   heir.c        what that one is told later
  */
 #ifndef BOOT_SUPERVISOR_H
 #define BOOT_SUPERVISOR_H
@@ -17,6 +18,7 @@
 #include "base/slab.h"
 #include "helpers/helper_set.h"
 #include "proxy/boot/backoff.h"
+#include "proxy/boot/heir.h"
 #include "proxy/boot/listening.h"
 #include "proxy/boot/log_files.h"
 #include "proxy/boot/options.h"
@@ -82,6 +84,7 @@ struct supervisor {
     struct store_files   stores;     /* of the configuration at the start */
     bool                 stores_are_lent; /* another instance has them */
     struct upgrade       upgrade;
+    struct heir          heir;
     uint32_t             askers[ASKERS_MAX]; /* tickets of RELOAD_REQUESTs that wait for `config` to be taken, or for a reload after it */
     unsigned             asker_count;
     bool                 is_reloading; /* `config` came by a reload and is not taken yet */

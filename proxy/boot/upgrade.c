@@ -268,6 +268,7 @@ void upgrade_hand_over(struct supervisor *s)
                                            {s->slab ? slab_fd(s->slab) : -1, s->upgrade.list}};
     if (!listening_send(s->upgrade.socket, take[0], s->upgrade.is_outdated ? &s->sockets : &none, &memory))
         kill(s->upgrade.pid, SIGKILL); /* its end is told when it is reaped */
+    heir_open(&s->heir, s->upgrade.socket);
 }
 
 /* ---- the old one: when it fails ----------------------------------------------------------------------------------------------------------- */
@@ -277,6 +278,7 @@ void upgrade_child_ended(struct supervisor *s, pid_t pid, const char *how)
     if (pid != s->upgrade.pid)
         return;
     forget(&s->upgrade);
+    heir_forget(&s->heir);
     if (s->ending != ENDING_NOT)
         return;
     log_error("upgrade", "the new binary %s; the old one keeps serving", how);
@@ -344,7 +346,7 @@ void upgrade_old_spoke(struct supervisor *s)
     s->stores_are_lent = s->stores.count > 0 && !store_files_take(&s->stores, s->started);
     if (got != 1 || send(old, taken, 1, MSG_NOSIGNAL) != 1)
         log_warn("upgrade", "the old server ended before it handed over");
-    close(old);
+    s->heir.from = old; /* what else it says; its end, too */
     take_memory(s, &memory);
     if (!s->stores_are_lent && s->stores.count > 0)
         child_send(&s->proxy, MESSAGE_STORE_BEGIN, &(struct message_empty){0}, BYTES_NONE, NULL, 0);

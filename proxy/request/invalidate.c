@@ -6,11 +6,20 @@
 #include "cache/policy/key_rules.h"
 #include "cache/policy/tags.h"
 
+/* What is stored may be another instance's by now. */
+static void tell_heir(const struct request *request, const struct cache_key *key, struct bytes group)
+{
+    if (request->worker->tell_heir != NULL && cache_has_left(request->worker->cache))
+        request->worker->tell_heir(key->encoded, group);
+}
+
 /* The response to a POST that is stored under this key (RFC 9110 §9.3.3) took the place of what it makes invalid as it was stored. */
 static bool invalidate_key(struct request *request, const struct response_view *view, const struct cache_key *key)
 {
-    return (view->is_stored && bytes_equal(key->encoded, request->lookup.key.encoded)) ||
-           cache_purge(request->worker->cache, key, PURGE_HARD, loop_wall(request->worker->loop));
+    bool any = (view->is_stored && bytes_equal(key->encoded, request->lookup.key.encoded)) ||
+               cache_purge(request->worker->cache, key, PURGE_HARD, loop_wall(request->worker->loop));
+    tell_heir(request, key, BYTES_NONE);
+    return any;
 }
 
 static bool invalidate_reference(struct request *request, const struct response_view *view, const struct target *base,
@@ -40,7 +49,9 @@ bool invalidate(struct request *request, const struct response_view *view)
     any |= invalidate_reference(request, view, &base, headers_value(&fields, HEADER_LOCATION));
     any |= invalidate_reference(request, view, &base, headers_value(&fields, HEADER_CONTENT_LOCATION));
     unsigned count = groups_collect(&fields, HEADER_CACHE_GROUP_INVALIDATION, &request->arena, &groups);
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
         cache_purge_group(cache, head->scheme, head->authority, groups[i].name, PURGE_HARD, now);
+        tell_heir(request, &request->lookup.key, groups[i].name);
+    }
     return any || count > 0;
 }

@@ -296,6 +296,32 @@ def test_what_the_origin_has_done_is_never_an_error(make, tmp_path, origin, has_
     until(lambda: not is_running(before), 30 * SLOW, "the old one to end")
 
 
+@pytest.mark.parametrize("has_disk", [False, True], ids=["memory", "disk"])
+def test_the_new_one_forgets_what_requests_at_the_old_one_make_invalid(make, tmp_path, origin, has_disk):
+    """By URL, by Location, and by group; over connections that were open before."""
+    written = []
+
+    def answer(request):
+        if request.method == "GET":
+            return request.answer(f"{request.target} after {len(written)}", fields={**STORED, **({"Cache-Groups": '"news"'} if request.target == "/grouped" else {})})
+        written.append(request.target)
+        return request.answer(b"", status="201 Created", fields={"Location": "/created", "Cache-Group-Invalidation": '"news"'})
+
+    origin.on("*", answer)
+    outrigger = make(**on_disk(tmp_path) if has_disk else {})
+    targets = ("/written", "/created", "/grouped", "/kept")
+    with outrigger.connect(timeout=60 * SLOW) as late:
+        late.send("POST /written HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\n")
+        outrigger.upgrade()
+        until(lambda: all("; hit" in outrigger.get(target).get("Cache-Status") for target in targets), 30 * SLOW, "the new one to have all of it")
+        late.send("\r\n")
+        assert late.response("POST").status == 201
+    assert written == ["/written"]
+    for target in targets[:3]:
+        until(lambda: outrigger.get(target).body == f"{target} after 1".encode(), 30 * SLOW, f"{target} to be forgotten")
+    assert outrigger.get("/kept").body == b"/kept after 0"
+
+
 def test_what_is_on_disk_is_found_by_the_new_one(make, tmp_path, origin):
     outrigger = make(cache={"memory": "32MiB", "disk": [{"path": str(tmp_path / "store"), "size": "64MiB"}]}, disk={"admit": "always"})
     for i in range(50):
