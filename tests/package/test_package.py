@@ -117,6 +117,16 @@ def test_the_package_from_installation_to_purge(inside):
     assert inside(steps).splitlines()[-1] == "done"
 
 
+def test_the_source_archive_is_the_same_whoever_makes_it_and_when(tmp_path):
+    made = []
+    for name, umask in (("one", "022"), ("two", "077")):
+        script = f"umask {umask}; git clone -q {shlex.quote(str(ROOT))} {name} && cd {name} && find . -name '*.c' -exec touch -d @{1000000000 + len(made)} {{}} + && TZ=Asia/Tokyo make -s dist"
+        subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, check=True, timeout=300)
+        (archive,) = (tmp_path / name / "build").glob("outrigger-*.tar.gz")
+        made.append(archive.read_bytes())
+    assert made[0] == made[1]
+
+
 def complete(file, *words):
     """What bash offers for the last word."""
     line = " ".join(shlex.quote(word) for word in words)
