@@ -14,10 +14,11 @@
  *     drains, ends                          ←─ TAKEN─ recovers what is in them, copies what was listed; accepts clients, from the same sockets
  *
  * So every moment has one owner of the directories, one that accepts clients, one to be told of reloads (what the old one is told after it started the new
- * one, it passes on after TAKE, with the sockets that it has listened on since) and one to be told of purges: from the moment that the directories are left alone until the end, the old one refuses those
- * that come over connections of its own (503; whoever asks again asks the new one). When the new one fails before TAKEN, the old one takes the directories up
- * again where it left them: nobody has written there. What is in memory
- * is copied (cache/handover.h): slab and list go with TAKE, and a version that does not know of them leaves them.
+ * one, it passes on after TAKE, with the sockets that it has listened on since) and one to be told of purges: from the moment that the directories are left
+ * alone until the end, the old one refuses those that come over connections of its own (503; whoever asks again asks the new one); what other requests make
+ * invalid it tells the new one, by the same socket (heir.h). When the new one fails before TAKEN, the old one takes the directories up again where it left
+ * them: nobody has written there. What is in memory is copied (cache/handover.h): slab and list go with TAKE, and a version that does not know of them
+ * leaves them.
  */
 #ifndef BOOT_UPGRADE_H
 #define BOOT_UPGRADE_H
