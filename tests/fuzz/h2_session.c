@@ -5,6 +5,7 @@
 #include "proxy/client/clients.h"
 #include "proxy/client/h1_target.h"
 #include "proxy/client/h2.h"
+#include "proxy/net/socket_room.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <sanitizer/asan_interface.h>
@@ -134,6 +135,18 @@ ssize_t connection_writev(struct connection *connection, const struct iovec *iov
         taken = taken_at_once;
     written += taken;
     return written > WRITES_MAX_BYTES ? CONNECTION_ERROR : (ssize_t)taken;
+}
+
+int connection_fd(const struct connection *connection)
+{
+    (void)connection;
+    return -1;
+}
+
+struct socket_room socket_room(int fd)
+{
+    (void)fd;
+    return (struct socket_room){taken_at_once > 0 ? taken_at_once : SIZE_MAX, written};
 }
 
 size_t connection_queued_bytes(const struct connection *connection)
@@ -347,6 +360,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                    .http2_resets = 10,
                                    .http2_control_frames = 20,
                                    .write_stall_timeout_ms = 1,
+                                   .write_min_rate = 1000,
                                    .keep_alive_timeout_ms = 1,
                                    .header_timeout_ms = 1,
                                    .body_timeout_ms = 1};
