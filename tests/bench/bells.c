@@ -20,7 +20,7 @@ __attribute__((constructor)) static void open_count(void)
 {
     const char *path = getenv("OUTRIGGER_BELLS");
     int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-    real_send = (ssize_t (*)(int, const void *, size_t, int))dlsym(RTLD_NEXT, "send");
+    real_send = (ssize_t(*)(int, const void *, size_t, int))dlsym(RTLD_NEXT, "send");
     if (fd < 0)
         return;
     void *mapped = mmap(NULL, BELLS_SLOTS * sizeof *rung, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
