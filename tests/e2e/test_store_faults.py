@@ -41,9 +41,9 @@ def store(make_outrigger, origin, tmp_path, faults):
     """A store that is worked hard: little memory, and an engine."""
     origin.on("*", numbered)
 
-    def make(engine):
+    def make(engine, **cache):
         config = {"disk": {"engine": engine, "admit": "always"}}
-        return with_store(make_outrigger, origin, tmp_path / "store", cache={"memory": "4MiB"}, config=config, environment=faults.environment)
+        return with_store(make_outrigger, origin, tmp_path / "store", cache={"memory": "4MiB", **cache}, config=config, environment=faults.environment)
 
     return make
 
@@ -113,6 +113,24 @@ def test_a_disk_without_room_for_a_segment_is_used_when_it_has_some(store, fault
         await_work(outrigger, BACK_SECONDS * SLOW)
         load.end()
         assert not load.failures
+
+
+@ENGINES
+def test_a_directory_that_fails_harms_no_other(store, faults, engine, tmp_path):
+    paths = [str(tmp_path / name) for name in ("failing", "sound")]
+    outrigger = store(engine, disk=[{"path": path, "size": "32MiB"} for path in paths])
+    inode = os.stat(f"{paths[0]}/outrigger.store").st_ino
+    with load_of(outrigger) as load:
+        await_work(outrigger, 60 * SLOW)
+        faults.set(f"only {inode}\nwrite 1 EIO\nread 1 EIO")
+        until(lambda: outrigger.metric("outrigger_store_bypassed", directory=paths[0]) == 1 or load.failures, timeout=60 * SLOW, what="one to be bypassed")
+        await_work(outrigger, 60 * SLOW)  # of the other
+        assert outrigger.metric("outrigger_store_bypassed", directory=paths[1]) == 0
+        faults.set("")
+        until(lambda: not outrigger.metric("outrigger_store_bypassed"), BACK_SECONDS * SLOW, "the directory to be used again")
+        load.end()
+        assert not load.failures
+    assert outrigger.metric("outrigger_store_write_failures_total", directory=paths[1]) == 0
 
 
 # ---- it goes on ----

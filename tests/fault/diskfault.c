@@ -7,7 +7,11 @@
  *     read|write|allocate|sync  N  FAULT  [TIMES]
  *
  * each Nth such operation, counted since the file last changed, at most TIMES times. FAULT: an errno's name (EIO ENOSPC EDQUOT EROFS EINTR EOPNOTSUPP), with
- * which it fails without being done; `short`: only half of it is done; `flip`: one bit of what was read is another.
+ * which it fails without being done; `short`: only half of it is done; `flip`: one bit of what was read is another. With a line
+ *
+ *     only INODE
+ *
+ * nothing of other files fails.
  *
  * Blocking calls are wrapped. What goes through io_uring is turned into a read of nothing when it is submitted, and gets its error when it comes back.
  */
@@ -44,6 +48,7 @@ static struct {
         unsigned every, times;
     } rules[RULES];
     unsigned rule_count;
+    unsigned long only; /* 0: any file */
     unsigned counts[KINDS];
     unsigned hits; /* faults so far */
 } state = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -51,6 +56,8 @@ static struct {
 static void add_rule(const char *line)
 {
     char kind[16], fault[16];
+    if (sscanf(line, "only %lu", &state.only) == 1)
+        return;
     struct rule rule = {.kind = KINDS, .times = -1u};
     if (state.rule_count == RULES || sscanf(line, "%15s %u %15s %u", kind, &rule.every, fault, &rule.times) < 3 || rule.every == 0)
         return;
@@ -88,27 +95,29 @@ static void read_rules(void)
     strcpy(state.text, text);
     memset(state.counts, 0, sizeof state.counts);
     state.rule_count = 0;
+    state.only = 0;
     for (char *rest = text, *line; (line = strsep(&rest, "\n"));)
         add_rule(line);
 }
 
 /* A process that is locked up cannot ask for names. The files that have one and are read or written at a place are the stores: slab and channels have none. */
-static bool is_store(int fd)
+static bool is_store(int fd, struct stat *file)
 {
-    struct stat file;
-    return fstat(fd, &file) == 0 && S_ISREG(file.st_mode) && file.st_nlink > 0;
+    return fstat(fd, file) == 0 && S_ISREG(file->st_mode) && file->st_nlink > 0;
 }
 
 /* What this operation meets. */
 static int meet(enum kind kind, int fd)
 {
     int fault = FAULT_NONE;
-    if (!is_store(fd))
+    struct stat file;
+    if (!is_store(fd, &file))
         return FAULT_NONE;
     pthread_mutex_lock(&state.lock);
     read_rules();
-    state.counts[kind]++;
-    for (unsigned i = 0; i < state.rule_count && fault == FAULT_NONE; i++) {
+    bool is_concerned = state.only == 0 || state.only == file.st_ino;
+    state.counts[kind] += is_concerned;
+    for (unsigned i = 0; i < state.rule_count && is_concerned && fault == FAULT_NONE; i++) {
         struct rule *rule = &state.rules[i];
         if (rule->kind != kind || rule->times == 0 || state.counts[kind] % rule->every)
             continue;
