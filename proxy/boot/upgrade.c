@@ -281,7 +281,6 @@ void upgrade_child_ended(struct supervisor *s, pid_t pid, const char *how)
     heir_forget(&s->heir);
     if (s->ending != ENDING_NOT)
         return;
-    log_error("upgrade", "the new binary %s; the old one keeps serving", how);
     if (s->upgrade.is_offered) {
         pid_file_create(s->options.pid_file);
         s->stores_are_lent = !store_files_take(&s->stores, s->started);
@@ -290,6 +289,7 @@ void upgrade_child_ended(struct supervisor *s, pid_t pid, const char *how)
     if (s->upgrade.is_ready && !s->stores_are_lent)
         child_send(&s->proxy, MESSAGE_STORE_BEGIN, &(struct message_empty){0}, BYTES_NONE, NULL, 0);
     s->upgrade.is_ready = s->upgrade.is_offered = false;
+    log_error("upgrade", "the new binary %s; the old one keeps serving", how);
     notify_manager("READY=1\nSTATUS=Serving; the last upgrade failed\n");
 }
 
