@@ -212,7 +212,7 @@ def test_a_trailer_bomb(server, back, bystander):
 
 @pytest.mark.threads
 def test_memory_stays_bounded_with_streams_whose_windows_are_shut(server, back):
-    """A thousand streams that wait hold places in line, not bodies."""
+    """A thousand streams that wait hold places in line, not bodies: 4.3 KB each, and their connections 10."""
     back.on("/wide", b"w" * 1_000_000)
     with H2(server.port, window=1 << 24) as client:
         assert len(client.get("/wide").body) == 1_000_000
@@ -229,7 +229,7 @@ def test_memory_stays_bounded_with_streams_whose_windows_are_shut(server, back):
         for client in clients:
             client.close()
     if SLOW == 1:
-        assert grown < 16 << 20
+        assert grown < 5_500_000
 
 
 def resident(pid):
