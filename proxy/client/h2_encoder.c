@@ -143,8 +143,6 @@ static uint32_t index_of(const struct h2_entries *entries, uint32_t number)
 /* 0: it is not in the table. */
 static uint32_t find_line(struct h2_entries *entries, struct bytes line, uint32_t hash)
 {
-    if (!entries)
-        return 0;
     for (uint32_t number = entries->buckets[bucket_of(hash)]; is_there(entries, number);) {
         const struct entry *entry = entry_of(entries, number);
         if (entry->hash == hash && bytes_equal(bytes_from(entry->line, entry->line_len), line))
@@ -308,14 +306,17 @@ static char *encode_field(struct h2_encoder *encoder, char *at, struct bytes lin
 /* *next: see encode_lines. */
 static char *encode_line(struct h2_encoder *encoder, char *at, struct bytes line, uint32_t *next)
 {
-    uint32_t newest = encoder->entries ? encoder->entries->newest : 0, hash = hash_line(line);
-    uint32_t number = find_line(encoder->entries, line, hash);
-    at = number ? put_number(at, INDEXED, INDEXED_BITS, index_of(encoder->entries, number)) : encode_field(encoder, at, line, hash);
     struct h2_entries *entries = encoder->entries;
-    if (number == 0 && entries && entries->newest != newest)
+    uint32_t newest = entries ? entries->newest : 0, hash = hash_line(line), number = entries ? find_line(entries, line, hash) : 0;
+    if (number > 0) {
+        at = put_number(at, INDEXED, INDEXED_BITS, index_of(entries, number));
+    } else {
+        at = encode_field(encoder, at, line, hash);
+        entries = encoder->entries;
+        if (!entries || entries->newest == newest)
+            return at; /* it was not inserted */
         number = entries->newest;
-    if (number == 0)
-        return at;
+    }
     if (*next == entries->first)
         entries->first = number;
     *next = number + 1;
