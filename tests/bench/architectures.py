@@ -124,7 +124,7 @@ EXPERIMENTS = [
         lambda connections, options: popular(2 * OBJECTS_IN_MEMORY, connections), lambda connections: True, is_of_connections=True,
     ),
     Experiment(
-        "breakdown", PARTS, SMALL_SIZES, lambda size, options: group("load", CONNECTIONS, f"/s/{size}/%u", SMALL_OBJECTS, "uniform"), rounds=5,
+        "breakdown", PARTS, SMALL_SIZES, lambda size, options: group("load", CONNECTIONS, f"/s/{size}/%u", SMALL_OBJECTS, "uniform"), rounds=4,
     ),
 ]
 
