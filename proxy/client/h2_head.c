@@ -245,6 +245,8 @@ static bool read_authority(struct request_head *head, struct bytes authority)
 
 static bool is_http(struct bytes scheme)
 {
+    if (!scheme.at)
+        return false;
     if (bytes_equal(scheme, BYTES("https")) || bytes_equal(scheme, BYTES("http"))) /* as everybody writes them */
         return true;
     return bytes_equal_nocase(scheme, BYTES("https")) || bytes_equal_nocase(scheme, BYTES("http"));
