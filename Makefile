@@ -164,7 +164,7 @@ UPGRADES ?= 100
 .PHONY: changes
 changes: all
 	@RELOADS=$(RELOADS) $(PYTEST) -s tests/e2e/test_reload_certificates.py tests/e2e/test_reload.py -k leave_no_memory
-	@UPGRADES=$(UPGRADES) $(PYTEST) -s tests/e2e/test_upgrade.py -k "other_binaries or hit_ratio"
+	@UPGRADES=$(UPGRADES) $(PYTEST) -s tests/e2e/test_upgrade.py tests/e2e/test_upgrade_memory.py -k "other_binaries or hit_ratio or any_moment"
 
 # Mixed sizes through a small cache, by the million: every byte is right, and memory stays within its limit. e2e has a short run of it.
 CHURN_REQUESTS ?= 10000000
