@@ -1,21 +1,19 @@
 /* See connection.h.
  *
- * DESIGN. `wants` is what the owner asked for, `told` what the kernel was told; they are made equal lazily. Telling costs two epoll_ctl (libuv removes and
- * adds), so a want that was dropped is told only when it happens all the same: a client that waits for its response usually sends nothing, and then a
- * whole exchange costs none. When bytes or a FIN do come unwanted, only errors are polled for from then on (as "priority" data: errors and hang-ups are
- * reported whatever was asked), so that a reset is still noticed; and nothing at all when urgent data make that spin.
+ * DESIGN. `wants` is what the owner wants, `polled.asked` what the kernel is asked for (readiness.h); they are made equal lazily. A want that was dropped is
+ * told only when it happens all the same: a client that waits for its response usually sends nothing, and then a whole exchange costs no epoll_ctl. When
+ * bytes or a FIN do come unwanted, only errors are polled for from then on, so that a reset is still noticed; and nothing at all should that spin.
  *
  * With TLS (tls_stream.h) there are two more reasons to do something: the handshake, and encrypted bytes that the kernel did not take, are this module's
  * affair and not the owner's; and what OpenSSL or we hold makes a connection readable without the kernel, by way of the loop's queue (tls_loop.h).
  */
 #include "proxy/net/connection.h"
-#include "proxy/net/loop_uv.h"
+#include "proxy/net/readiness.h"
 #include "proxy/net/tls_stream.h"
 
 #include "base/bytes.h"
 
 #include <arpa/inet.h>
-#include <assert.h>
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
@@ -25,18 +23,16 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum {
-    TOLD_ERRORS = 4, /* with WANT_READ and WANT_WRITE */
-    GATHERED_MAX_BYTES = 4096,
-};
+enum { GATHERED_MAX_BYTES = 4096 };
+
+_Static_assert((int)WANT_READ == (int)READY_READ && (int)WANT_WRITE == (int)READY_WRITE, "one is asked for as the other");
 
 struct connection {
-    uv_poll_t poll;
+    struct polled polled; /* its fd is -1 once closed */
     const struct connection_events *events;
     void *owner;
     struct tls_stream *tls; /* NULL: plain */
-    int fd;                 /* -1 once closed */
-    uint8_t wants, told;
+    uint8_t wants;
     bool connecting;
     uint8_t refused; /* enum error: connect failed at once, and is reported with the first event */
 };
@@ -69,26 +65,9 @@ size_t socket_address_format(const union socket_address *address, char *out, siz
     return length;
 }
 
-static void on_event(uv_poll_t *poll, int status, int events);
-
-static void tell(struct connection *connection, unsigned told)
-{
-    if (connection->told == told)
-        return;
-    connection->told = (uint8_t)told;
-    if (told == 0) {
-        uv_poll_stop(&connection->poll);
-        return;
-    }
-    int events = (told & WANT_READ ? UV_READABLE : 0) | (told & WANT_WRITE ? UV_WRITABLE : 0) | (told & TOLD_ERRORS ? UV_PRIORITIZED : 0);
-    int failed = uv_poll_start(&connection->poll, events, on_event);
-    assert(!failed);
-    (void)failed;
-}
-
 static bool is_closed(const struct connection *connection)
 {
-    return connection->fd < 0;
+    return connection->polled.fd < 0;
 }
 
 static bool is_shaking_hands(const struct connection *connection)
@@ -96,7 +75,12 @@ static bool is_shaking_hands(const struct connection *connection)
     return connection->tls && connection->tls->handshake;
 }
 
-/* What the kernel should be told, all reasons together. */
+static void ask(struct connection *connection, unsigned ready)
+{
+    polled_ask(&connection->polled, ready);
+}
+
+/* What the kernel should be asked for, all reasons together. */
 static unsigned needs_of(const struct connection *connection)
 {
     const struct tls_stream *tls = connection->tls;
@@ -105,16 +89,16 @@ static unsigned needs_of(const struct connection *connection)
     return (tls->handshake ? WANT_READ : connection->wants) | (tls->out && !tls->holds ? WANT_WRITE : 0);
 }
 
-static void tell_needs(struct connection *connection)
+static void ask_needs(struct connection *connection)
 {
     unsigned needs = needs_of(connection);
-    if (needs & ~(unsigned)connection->told)
-        tell(connection, needs);
+    if (needs & ~(unsigned)connection->polled.asked)
+        ask(connection, needs);
 }
 
 static bool is_broken(const struct connection *connection)
 {
-    struct pollfd state = {.fd = connection->fd};
+    struct pollfd state = {.fd = connection->polled.fd};
     return poll(&state, 1, 0) == 1 && (state.revents & (POLLERR | POLLHUP));
 }
 
@@ -125,7 +109,7 @@ static void on_connected(struct connection *connection)
     socklen_t length = sizeof(failure);
     connection->connecting = false;
     if (error == ERROR_OK) {
-        getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &failure, &length);
+        getsockopt(connection->polled.fd, SOL_SOCKET, SO_ERROR, &failure, &length);
         error = failure == 0 ? ERROR_OK : failure == ECONNREFUSED ? ERROR_ORIGIN_REFUSED : ERROR_ORIGIN_UNREACHABLE;
     }
     connection->events->connected(connection->owner, error);
@@ -137,13 +121,13 @@ static void on_connected(struct connection *connection)
 static void settle_unwanted(struct connection *connection, bool is_news)
 {
     if (needs_of(connection)) {
-        tell(connection, needs_of(connection));
+        ask(connection, needs_of(connection));
     } else if (is_broken(connection)) {
-        tell(connection, 0);
+        ask(connection, 0);
         if (is_news && connection->events->broken)
             connection->events->broken(connection->owner);
     } else {
-        tell(connection, connection->told == TOLD_ERRORS ? 0 : TOLD_ERRORS);
+        ask(connection, connection->polled.asked == READY_ERRORS ? 0 : READY_ERRORS);
     }
 }
 
@@ -158,7 +142,7 @@ static void tls_shake(struct connection *connection)
     }
     enum tls_progress progress = tls_stream_shake(connection->tls, &error);
     if (progress == TLS_GOES_ON) {
-        tell_needs(connection);
+        ask_needs(connection);
         return;
     }
     struct tls_stream *tls = connection->tls;
@@ -198,7 +182,7 @@ void connection_tls_turn(struct connection *connection)
     if (is_closed(connection) || !connection->tls || !connection->tls->holds)
         return;
     tls_stream_flush(connection->tls);
-    tell_needs(connection);
+    ask_needs(connection);
 }
 
 /* The kernel has room again: first for what we hold. False: it has none left for the owner. */
@@ -208,25 +192,25 @@ static bool tls_flush(struct connection *connection, bool failed)
     return !tls->out || (tls_stream_flush(tls) && !tls->out) || tls->broken || failed;
 }
 
-static void on_tls_event(struct connection *connection, bool failed, int events)
+static void on_tls_ready(struct connection *connection, bool failed, unsigned ready)
 {
     if (is_shaking_hands(connection)) {
         bool is_queued = list_is_linked(&connection->tls->link);
-        if ((events & UV_WRITABLE) && connection->tls->out)
+        if ((ready & READY_WRITE) && connection->tls->out)
             tls_stream_flush(connection->tls);
-        if (failed || !(events & UV_WRITABLE) || (events & UV_READABLE)) {
+        if (failed || (ready & READY_READ)) {
             if (!is_queued && !list_is_empty(&connection->tls->loop->queue))
                 tls_loop_enqueue(connection->tls->loop, connection->tls);
             else if (!is_queued)
                 tls_shake(connection);
         }
-        if (!is_closed(connection) && connection->told != needs_of(connection) && is_shaking_hands(connection))
-            tell(connection, needs_of(connection));
+        if (!is_closed(connection) && is_shaking_hands(connection))
+            ask(connection, needs_of(connection));
         return;
     }
     unsigned needs = needs_of(connection);
-    unsigned ready = failed ? WANT_READ | WANT_WRITE : (events & UV_READABLE ? WANT_READ : 0) | (events & UV_WRITABLE ? WANT_WRITE : 0);
-    bool unwanted = failed || (ready & ~needs) || (events & UV_PRIORITIZED), is_news = !(ready & needs);
+    ready = failed ? WANT_READ | WANT_WRITE : ready;
+    bool unwanted = failed || (ready & ~needs), is_news = !(ready & needs);
     bool has_room = (ready & WANT_WRITE) && tls_flush(connection, failed);
     if (ready & connection->wants & WANT_READ)
         tls_readable(connection);
@@ -236,22 +220,21 @@ static void on_tls_event(struct connection *connection, bool failed, int events)
         settle_unwanted(connection, is_news);
 }
 
-static void on_event(uv_poll_t *poll, int status, int events)
+static void on_ready(struct polled *polled, unsigned ready)
 {
-    struct connection *connection = LIST_OWNER(poll, struct connection, poll); /* lives until this turn of the loop ends, closed or not */
-    bool failed = status < 0;
-    if (failed)
-        connection->told = 0; /* libuv has stopped it */
+    struct connection *connection =
+        LIST_OWNER(polled, struct connection, polled); /* lives until this turn of the loop ends, closed or not */
+    bool failed = ready & READY_ERRORS;
     if (connection->connecting) {
         on_connected(connection);
         return;
     }
     if (connection->tls) {
-        on_tls_event(connection, failed, events);
+        on_tls_ready(connection, failed, ready);
         return;
     }
-    unsigned ready = failed ? WANT_READ | WANT_WRITE : (events & UV_READABLE ? WANT_READ : 0) | (events & UV_WRITABLE ? WANT_WRITE : 0);
-    bool unwanted = failed || (ready & ~connection->wants) || (events & UV_PRIORITIZED), is_news = !(ready & connection->wants);
+    ready = failed ? WANT_READ | WANT_WRITE : ready;
+    bool unwanted = failed || (ready & ~(unsigned)connection->wants), is_news = !(ready & connection->wants);
     if (ready & connection->wants & WANT_READ)
         connection->events->readable(connection->owner);
     if (!is_closed(connection) && (ready & connection->wants & WANT_WRITE))
@@ -260,31 +243,39 @@ static void on_event(uv_poll_t *poll, int status, int events)
         settle_unwanted(connection, is_news);
 }
 
-static void connection_freed(uv_handle_t *handle)
+static void connection_freed(struct polled *polled)
 {
-    struct connection *connection = LIST_OWNER(handle, struct connection, poll);
+    struct connection *connection = LIST_OWNER(polled, struct connection, polled);
     if (!is_closed(connection))
-        close(connection->fd); /* loop_free found it open */
+        close(connection->polled.fd); /* loop_free found it open */
     tls_stream_free(&connection->tls);
     free(connection);
 }
 
-struct connection *connection_adopt(struct loop *loop, int fd, const struct connection_events *events, void *owner)
+static const struct polled_kind connection_kind = {on_ready, connection_freed};
+
+static struct connection *connection_new(struct loop *loop, int fd, const struct connection_events *events, void *owner)
 {
     struct connection *connection = malloc(sizeof(*connection));
-    if (!connection || uv_poll_init(loop_uv(loop), &connection->poll, fd) != 0) {
-        free(connection);
+    if (!connection) {
         close(fd);
         return NULL;
     }
-    poll_set_freed_by(&connection->poll, connection_freed);
+    polled_init(&connection->polled, loop, fd, &connection_kind);
     connection->events = events;
     connection->owner = owner;
     connection->tls = NULL;
-    connection->fd = fd;
-    connection->wants = connection->told = WANT_NOTHING;
+    connection->wants = WANT_NOTHING;
     connection->connecting = false;
     connection->refused = ERROR_OK;
+    return connection;
+}
+
+struct connection *connection_adopt(struct loop *loop, int fd, const struct connection_events *events, void *owner)
+{
+    struct connection *connection = connection_new(loop, fd, events, owner);
+    if (connection)
+        connection->polled.is_new = true;
     return connection;
 }
 
@@ -299,13 +290,13 @@ struct connection *connection_connect(struct loop *loop, const union socket_addr
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     bool failed = connect(fd, &to->any, length) != 0 && errno != EINPROGRESS;
     bool refused = errno == ECONNREFUSED;
-    struct connection *connection = connection_adopt(loop, fd, events, owner);
+    struct connection *connection = connection_new(loop, fd, events, owner);
     if (!connection)
         return NULL;
     if (failed) /* reported by the loop: a socket that is not connected polls as hung up at once */
         connection->refused = refused ? ERROR_ORIGIN_REFUSED : ERROR_ORIGIN_UNREACHABLE;
     connection->connecting = true;
-    tell(connection, WANT_WRITE);
+    ask(connection, WANT_WRITE);
     return connection;
 }
 
@@ -319,13 +310,13 @@ void connection_want(struct connection *connection, unsigned wants)
 {
     connection->wants = (uint8_t)wants;
     if (connection->tls) {
-        tell_needs(connection);
+        ask_needs(connection);
         if (!is_shaking_hands(connection))
             tls_watch_input(connection);
         return;
     }
-    if (!connection->connecting && (wants & ~(unsigned)connection->told))
-        tell(connection, wants);
+    if (!connection->connecting && (wants & ~(unsigned)connection->polled.asked))
+        ask(connection, wants);
 }
 
 unsigned connection_wants(const struct connection *connection)
@@ -344,12 +335,12 @@ ssize_t connection_read(struct connection *connection, void *buffer, size_t capa
 {
     if (connection->tls)
         return tls_stream_read(connection->tls, buffer, capacity);
-    return outcome(recv(connection->fd, buffer, capacity, 0)); /* a socket's own call: read(2) goes by way of the file */
+    return outcome(recv(connection->polled.fd, buffer, capacity, 0)); /* a socket's own call: read(2) goes by way of the file */
 }
 
 ssize_t connection_peek(struct connection *connection, void *buffer, size_t capacity)
 {
-    return outcome(recv(connection->fd, buffer, capacity, MSG_PEEK | MSG_DONTWAIT));
+    return outcome(recv(connection->polled.fd, buffer, capacity, MSG_PEEK | MSG_DONTWAIT));
 }
 
 /* What is kept is ours to send. */
@@ -357,7 +348,7 @@ static ssize_t tls_writev(struct connection *connection, const struct iovec *iov
 {
     ssize_t written = tls_stream_writev(connection->tls, iov, count);
     if (connection->tls->out)
-        tell_needs(connection);
+        ask_needs(connection);
     return written == 0 ? CONNECTION_AGAIN : written;
 }
 
@@ -382,10 +373,10 @@ ssize_t connection_writev(struct connection *connection, const struct iovec *iov
     char small[GATHERED_MAX_BYTES];
     size_t bytes = gather(iov, count, small, sizeof(small));
     if (bytes > 0)
-        return outcome(send(connection->fd, small, bytes, MSG_NOSIGNAL));
+        return outcome(send(connection->polled.fd, small, bytes, MSG_NOSIGNAL));
     /* sendmsg is a writev that can be told not to raise SIGPIPE. */
     struct msghdr message = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
-    return outcome(sendmsg(connection->fd, &message, MSG_NOSIGNAL));
+    return outcome(sendmsg(connection->polled.fd, &message, MSG_NOSIGNAL));
 }
 
 ssize_t connection_write(struct connection *connection, const void *bytes, size_t length, bool more)
@@ -393,23 +384,23 @@ ssize_t connection_write(struct connection *connection, const void *bytes, size_
     const struct iovec iov = {(void *)bytes, length};
     if (connection->tls)
         return tls_writev(connection, &iov, 1);
-    return outcome(send(connection->fd, bytes, length, MSG_NOSIGNAL | (more ? MSG_MORE : 0)));
+    return outcome(send(connection->polled.fd, bytes, length, MSG_NOSIGNAL | (more ? MSG_MORE : 0)));
 }
 
 void connection_shutdown(struct connection *connection)
 {
     struct tls_stream *tls = connection->tls;
     if (!tls) {
-        shutdown(connection->fd, SHUT_WR);
+        shutdown(connection->polled.fd, SHUT_WR);
         return;
     }
     tls_stream_say_end(tls);
     if (!tls->out) {
-        shutdown(connection->fd, SHUT_WR);
+        shutdown(connection->polled.fd, SHUT_WR);
         return;
     }
     tls->fins = true;
-    tell_needs(connection);
+    ask_needs(connection);
 }
 
 static _Atomic unsigned parting; /* of all loops */
@@ -424,9 +415,7 @@ static void close_now(struct connection *connection)
     if (connection->tls && connection->tls->parts)
         atomic_fetch_sub_explicit(&parting, 1, memory_order_relaxed);
     tls_stream_free(&connection->tls);
-    uv_close((uv_handle_t *)&connection->poll, connection_freed); /* takes the descriptor out of the poll set at once */
-    close(connection->fd);
-    connection->fd = -1;
+    polled_close(&connection->polled);
 }
 
 /* ---- TLS: parting ----------------------------------------------------------------------------------------------------------------------- */
@@ -478,7 +467,7 @@ void connection_reset(struct connection **connection_ptr)
     *connection_ptr = NULL;
     if (!connection)
         return;
-    setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    setsockopt(connection->polled.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
     close_now(connection);
 }
 
@@ -489,7 +478,7 @@ bool connection_start_tls(struct connection *connection, struct tls_server *serv
     connection->tls = tls_stream_accept(connection, server, http2, already_read);
     if (!connection->tls)
         return false;
-    tell_needs(connection);
+    ask_needs(connection);
     if (already_read.len > 0)
         tls_loop_enqueue(connection->tls->loop, connection->tls);
     return true;
@@ -500,7 +489,7 @@ bool connection_start_tls_client(struct connection *connection, struct tls_clien
     connection->tls = tls_stream_connect(connection, client, server_name);
     if (!connection->tls)
         return false;
-    tell_needs(connection);
+    ask_needs(connection);
     tls_loop_enqueue(connection->tls->loop, connection->tls); /* who connects speaks first */
     return true;
 }
@@ -517,19 +506,19 @@ const char *connection_tls_failure(const struct connection *connection)
 
 int connection_fd(const struct connection *connection)
 {
-    return connection->fd;
+    return connection->polled.fd;
 }
 
 struct loop *connection_loop(const struct connection *connection)
 {
-    return loop_of_poll(&connection->poll);
+    return connection->polled.loop;
 }
 
 void connection_peer(const struct connection *connection, union socket_address *address)
 {
     socklen_t length = sizeof(*address);
     memset(address, 0, sizeof(*address));
-    getpeername(connection->fd, &address->any, &length);
+    getpeername(connection->polled.fd, &address->any, &length);
 }
 
 bool connection_has_input(const struct connection *connection)
@@ -540,7 +529,7 @@ bool connection_has_input(const struct connection *connection)
         return tls_ssl_has_input(tls);
     if (tls && (tls_stream_has_input(tls) || tls->in || (tls->handshake && tls->handshake->began)))
         return true;
-    ssize_t got = recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t got = recv(connection->polled.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
 }
 
@@ -548,5 +537,5 @@ size_t connection_queued_bytes(const struct connection *connection)
 {
     int bytes = 0;
     size_t kept = connection->tls ? spill_bytes(connection->tls->out).len : 0;
-    return (ioctl(connection->fd, SIOCOUTQ, &bytes) == 0 ? (size_t)bytes : 0) + kept;
+    return (ioctl(connection->polled.fd, SIOCOUTQ, &bytes) == 0 ? (size_t)bytes : 0) + kept;
 }

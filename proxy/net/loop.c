@@ -1,11 +1,13 @@
 /* See loop.h.
  *
- * DESIGN. libuv polls; the rest of a turn is done in its check phase, right after the descriptors' callbacks: mail, then expired deadlines, then turn-end
- * hooks. One repeating timer makes a turn at least every LOOP_TICK_MS. Mail from the loop's own thread writes to no eventfd, since the check phase comes
- * anyway; what is posted later than that is found by the prepare phase, which then asks for a turn without waiting.
+ * DESIGN. Descriptors are ours (readiness.h); libuv has the clock, the timer and the wake-up from other threads, and is embedded: its backend is one of the
+ * descriptors, and it runs, without waiting, when that is readable or a timer is due. What a turn does is all in `turn`. One repeating timer makes a turn at
+ * least every LOOP_TICK_MS. Mail from the loop's own thread writes to no eventfd, since its delivery comes anyway; what is posted later than that is found
+ * before the wait, which then is none.
  */
-#include "proxy/net/loop_uv.h"
+#include "proxy/net/loop_inside.h"
 #include "proxy/net/mailbox.h"
+#include "proxy/net/readiness.h"
 #include "proxy/net/tls_loop.h"
 #include "proxy/net/wheel.h"
 
@@ -14,6 +16,7 @@
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <uv.h>
 
 enum { TURN_END_HOOKS_MAX = 16 };
 
@@ -23,10 +26,10 @@ struct turn_end_hook {
 };
 
 struct loop {
-    uv_loop_t uv; /* data: the loop */
+    struct readiness readiness;
+    uv_loop_t uv;
     uv_timer_t tick;
-    uv_prepare_t prepare;
-    uv_check_t check;
+    struct polled backend; /* libuv's */
     unsigned number;
     struct wall_seconds wall, date_of; /* date_of: what `date` says */
     char date[HTTP_DATE_LEN];
@@ -43,9 +46,9 @@ struct loop {
     _Atomic pthread_t thread; /* that runs the loop; 0 before */
 };
 
-uv_loop_t *loop_uv(struct loop *loop)
+struct readiness *loop_readiness(struct loop *loop)
 {
-    return &loop->uv;
+    return &loop->readiness;
 }
 
 struct tls_loop **loop_tls(struct loop *loop)
@@ -66,31 +69,53 @@ void loop_wake(struct loop *loop)
 
 static void on_wake(uv_async_t *wake)
 {
-    (void)wake; /* the check phase looks into the mailbox */
+    (void)wake; /* the turn looks into the mailbox */
 }
 
 static void on_tick(uv_timer_t *tick)
 {
-    (void)tick; /* the check phase advances the wheel */
+    (void)tick; /* the turn advances the wheel */
 }
 
-static void on_prepare(uv_prepare_t *prepare)
+static void run_libuv(struct loop *loop)
 {
-    struct loop *loop = prepare->loop->data;
+    uv_run(&loop->uv, UV_RUN_NOWAIT);
+}
+
+static void on_backend_ready(struct polled *backend, unsigned ready)
+{
+    (void)ready;
+    run_libuv(backend->loop);
+}
+
+static void backend_left(struct polled *backend)
+{
+    (void)backend; /* it is libuv's */
+}
+
+static const struct polled_kind backend_kind = {on_backend_ready, backend_left};
+
+static int longest_wait_ms(struct loop *loop)
+{
+    bool is_busy = !mailbox_is_empty(&loop->mailbox) || atomic_load_explicit(&loop->stopping, memory_order_relaxed);
+    return is_busy ? 0 : uv_backend_timeout(&loop->uv);
+}
+
+static void turn(struct loop *loop)
+{
+    struct epoll_event events[READINESS_EVENTS_MAX];
+    int count = readiness_wait(&loop->readiness, events, longest_wait_ms(loop));
+    uv_update_time(&loop->uv);
     loop->wall = clock_wall();
-    if (!mailbox_is_empty(&loop->mailbox))
-        uv_async_send(&loop->wake);
-}
-
-static void on_check(uv_check_t *check)
-{
-    struct loop *loop = check->loop->data;
+    readiness_dispatch(events, count);
+    readiness_look(&loop->readiness);
+    if (uv_backend_timeout(&loop->uv) == 0)
+        run_libuv(loop);
     mailbox_deliver(&loop->mailbox);
     wheel_advance(&loop->wheel, loop_now(loop));
     for (unsigned i = 0; i < loop->hook_count; i++)
         loop->hooks[i].call(loop->hooks[i].context);
-    if (atomic_load_explicit(&loop->stopping, memory_order_acquire))
-        uv_stop(&loop->uv);
+    readiness_free_closed(&loop->readiness);
 }
 
 static bool loop_start_handles(struct loop *loop)
@@ -98,24 +123,24 @@ static bool loop_start_handles(struct loop *loop)
     if (uv_async_init(&loop->uv, &loop->wake, on_wake) != 0)
         return false;
     uv_timer_init(&loop->uv, &loop->tick);
-    uv_prepare_init(&loop->uv, &loop->prepare);
-    uv_check_init(&loop->uv, &loop->check);
     uv_timer_start(&loop->tick, on_tick, LOOP_TICK_MS, LOOP_TICK_MS);
-    uv_prepare_start(&loop->prepare, on_prepare);
-    uv_check_start(&loop->check, on_check);
-    return true;
+    run_libuv(loop); /* which tells its backend what to wait for in a turn of its own only */
+    polled_init(&loop->backend, loop, uv_backend_fd(&loop->uv), &backend_kind);
+    return polled_ask_now(&loop->backend, READY_READ);
 }
 
 struct loop *loop_new(unsigned number)
 {
     struct loop *loop = aligned_alloc(_Alignof(struct loop), sizeof(*loop));
     char *read_buffer = malloc(LOOP_READ_BUFFER_BYTES);
-    if (!loop || !read_buffer || uv_loop_init(&loop->uv) != 0) {
+    bool has_libuv = loop && uv_loop_init(&loop->uv) == 0;
+    if (!read_buffer || !has_libuv || !readiness_init(&loop->readiness)) {
+        if (has_libuv)
+            uv_loop_close(&loop->uv);
         free(loop);
         free(read_buffer);
         return NULL;
     }
-    loop->uv.data = loop;
     loop->number = number;
     loop->wall = clock_wall();
     loop->date_of = (struct wall_seconds){-1};
@@ -134,7 +159,9 @@ struct loop *loop_new(unsigned number)
 void loop_run(struct loop *loop)
 {
     atomic_store_explicit(&loop->thread, pthread_self(), memory_order_relaxed);
-    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    do
+        turn(loop);
+    while (!atomic_load_explicit(&loop->stopping, memory_order_acquire));
     atomic_store_explicit(&loop->thread, 0, memory_order_relaxed);
     atomic_store_explicit(&loop->stopping, false, memory_order_relaxed);
 }
@@ -145,11 +172,10 @@ void loop_stop(struct loop *loop)
     uv_async_send(&loop->wake);
 }
 
-static void close_what_is_left(uv_handle_t *handle, void *unused)
+static void close_handle(uv_handle_t *handle, void *unused)
 {
     (void)unused;
-    if (!uv_is_closing(handle))
-        uv_close(handle, handle->type == UV_POLL ? poll_freed_by(handle) : NULL);
+    uv_close(handle, NULL);
 }
 
 void loop_free(struct loop **loop_ptr)
@@ -158,7 +184,8 @@ void loop_free(struct loop **loop_ptr)
     *loop_ptr = NULL;
     if (!loop)
         return;
-    uv_walk(&loop->uv, close_what_is_left, NULL);
+    readiness_end(&loop->readiness);
+    uv_walk(&loop->uv, close_handle, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     int busy = uv_loop_close(&loop->uv);
     assert(busy == 0);
@@ -175,7 +202,7 @@ unsigned loop_number(const struct loop *loop)
 
 struct monotonic_ms loop_now(const struct loop *loop)
 {
-    return (struct monotonic_ms){(int64_t)uv_now(&loop->uv)}; /* CLOCK_MONOTONIC, read by libuv when the poll returns */
+    return (struct monotonic_ms){(int64_t)uv_now(&loop->uv)}; /* CLOCK_MONOTONIC, read by libuv when the wait is over */
 }
 
 struct wall_seconds loop_wall(const struct loop *loop)

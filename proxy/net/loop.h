@@ -1,4 +1,4 @@
-/* An event loop: one thread's libuv loop with coarse deadlines, a mailbox for the other loops, and the buffer that everybody reads into.
+/* An event loop: one thread's readiness of descriptors, coarse deadlines, a mailbox for the other loops, and the buffer that everybody reads into.
  *
  * Rules: everything here belongs to the thread that runs the loop, except mail (loop_post is thread-safe). Callbacks MUST NOT block.
  * A loop turn: descriptors ready → mail → expired deadlines → turn-end hooks (flush channels, count).
@@ -64,7 +64,7 @@ void mail_post(struct mail *mail);
 /* Whether a delivery is outstanding: then the owner must wait for it before it frees itself. */
 bool mail_is_posted(const struct mail *mail);
 
-/* A descriptor that is watched for reading (channels, control sockets, listeners). Not owned. */
+/* A descriptor that is watched for reading (channels, control sockets, listeners). Not owned, but watch_free comes before it is closed. */
 struct watch;
 struct watch *loop_watch(struct loop *loop, int fd, void (*readable)(void *context), void *context);
 void          watch_free(struct watch **watch);

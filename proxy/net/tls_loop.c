@@ -1,6 +1,6 @@
 /* See tls_loop.h. */
 #include "proxy/net/tls_loop.h"
-#include "proxy/net/loop_uv.h"
+#include "proxy/net/loop_inside.h"
 #include "proxy/net/tls_stream.h"
 
 #include <stdlib.h>

@@ -1,45 +1,43 @@
 /* Watches: descriptors that somebody else owns and reads (loop.h). */
-#include "proxy/net/loop_uv.h"
+#include "proxy/net/loop.h"
+#include "proxy/net/readiness.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
 struct watch {
-    uv_poll_t poll;
+    struct polled polled;
     void (*readable)(void *context);
     void *context;
 };
 
-static void watch_freed(uv_handle_t *handle)
+/* An error is readable too: whoever owns the descriptor finds it out by reading. */
+static void on_ready(struct polled *polled, unsigned ready)
 {
-    free(LIST_OWNER(handle, struct watch, poll));
+    struct watch *watch = LIST_OWNER(polled, struct watch, polled);
+    (void)ready;
+    watch->readable(watch->context);
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
+static void freed(struct polled *polled)
 {
-    struct watch *watch = LIST_OWNER(poll, struct watch, poll);
-    (void)events;
-    watch->readable(watch->context);
-    /* On an error libuv stops polling; whoever owns the descriptor finds it out by reading. */
-    if (status < 0 && !uv_is_closing((uv_handle_t *)poll))
-        uv_poll_start(poll, UV_READABLE, on_readable);
+    free(LIST_OWNER(polled, struct watch, polled));
 }
+
+static const struct polled_kind watch_kind = {on_ready, freed};
 
 struct watch *loop_watch(struct loop *loop, int fd, void (*readable)(void *context), void *context)
 {
     struct watch *watch = malloc(sizeof(*watch));
     if (!watch)
         return NULL;
-    if (uv_poll_init(loop_uv(loop), &watch->poll, fd) != 0) {
+    watch->readable = readable;
+    watch->context = context;
+    polled_init(&watch->polled, loop, fd, &watch_kind);
+    if (!polled_ask_now(&watch->polled, READY_READ)) {
+        list_remove(&watch->polled.link);
         free(watch);
         return NULL;
     }
-    poll_set_freed_by(&watch->poll, watch_freed);
-    watch->readable = readable;
-    watch->context = context;
-    int failed = uv_poll_start(&watch->poll, UV_READABLE, on_readable);
-    assert(!failed);
-    (void)failed;
     return watch;
 }
 
@@ -48,5 +46,5 @@ void watch_free(struct watch **watch_ptr)
     struct watch *watch = *watch_ptr;
     *watch_ptr = NULL;
     if (watch)
-        uv_close((uv_handle_t *)&watch->poll, watch_freed);
+        polled_leave(&watch->polled);
 }
