@@ -17,6 +17,7 @@
 enum {
     ACCEPTS_PER_TURN = 64,       /* then the clients that are there have their turn */
     ACCEPTS_PER_TURN_SHARED = 8, /* other loops poll the same socket: a burst shall not be all ours */
+    ALONE_TURNS = 8,             /* so many turns take one client each, after one in which there was no second */
     PAUSE_MS = 500,              /* after running out of descriptors */
 };
 
@@ -29,6 +30,7 @@ struct listener {
     struct watch *watch;                    /* NULL while paused */
     int reserve;                            /* given up for the client that finds no descriptor left; -1: in use */
     struct deadline pause;
+    int alone_turns;
 };
 
 static void on_readable(void *context);
@@ -133,12 +135,25 @@ static bool may_accept(const struct listener *listener)
     return !listener->worker->serves_one || listener->worker->connections == 0;
 }
 
+/* An accept that finds nobody costs the kernel as much as one that does: a socket is made, and thrown away. Where clients come one by one, it is not tried
+ * for a second; should there be one, the next turn comes at once. */
+static int most_of_turn(struct listener *listener)
+{
+    if (listener->alone_turns > 0) {
+        listener->alone_turns--;
+        return 1;
+    }
+    return listener->worker->config->workers > 1 ? ACCEPTS_PER_TURN_SHARED : ACCEPTS_PER_TURN;
+}
+
 static void on_readable(void *context)
 {
     struct listener *listener = context;
-    int most = listener->worker->config->workers > 1 ? ACCEPTS_PER_TURN_SHARED : ACCEPTS_PER_TURN;
-    for (int i = 0; i < most && may_accept(listener) && accept_one(listener); i++)
-        ;
+    int most = most_of_turn(listener), tried = 0;
+    while (tried < most && may_accept(listener) && accept_one(listener))
+        tried++;
+    if (tried < most && tried <= 1)
+        listener->alone_turns = ALONE_TURNS;
 }
 
 void listener_open(struct listener *listener, bool is_open)

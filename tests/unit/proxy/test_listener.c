@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { CLIENTS = 200 };
@@ -20,7 +21,14 @@ static int listening, clients[CLIENTS];
 static union socket_address address;
 static bool (*is_done)(void);
 static struct monotonic_ms until;
-static unsigned wanted, turns;
+static unsigned wanted, turns, accepts;
+
+/* In place of the C library's. */
+int accept4(int fd, struct sockaddr *peer, socklen_t *length, int flags)
+{
+    accepts++;
+    return (int)syscall(SYS_accept4, fd, peer, length, flags);
+}
 
 static void turn_ended(void *context)
 {
@@ -101,6 +109,30 @@ Test(listener, a_burst_of_clients_is_accepted)
     /* Inherited from the listening socket. */
     getsockopt(listening, IPPROTO_TCP, TCP_NODELAY, &value, &length);
     cr_expect(value);
+}
+
+Test(listener, for_clients_that_come_alone_there_is_hardly_an_accept_in_vain)
+{
+    listener = listener_start(&worker, listening, LISTENER_PUBLIC, "address");
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        connect_clients(i, wanted = i + 1);
+        turn_until(have_all, 10000);
+    }
+    cr_expect_leq(accepts, CLIENTS + CLIENTS / 8 + 1);
+}
+
+Test(listener, a_burst_after_clients_that_came_alone_takes_few_turns)
+{
+    listener = listener_start(&worker, listening, LISTENER_PUBLIC, "address");
+    for (unsigned i = 0; i < 10; i++) {
+        connect_clients(i, wanted = i + 1);
+        turn_until(have_all, 10000);
+    }
+    connect_clients(10, wanted = 110);
+    turns = accepts = 0;
+    turn_until(have_all, 10000);
+    cr_expect_leq(turns, 20);
+    cr_expect_leq(accepts, 103);
 }
 
 static unsigned answered(const char *status)
