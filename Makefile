@@ -265,7 +265,7 @@ bench-programs: all $(BENCH_PROGRAMS) $(BUILD)/bench/under_callgrind.so $(BUILD)
 
 ASIDE := $(if $(QUICK),--quick) $(if $(FIRST),--first)
 
-# Instructions a hit, by function: the figure that a busy machine does not blur. CASES=hit,pipelined,logged,100k,h2,miss,pass; JSON=FILE.
+# Instructions a hit, by function: the figure that a busy machine does not blur. CASES=hit,pipelined,logged,100k,h2,newconn,miss,pass; JSON=FILE.
 $(BUILD)/bench/under_callgrind.so $(BUILD)/bench/bells.so: $(BUILD)/bench/%.so: tests/bench/%.c
 	@mkdir -p $(@D)
 	@echo "  CC $@"
@@ -392,7 +392,7 @@ help:
 	@echo "make replay      a real server's log through the accelerator, every byte checked, with and without it"
 	@echo "make bench       speed beside six peers on this machine; CASES=hit1k,zipf PEERS=nginx,h2o: some; QUICK=1: a little; FIRST=1: where it is not idle"
 	@echo "make bench-report    the same, to docs/BENCHMARKS.md"
-	@echo "make bench-instructions    instructions a request under callgrind, by function;  CASES=hit,pipelined,logged,100k,h2,miss,pass JSON=FILE"
+	@echo "make bench-instructions    instructions a request under callgrind, by function;  CASES=hit,pipelined,logged,100k,h2,newconn,miss,pass JSON=FILE"
 	@echo "make bench-sendfile    writev against sendfile from a memory file"
 	@echo "make bench-diskbound    hits from memory beside a load that a slow disk bounds, against four peers; needs root;  REPORT=1: to docs/STORE.md"
 	@echo "make bench-architectures    helpers, one loop, threads and processes side by side, as in the Flash paper; needs root;  CASES=breakdown: some;  REPORT=1: to docs/ARCHITECTURES.md"

@@ -76,6 +76,23 @@ class Client:
         return [self.response() for _ in paths]
 
 
+class NewClient(Client):
+    """A connection for each request."""
+
+    def __init__(self, port):
+        super().__init__(port)
+        self.port = port
+
+    def ask(self, paths):
+        heads = []
+        for path in paths:
+            self.socket.close()
+            self.__init__(self.port)
+            self.socket.sendall(request(path)[:-2] + b"Connection: close\r\n\r\n")
+            heads.append(self.response())
+        return heads
+
+
 class Http2Client(Client):
     """The same by HTTP/2, without TLS: one write has all requests, as streams of one connection, and their windows never close."""
 
@@ -150,6 +167,7 @@ CASES = {
     "logged": Case("1 KB hit with an access log", one_at_a_time("/s/1024/object"), {"access_log": "{dir}/access.log"}, "hit"),
     "100k": Case("100 KB hit", one_at_a_time("/s/102400/object"), {}, "hit"),
     "h2": Case(f"1 KB hit over HTTP/2, {STREAMS} requests to a read", together("/s/1024/object", STREAMS), {}, "hit", Http2Client),
+    "newconn": Case("1 KB hit on a connection of its own", one_at_a_time("/s/1024/object"), {}, "hit", NewClient),
     "miss": Case("1 KB miss, stored", one_at_a_time("/s/1024/%u"), {}, "stored"),
     "pass": Case("pass-through, no-store", one_at_a_time("/count"), {}, "fwd"),
 }
