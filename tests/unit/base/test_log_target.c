@@ -79,8 +79,8 @@ Test(log_target, what_cannot_be_meant_is_refused)
         "syslog:,",
         "syslog:tag=a,,",
         "journald:server=127.0.0.1",
-        "syslog:server=unix:/"
-        "1234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678"};
+        ("syslog:server=unix:/"
+         "1234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678")};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct log_target target;
         cr_expect_not_null(log_target_parse(bytes_from_string(texts[i]), &target), "%s", texts[i]);
