@@ -12,7 +12,7 @@
 
 struct cache;
 
-/* All variants of the URL. Returns whether anything was stored under it. */
+/* All variants of the URL. Returns whether anything was stored under it, or may have been in the instance before this one (handover.h). */
 bool cache_purge(struct cache *cache, const struct cache_key *key, enum purge_kind kind, struct wall_seconds now);
 /* Every response that has the tag, by whichever of the fields of policy/tags.h. */
 void cache_purge_tag(struct cache *cache, struct bytes tag, enum purge_kind kind, struct wall_seconds now);

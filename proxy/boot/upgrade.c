@@ -326,6 +326,8 @@ static void take_memory(struct supervisor *s, const struct listening_files *memo
 {
     if (memory->count == 2)
         child_send(&s->proxy, MESSAGE_MEMORY_TAKE, &(struct message_empty){0}, BYTES_NONE, memory->at, 2);
+    else
+        log_warn("upgrade", "memory tier not taken over: the old server does not hand it over");
     for (unsigned i = 0; i < memory->count; i++)
         close(memory->at[i]);
 }
