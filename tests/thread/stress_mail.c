@@ -3,6 +3,7 @@
 #include "proxy/net/loop.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -67,7 +68,7 @@ static void *post(void *context)
         atomic_fetch_add(&crowd.posts, 1);
         mail_post(&crowd.mail);
         while (atomic_load_explicit(&own->seen, memory_order_acquire) != i)
-            ;
+            sched_yield();
     }
     for (int i = 0; i < ONCE; i++) {
         struct once *once = malloc(sizeof(*once));
@@ -93,7 +94,7 @@ int main(void)
     for (unsigned i = 0; i < POSTERS; i++)
         pthread_join(posters[i], NULL);
     while (atomic_load(&freed) < POSTERS * ONCE || atomic_load(&crowd.seen) < POSTERS * ROUNDS)
-        ;
+        sched_yield();
     for (unsigned i = 0; i < 2; i++) {
         loop_stop(loops[i]);
         pthread_join(loop_threads[i], NULL);
