@@ -47,8 +47,12 @@ class Watched:
             self.server = Server(directory, PEER, origin=origin.port, admin=self.admin)
         finally:
             del os.environ["LD_PRELOAD"], os.environ["OUTRIGGER_BELLS"]
+        await_true(lambda: self.process(b"proxy") and self.process(b"store"), "the processes to have their titles")
+        self.proxy, self.helper = self.process(b"proxy"), self.process(b"store")
+
+    def process(self, role):
         titles = {pid: pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() for pid in self.server.family()}
-        self.proxy, self.helper = (next(pid for pid, title in titles.items() if title.startswith(b"outrigger: " + role)) for role in (b"proxy", b"store"))
+        return next((pid for pid, title in titles.items() if title.startswith(b"outrigger: " + role)), None)
 
     def bells(self, pid):
         return struct.unpack_from("<Q", self.counts.read_bytes(), 8 * (pid % SLOTS))[0]
