@@ -107,11 +107,6 @@ struct bytes header_spelling(enum header_id id)
     return rows[id].spelling;
 }
 
-static inline uint64_t present_bit(enum header_id id)
-{
-    return UINT64_C(1) << (id & 63);
-}
-
 void headers_init(struct headers *headers, struct arena *arena)
 {
     *headers = (struct headers){.arena = arena};
@@ -165,7 +160,7 @@ void headers_add_known(struct headers *headers, enum header_id id, struct bytes 
 unsigned headers_remove(struct headers *headers, enum header_id id)
 {
     assert(id != HEADER_OTHER);
-    if (!(headers->present & present_bit(id)))
+    if (!(headers->present & headers_present_bit(id)))
         return 0;
     unsigned kept = 0, before = headers->count;
     headers->present = 0;
@@ -173,7 +168,7 @@ unsigned headers_remove(struct headers *headers, enum header_id id)
         if (headers->at[i].id == id)
             continue;
         headers->at[kept++] = headers->at[i];
-        headers->present |= present_bit(headers->at[kept - 1].id);
+        headers->present |= headers_present_bit(headers->at[kept - 1].id);
     }
     headers->count = kept;
     return before - kept;
@@ -195,7 +190,7 @@ unsigned headers_remove_named(struct headers *headers, struct bytes name)
         if (is_same_for_cgi(headers->at[i].name, name))
             continue;
         headers->at[kept++] = headers->at[i];
-        headers->present |= present_bit(headers->at[kept - 1].id);
+        headers->present |= headers_present_bit(headers->at[kept - 1].id);
     }
     headers->count = kept;
     return before - kept;
@@ -215,13 +210,13 @@ static const struct header *find_from(const struct headers *headers, unsigned fr
 const struct header *headers_find(const struct headers *headers, enum header_id id)
 {
     assert(id != HEADER_OTHER);
-    return headers->present & present_bit(id) ? find_from(headers, 0, id, BYTES_NONE) : NULL;
+    return headers->present & headers_present_bit(id) ? find_from(headers, 0, id, BYTES_NONE) : NULL;
 }
 
 const struct header *headers_find_named(const struct headers *headers, struct bytes name)
 {
     enum header_id id = header_identify(name);
-    return headers->present & present_bit(id) ? find_from(headers, 0, id, name) : NULL;
+    return headers->present & headers_present_bit(id) ? find_from(headers, 0, id, name) : NULL;
 }
 
 const struct header *headers_next(const struct headers *headers, const struct header *previous)

@@ -37,6 +37,11 @@ struct bytes   header_spelling(enum header_id id); /* canonical; absent for HEAD
 
 void headers_init(struct headers *headers, struct arena *arena);
 void headers_add(struct headers *headers, enum header_id id, struct bytes name, struct bytes value);
+/* Of `present`. */
+static inline uint64_t headers_present_bit(enum header_id id)
+{
+    return UINT64_C(1) << (id & 63);
+}
 /* Room for one more at least. */
 void headers_grow(struct headers *headers);
 /* Of a value that is there, without white space at its ends. */
@@ -45,7 +50,7 @@ static inline void headers_add_trimmed(struct headers *headers, enum header_id i
     if (headers->count == headers->capacity)
         headers_grow(headers);
     headers->at[headers->count++] = (struct header){name, value, id};
-    headers->present |= UINT64_C(1) << (id & 63);
+    headers->present |= headers_present_bit(id);
 }
 /* All of `from`, its texts included, in the arena of `to`. */
 void headers_copy(struct headers *to, const struct headers *from);

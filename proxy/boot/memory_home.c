@@ -11,11 +11,6 @@
 
 enum { MIB = 1024 * 1024 };
 
-static int64_t now_ms(void)
-{
-    return monotonic_since(clock_monotonic(), (struct monotonic_ms){0});
-}
-
 /* ---- the files ---------------------------------------------------------------------------------------------------------------------------- */
 
 /* NULL: it is none that can be relied on. Another process has it, too: what is mapped must not be cut off. */
@@ -55,10 +50,10 @@ static void do_take(struct memory_home *home)
 static void *thread_main(void *context)
 {
     struct memory_home *home = context;
-    int64_t began = now_ms();
+    struct monotonic_ms began = clock_monotonic();
     pthread_setname_np(pthread_self(), "memory");
     (home->is_listing ? do_list : do_take)(home);
-    home->took_ms = now_ms() - began;
+    home->took_ms = monotonic_since(clock_monotonic(), began);
     atomic_store(&home->is_done, true);
     mail_post(&home->mail);
     return NULL;

@@ -9,7 +9,7 @@ import pytest
 from harness.outrigger import SLOW, descendants, title
 from harness.poll import until
 from test_slices import LARGE, SIZE, Ranger, check
-from test_upgrade import UPGRADES, Clients, Halted, is_running, make, on_disk, put_back, replace, say  # noqa: F401 (make is a fixture)
+from test_upgrade import UPGRADES, Clients, Halted, hit_ratio_over_upgrades, is_running, make, on_disk, put_back, replace, say  # noqa: F401 (make is a fixture)
 
 TAKEN = re.compile(r"memory tier: (\d+) responses, (\d+) MiB taken over in (\d+) ms; (\d+) left out(; memory is full)?")
 
@@ -182,19 +182,7 @@ def test_less_memory_takes_what_was_asked_for_most(make, origin):
 
 def test_the_hit_ratio_is_kept_without_a_disk_tier(make, origin):
     outrigger = make()
-    for i in range(50):
-        outrigger.get(f"/{i}")
-    clients = Clients(outrigger.port)
-    for _ in range(UPGRADES):
-        before = clients.done
-        until(lambda: clients.done > before + 200, 30 * SLOW, "some load")
-        outrigger.upgrade()
-    before = clients.done
-    until(lambda: clients.done > before + 200, 30 * SLOW, "some load")
-    clients.stop()
-    assert clients.failures == []
-    print(f"{UPGRADES} upgrades, {clients.done} requests, {100 * clients.hits / clients.done:.2f} % hits, {len(origin.requests)} at the origin")
-    assert clients.hits > 0.9 * clients.done
+    assert hit_ratio_over_upgrades(outrigger, origin) > 0.9
     assert "not taken over" not in outrigger.errors()
 
 
