@@ -38,13 +38,6 @@ bool header_selects_a_part(enum header_id id)
     }
 }
 
-static bool is_one_of(struct bytes name, const char *const *names)
-{
-    while (*names != NULL && !bytes_equal_nocase(name, bytes_from_string(*names)))
-        names++;
-    return *names != NULL;
-}
-
 /* In a CGI's environment an underscore and a hyphen are the same. */
 static bool begins_like(struct bytes name, struct bytes known)
 {
@@ -54,6 +47,11 @@ static bool begins_like(struct bytes name, struct bytes known)
     return true;
 }
 
+static bool is_like(struct bytes name, struct bytes known)
+{
+    return name.len == known.len && begins_like(name, known);
+}
+
 /* What an origin, or what is in front of it there, would believe us: "Proxy" would become HTTP_PROXY in a CGI's environment; -Port, -Scheme and other
  * relatives of those that are written here end up in links. */
 static bool is_forged(const struct header *field)
@@ -61,16 +59,19 @@ static bool is_forged(const struct header *field)
     struct bytes name = field->name;
     if (field->id != HEADER_OTHER)
         return false;
-    return begins_like(name, BYTES("X-Forwarded-")) || bytes_equal_nocase(name, BYTES("Proxy")) ||
-           (begins_like(name, BYTES("X-Real-IP")) && name.len == strlen("X-Real-IP"));
+    return begins_like(name, BYTES("X-Forwarded-")) || is_like(name, BYTES("Proxy")) || is_like(name, BYTES("X-Real-IP"));
 }
 
 /* What turns a request into another one, of which the key knows nothing: a GET with it would be answered, and stored, as something else. */
 static bool is_override(const struct header *field)
 {
-    static const char *const names[] = {"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override",
-                                        "X-Original-URL",         "X-Rewrite-URL", NULL};
-    return field->id == HEADER_OTHER && is_one_of(field->name, names);
+    static const char *const names[] = {"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-URL", "X-Rewrite-URL"};
+    if (field->id != HEADER_OTHER)
+        return false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (is_like(field->name, bytes_from_string(names[i])))
+            return true;
+    return false;
 }
 
 /* Ours (step_route.c): Connection cannot strip it. */
