@@ -20,16 +20,38 @@ enum {
     WEIGHTED_MEMBERS_MAX = 32, /* a longer list is compared as it came: nobody sends one */
 };
 
+/* Of one member. What is written by this side (proxy/request/forward.c) is not what the request has under that name: scheme and host are in the key; who the
+ * client is makes every response another one. */
+static enum vary_kind member_kind(struct bytes member)
+{
+    /* RFC 9110 §12.5.5: "*" anywhere in the list. */
+    if (bytes_equal(member, BYTES("*")) || !bytes_is_token(member))
+        return VARY_STAR;
+    switch (header_identify(member)) {
+    case HEADER_FORWARDED:
+    case HEADER_X_FORWARDED_FOR:
+    case HEADER_X_REAL_IP:
+        return VARY_STAR;
+    case HEADER_HOST:
+    case HEADER_X_FORWARDED_HOST:
+    case HEADER_X_FORWARDED_PROTO:
+        return VARY_NONE;
+    default:
+        return VARY_FIELDS;
+    }
+}
+
 enum vary_kind vary_kind(const struct headers *response)
 {
     enum vary_kind kind = VARY_NONE;
     for (const struct header *line = headers_find(response, HEADER_VARY); line; line = headers_next(response, line)) {
         struct bytes rest = line->value, member;
         while (bytes_next_list_member(&rest, &member)) {
-            /* RFC 9110 §12.5.5: "*" anywhere in the list. */
-            if (bytes_equal(member, BYTES("*")) || !bytes_is_token(member))
+            enum vary_kind one = member_kind(member);
+            if (one == VARY_STAR)
                 return VARY_STAR;
-            kind = VARY_FIELDS;
+            if (one == VARY_FIELDS)
+                kind = VARY_FIELDS;
         }
     }
     return kind;
@@ -68,8 +90,10 @@ enum vary_kind vary_parse(const struct headers *response, const struct rule_name
     struct bytes *sorted = arena_alloc(arena, commas * sizeof *sorted);
     for (const struct header *line = headers_find(response, HEADER_VARY); line; line = headers_next(response, line)) {
         struct bytes rest = line->value, member;
-        while (bytes_next_list_member(&rest, &member))
-            sorted[count++] = copy_lower(arena, member);
+        while (bytes_next_list_member(&rest, &member)) {
+            if (member_kind(member) == VARY_FIELDS)
+                sorted[count++] = copy_lower(arena, member);
+        }
     }
     for (unsigned i = 0; i < key_cookies->count; i++)
         sorted[count++] = arena_printf(arena, "%.*s%.*s", BYTES_FMT(cookie_prefix), BYTES_FMT(key_cookies->at[i]));

@@ -9,7 +9,8 @@
 
 enum vary_kind { VARY_NONE, VARY_FIELDS, VARY_STAR };
 
-/* Of all Vary lines together. A member that is no field name selects on something unknowable: VARY_STAR. */
+/* Of all Vary lines together. A member that is no field name selects on something unknowable: VARY_STAR; so does one that tells the origin who the client is
+ * (X-Forwarded-For, X-Real-IP, Forwarded). One that tells it what is in the key (Host, X-Forwarded-Host, X-Forwarded-Proto) selects nothing. */
 enum vary_kind vary_kind(const struct headers *response);
 
 /* Joins all Vary lines, and adds the cookies that a site's rule names as "cookie:NAME" (which no field name can be). VARY_FIELDS: *names is the

@@ -1,8 +1,10 @@
 """Vary (RFC 9111 §4.1), its long tail."""
 import itertools
+import socket
 
 import pytest
 
+from harness.http import Connection
 from harness.status import status_of
 
 FRESH = ("Cache-Control", "max-age=60")
@@ -95,6 +97,24 @@ def test_a_coding_by_which_clients_are_not_told_apart_is_not_shared(proxy, back,
     for _ in range(2):
         assert status_of(proxy.get(path, fields={"Accept-Encoding": "foo"}))["detail"] == "vary-coding"
     assert "stored" not in status_of(proxy.get(path, fields={"Accept-Encoding": "gzip"}))
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "X-Real-IP"])
+def test_what_varies_on_the_clients_address_is_for_nobody_else(proxy, back, path, name):
+    """The origin is told the address by a field that this side writes: the clients' requests, which have none, look alike."""
+    back.on(path, lambda request: request.answer("for " + request.get(name), fields=[FRESH, ("Vary", name)]))
+    for address in ("127.0.0.1", "127.0.0.2"):
+        connection = Connection.__new__(Connection)
+        connection.socket, connection.buffer = socket.create_connection(("127.0.0.1", proxy.port), source_address=(address, 0), timeout=15), b""
+        with connection:
+            assert connection.request(path).body.decode() == f"for {address}"
+
+
+def test_what_is_in_the_key_is_no_variant(proxy, back, path):
+    """Else a client could fill the places of all variants with values that the origin is never shown."""
+    back.on(path, varying("X-Forwarded-Proto"))
+    for proto in ("http", "https", "gopher"):
+        assert proxy.get(path, fields={"X-Forwarded-Proto": proto}).body == b"answer 1"
 
 
 def test_the_most_recent_one_is_used(proxy, back, path):

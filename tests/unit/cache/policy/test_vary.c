@@ -34,6 +34,11 @@ Test(vary, parse)
         {"malformed: who knows what it varies on", "Vary: Foo Bar", VARY_STAR, NULL},
         {"malformed: quoted", "Vary: \"Foo\"", VARY_STAR, NULL},
         {"malformed: among others", "Vary: Foo, B@r", VARY_STAR, NULL},
+        {"ours: who the client is", "Vary: X-Forwarded-For", VARY_STAR, NULL},
+        {"ours: who the client is, among others", "Vary: Foo, x-real-ip", VARY_STAR, NULL},
+        {"ours: who the client is, by RFC 7239", "Vary: Forwarded", VARY_STAR, NULL},
+        {"ours: in the key", "Vary: Host, X-Forwarded-Host, X-FORWARDED-PROTO", VARY_NONE, NULL},
+        {"ours: in the key, among others", "Vary: X-Forwarded-Proto, Foo", VARY_FIELDS, "foo"},
     };
     struct arena arena;
     arena_init(&arena);
