@@ -6,6 +6,12 @@
 
 #include "cache/policy/invalidate.h"
 
+/* RFC 9110 §8.6: an interim response has no Content-Length; who reads one there expects a body. */
+static bool is_forwarded(const struct header *field, const struct headers *fields)
+{
+    return field->id != HEADER_CONTENT_LENGTH && !header_is_hop_by_hop(field, fields);
+}
+
 /* RFC 9110 §15.2: a proxy forwards 1xx responses; except 100, which we answer ourselves as the body is asked for. */
 static void fetch_interim(void *context, unsigned status, const struct headers *fields)
 {
@@ -15,7 +21,7 @@ static void fetch_interim(void *context, unsigned status, const struct headers *
     struct headers kept;
     headers_init(&kept, &request->arena);
     for (unsigned f = 0; f < fields->count; f++)
-        if (!header_is_hop_by_hop(&fields->at[f], fields))
+        if (is_forwarded(&fields->at[f], fields))
             headers_add(&kept, fields->at[f].id, fields->at[f].name, fields->at[f].value);
     request->has_hints = request->has_hints || status == 103;
     request->stream->ops->interim(request->stream, status, &kept);
@@ -49,7 +55,7 @@ static void fetch_upgraded(void *context, const struct fetch_upgrade *upgrade)
     headers_add_known(&fields, HEADER_CONNECTION, BYTES("upgrade"));
     for (unsigned f = 0; f < upgrade->fields->count; f++) {
         const struct header *field = &upgrade->fields->at[f];
-        if (field->id == HEADER_UPGRADE || !header_is_hop_by_hop(field, upgrade->fields))
+        if (field->id == HEADER_UPGRADE || is_forwarded(field, upgrade->fields))
             headers_add(&fields, field->id, field->name, field->value);
     }
     request->stream->ops->interim(request->stream, 101, &fields);

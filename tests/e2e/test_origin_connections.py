@@ -401,6 +401,16 @@ def test_interim_responses_reach_an_http_1_1_client(proxy, back):
         assert answer.body == b"done" and "hit" in answer.get("cache-status") and not interim
 
 
+def test_an_interim_response_announces_no_body(proxy, back):
+    """RFC 9110 §8.6: whoever believed that length would read the beginning of the response as its body."""
+    back.on("/announcing", lambda request: request.send(
+        "HTTP/1.1 103 Early Hints\r\nContent-Length: 17\r\nX-Hint: 1\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone"))
+    interim = []
+    with proxy.connect() as client:
+        answer = client.send("GET /announcing HTTP/1.1\r\nHost: site.test\r\n\r\n").response(interim=interim)
+    assert answer.body == b"done" and [(i.status, i.get("x-hint"), i.get("content-length")) for i in interim] == [(103, "1", None)]
+
+
 def test_interim_responses_do_not_reach_an_http_1_0_client(proxy, back):
     back.on("/interim-1.0", with_interim)
     interim = []

@@ -11,7 +11,7 @@ from harness.poll import until
 
 PRIVATE = {"Cache-Control": "no-store"}
 UPGRADE = "GET {} HTTP/1.1\r\nHost: site.test\r\nConnection: Upgrade\r\nUpgrade: echo/1\r\n\r\n"
-SWITCHED = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo/1\r\nX-Token: t\r\n\r\n"
+SWITCHED = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo/1\r\nX-Token: t\r\nContent-Length: 0\r\n\r\n"
 
 
 def echo(request):
