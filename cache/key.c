@@ -57,6 +57,14 @@ static void split_host(struct bytes scheme, struct bytes host, struct bytes *nam
         name->len--;
 }
 
+struct bytes cache_key_host(struct arena *arena, struct bytes scheme, struct bytes host)
+{
+    struct bytes name, port;
+    split_host(scheme, host, &name, &port);
+    char *start = arena_alloc(arena, name.len + port.len + 1), *end = bytes_put(bytes_put_lower(start, name), port);
+    return bytes_from(start, (size_t)(end - start));
+}
+
 struct cache_key cache_key_build(const struct hash_key *hash_key, struct arena *arena, struct bytes scheme, struct bytes host,
                                  struct bytes path, struct bytes query)
 {

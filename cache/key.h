@@ -17,6 +17,9 @@ struct cache_key {
 struct cache_key cache_key_build(const struct hash_key *hash_key, struct arena *arena, struct bytes scheme, struct bytes host,
                                  struct bytes path, struct bytes query);
 
+/* `host` as a key of that scheme has it, in `arena`: by no other spelling is an origin asked. */
+struct bytes cache_key_host(struct arena *arena, struct bytes scheme, struct bytes host);
+
 /* The parts of an encoded key, borrowed from it. False when it is not an encoding. */
 bool cache_key_parts(struct bytes encoded, struct bytes *scheme, struct bytes *host, struct bytes *path, struct bytes *query);
 /* As a URL, in `arena`, for people. BYTES_NONE when it is not an encoding. */

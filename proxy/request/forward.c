@@ -96,6 +96,14 @@ static struct bytes via_member(const struct request_head *head, struct bytes nam
     return bytes_from(text, name.len + sizeof version);
 }
 
+/* HARDENING, cache: a spelling that shares a stored response with others (`EXAMPLE.com`, `example.com:80`) must not show in it, in a redirect to itself for
+ * instance. */
+static struct bytes asked_host(const struct request *request, struct arena *arena)
+{
+    const struct request_head *head = &request->head;
+    return head->authority.at != NULL ? cache_key_host(arena, head->scheme, head->authority) : BYTES_NONE;
+}
+
 static void add_forwarding(struct headers *out, const struct request *request, struct arena *arena)
 {
     const struct request_head *head = &request->head;
@@ -111,8 +119,9 @@ static void add_forwarding(struct headers *out, const struct request *request, s
     if (request->forwarding != NULL && request->forwarding->forwarded.at != NULL)
         headers_add_known(out, HEADER_FORWARDED, request->forwarding->forwarded);
     headers_add_known(out, HEADER_X_FORWARDED_PROTO, head->scheme);
-    if (head->authority.at != NULL)
-        headers_add_known(out, HEADER_X_FORWARDED_HOST, head->authority);
+    struct bytes host = asked_host(request, arena);
+    if (host.at != NULL)
+        headers_add_known(out, HEADER_X_FORWARDED_HOST, host);
 }
 
 /* Our conditional request for a stored response, RFC 9111 §4.3.1. */
@@ -136,8 +145,9 @@ static struct bytes host_for_origin(const struct request *request, struct arena 
     const struct config_origin *origin = &site->origins[0];
     if (site->host_header.at != NULL)
         return site->host_header;
-    if (request->head.authority.at != NULL)
-        return request->head.authority;
+    struct bytes host = asked_host(request, arena);
+    if (host.at != NULL)
+        return host;
     const char *format = bytes_find(origin->host, ':') < origin->host.len ? "[%.*s]:%u" : "%.*s:%u";
     return arena_printf(arena, format, BYTES_FMT(origin->host), origin->port);
 }

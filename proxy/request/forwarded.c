@@ -119,9 +119,9 @@ static const struct forwarding *forwarding_of(struct request *request, struct by
         forwarding->x_forwarded_for = arena_printf(arena, "%.*s%.*s", BYTES_FMT(hops), BYTES_FMT(peer));
     forwarding->forwarded = BYTES_NONE;
     if (headers_find(&head->fields, HEADER_FORWARDED) != NULL) {
-        struct bytes own = node(arena, &request->peer);
-        forwarding->forwarded = arena_printf(arena, "%.*s%.*s;host=\"%.*s\";proto=%.*s", BYTES_FMT(nodes), BYTES_FMT(own),
-                                             BYTES_FMT(head->authority), BYTES_FMT(head->scheme));
+        struct bytes own = node(arena, &request->peer), host = cache_key_host(arena, head->scheme, head->authority);
+        forwarding->forwarded = arena_printf(arena, "%.*s%.*s;host=\"%.*s\";proto=%.*s", BYTES_FMT(nodes), BYTES_FMT(own), BYTES_FMT(host),
+                                             BYTES_FMT(head->scheme));
     }
     return forwarding;
 }

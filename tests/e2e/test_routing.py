@@ -133,10 +133,19 @@ def test_an_invalid_host_is_400(proxy, back, path, lines):
     assert back.count(path) == 0
 
 
-@pytest.mark.parametrize("host", ["a", "a.test:80", "a.test:8080", "A.Test", "a.test.", "127.0.0.1", "127.0.0.1:8080", "[::1]", "[::1]:8080", "x_y.test", "xn--bcher-kva.test", "a-b.c"])
+@pytest.mark.parametrize("host", ["a", "a.test:8080", "127.0.0.1", "127.0.0.1:8080", "[::1]", "[::1]:8080", "x_y.test", "xn--bcher-kva.test", "a-b.c"])
 def test_a_valid_host_is_passed_as_it_came(proxy, back, path, host):
     back.on(path, echo)
     assert value(seen(proxy.get(path, host=host)), "host") == host
+
+
+@pytest.mark.parametrize("host", ["a.test:80", "A.Test", "a.test.", "A.TEST.:80", "a.test:"])
+def test_a_host_is_passed_as_the_key_spells_it(proxy, back, path, host):
+    """HARDENING, cache: what shares a stored response with others must not show in it. A redirect to https://a.test:80/ would lock them out."""
+    back.on(path, lambda request: request.answer(status="302 Found", fields={"Location": f"https://{request.get('host')}/{request.get('x-forwarded-host')}",
+                                                                             "Cache-Control": "max-age=60"}))
+    assert proxy.get(path, host=host).get("location") == "https://a.test/a.test"
+    assert proxy.get(path, host="a.test").get("location") == "https://a.test/a.test" and back.count(path) == 1
 
 
 @pytest.mark.parametrize("target", ["http:///x", "http://", "http://a b/x", "http://user@a/x", "http://user:pass@a/x", "http://a:b/x", "ftp://a/x", "//a/x/../..", "https//a/x", "http:/x", "http://a,b/"])

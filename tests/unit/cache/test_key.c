@@ -53,6 +53,8 @@ Test(key, host_is_normalised)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         cr_assert(same(build(cases[i].scheme, cases[i].host, "/", NULL), build(cases[i].scheme, cases[i].same_as, "/", NULL)), "case %zu",
                   i);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        cr_assert(bytes_equal(cache_key_host(&arena, text(cases[i].scheme), text(cases[i].host)), text(cases[i].same_as)), "case %zu", i);
 }
 
 Test(key, different_requests_have_different_keys)
