@@ -12,10 +12,10 @@
 enum { EARLY_HINTS_MAX_BYTES = 4096 }; /* kept with a response: a few dozen links */
 
 /* RFC 9111 §3.1, RFC 9110 §7.6.1: hop-by-hop fields, and what Connection names, are not kept. Age is written for each answer; so is the
- * framing, except that an answer without a body keeps the Content-Length that tells of one (RFC 9110 §8.6). */
-static bool is_kept(const struct header *field, const struct headers *received, bool body_forbidden)
+ * framing, except that an answer to HEAD, and a 304, keep the Content-Length that tells of a body (RFC 9110 §8.6). */
+static bool is_kept(const struct header *field, const struct headers *received, bool tells_length)
 {
-    if (field->id == HEADER_AGE || (field->id == HEADER_CONTENT_LENGTH && !body_forbidden))
+    if (field->id == HEADER_AGE || (field->id == HEADER_CONTENT_LENGTH && !tells_length))
         return false;
     return !header_is_hop_by_hop(field, received);
 }
@@ -172,7 +172,7 @@ void plan_head(struct fill *fill, const struct origin_head *head, struct head_pl
     headers_init(&plan->fields, &fill->arena);
     for (unsigned i = 0; i < head->fields->count; i++) {
         const struct header *field = &head->fields->at[i];
-        if (is_kept(field, head->fields, head->body_forbidden))
+        if (is_kept(field, head->fields, head->body_forbidden && head->status != 204))
             headers_add(&plan->fields, field->id, field->name, field->value);
     }
     struct store_verdict verdict = judge(fill, head, head->status, head->fields, plan);

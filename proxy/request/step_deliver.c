@@ -236,8 +236,8 @@ static bool begin_response(struct request *request, const struct response_view *
         .length = view->length,
         .close = !head->keep_alive || request->worker->draining,
     };
-    /* The answer to a passed HEAD, 204 and 304 keep the origin's own Content-Length line. */
-    if (view->length_known && view->length == 0 && !request->response.has_body && view->source == SOURCE_FETCHED)
+    /* The answer to a passed HEAD and a 304 keep the origin's own Content-Length line; a 204 has none (RFC 9110 §8.6). */
+    if (view->status == 204 || (view->length_known && view->length == 0 && !request->response.has_body && view->source == SOURCE_FETCHED))
         request->response.length_known = false;
     body_begin(request, view);
     if (request->lookup.outcome != LOOKUP_PASS)

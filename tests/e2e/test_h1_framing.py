@@ -362,6 +362,17 @@ def test_a_body_where_none_may_be_is_not_sent_on(proxy, back, path, answer):
     assert proxy.get(path + "/next").body == b"next"
 
 
+@pytest.mark.parametrize("length", ["", "Content-Length: 0\r\n", "Content-Length: 5\r\n"])
+def test_a_204_has_no_content_length_stored_or_not(proxy, back, path, length):
+    """RFC 9110 §8.6. One of the origin's and one of ours would be two."""
+    back.on(path, lambda request: request.send(f"HTTP/1.1 204 No Content\r\nCache-Control: max-age=60\r\n{length}\r\n"))
+    for method, hit in (("GET", False), ("GET", True), ("HEAD", True)):
+        with proxy.connect() as client:
+            response = client.request(path, method=method)
+            assert (response.status, response.get("content-length"), "hit" in response.get("cache-status")) == (204, None, hit)
+            assert client.request(path).status == 204
+
+
 @pytest.mark.parametrize("chunks", [b"4\r\ngood\r\nxyz\r\n", b"4\r\ngood\r\n10000000000000000\r\n", b"4\r\ngoodXX0\r\n\r\n", b"4;a=" + b"b" * 100000 + b"\r\ngood\r\n0\r\n\r\n", b"4;a\nb\r\ngood\r\n0\r\n\r\n"])
 def test_a_malformed_chunk_of_a_response_is_seen_as_truncation_and_not_stored(proxy, back, path, chunks):
     back.on(path, lambda request: request.send(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks))
