@@ -3,6 +3,7 @@
 #include "proxy/admin/ctl_log.h"
 #include "proxy/admin/ctl_sizing.h"
 #include "proxy/admin/ctl_stats.h"
+#include "proxy/admin/ctl_text.h"
 #include "proxy/admin/ctl_top.h"
 
 #include <getopt.h>
@@ -179,6 +180,18 @@ static int run_purge(struct ctl *ctl, int argc, char **argv)
     return purge(ctl);
 }
 
+/* What clients and origins wrote is in it, too. */
+static void print_line(const char *line)
+{
+    size_t size = 4 * strlen(line) + 1;
+    char *safe = malloc(size);
+    if (!safe)
+        abort();
+    ctl_safe_text(safe, size, line);
+    puts(safe);
+    free(safe);
+}
+
 static int why(struct ctl *ctl, const char *url)
 {
     char *target;
@@ -190,7 +203,7 @@ static int why(struct ctl *ctl, const char *url)
     free(target);
     if (!object)
         return EXIT_FAILURE;
-    json_array_foreach(ctl->json ? NULL : json_object_get(object, "text"), i, line) puts(json_string_value(line));
+    json_array_foreach(ctl->json ? NULL : json_object_get(object, "text"), i, line) print_line(json_string_value(line));
     json_decref(object);
     return EXIT_SUCCESS;
 }

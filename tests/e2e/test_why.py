@@ -140,6 +140,14 @@ def test_slices(make_outrigger, origin):
     assert len(ranger.asked) == 3
 
 
+def test_what_strangers_wrote_does_not_talk_to_the_terminal(proxy, back, path):
+    """A client's field that selects a variant, and an origin's tag: ISO 6429's CSI is one character, U+009B."""
+    back.on(path, lambda request: request.answer("page", fields={"Cache-Control": "max-age=60", "Vary": "User-Agent", "Surrogate-Key": "a\xc2\x9b1m"}))
+    proxy.get(path, fields={"User-Agent": "b\xc2\x9b2m"})
+    text = proxy.ctl("why", f"http://site.test{path}").stdout
+    assert "\x9b" not in text and r'"b\xc2\x9b2m"' in text and r"a\xc2\x9b1m" in text
+
+
 def test_why_refuses_what_it_cannot_tell(make_outrigger, origin):
     outrigger = make_outrigger(origin=origin.url, site={"hosts": ["site.test"]})
     for arguments, status, word in ((["http://nowhere.test/"], 1, "no site"), (["/path"], 1, "absolute URL"), (["http://site.test/", "-H", "no field"], 1, "header="), ([], 2, "--help"),
