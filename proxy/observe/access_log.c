@@ -65,11 +65,12 @@ static size_t character_length(struct bytes text)
     return length;
 }
 
-/* RFC 8259 §7. */
+/* RFC 8259 §7; and ISO 6429's second set of control characters, which terminals obey, and some readers of lines take for their end (U+0085). */
 static size_t escape_json(struct bytes text, char *out, size_t *written)
 {
     unsigned char c = (unsigned char)text.at[0];
     size_t length = character_length(text);
+    bool is_control = c < 0x20 || c == 0x7f || (c == 0xc2 && length == 2 && (unsigned char)text.at[1] < 0xa0);
 
     if (length == 0) {
         memcpy(out, "\xef\xbf\xbd", 3); /* U+FFFD */
@@ -80,10 +81,11 @@ static size_t escape_json(struct bytes text, char *out, size_t *written)
         out[0] = '\\';
         out[1] = (char)c;
         *written = 2;
-    } else if (c < 0x20 || c == 0x7f) {
+    } else if (is_control) {
+        unsigned char code = (unsigned char)text.at[length - 1]; /* U+0080 to U+009F are C2 and that */
         memcpy(out, "\\u00", 4);
-        out[4] = hex[c >> 4];
-        out[5] = hex[c & 15];
+        out[4] = hex[code >> 4];
+        out[5] = hex[code & 15];
         *written = 6;
     } else {
         memcpy(out, text.at, length);

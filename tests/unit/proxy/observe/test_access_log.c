@@ -123,6 +123,16 @@ Test(access_log, json)
         "\"cache\":\"HIT\",\"detail\":\"expired\",\"error\":\"\",\"duration\":0.000123,\"origin\":\"10.0.0.1:80\"}\n");
 }
 
+Test(access_log, json_has_no_control_character)
+{
+    struct access_entry entry = entry_usual();
+
+    entry.user_agent = BYTES("\x1b[1m\x7f\xc2\x80\xc2\x85\xc2\x9b\xc2\x9f\xc2\xa0\xc3\x85");
+    char *line = format_into(&entry, ACCESS_JSON, 4096);
+    cr_expect(strstr(line, "\"user_agent\":\"\\u001b[1m\\u007f\\u0080\\u0085\\u009b\\u009f\xc2\xa0\xc3\x85\","), "%s", line);
+    free(line);
+}
+
 Test(access_log, json_is_always_valid_utf8_and_reads_back)
 {
     static const struct {
