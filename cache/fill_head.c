@@ -134,7 +134,7 @@ static void plan_body(struct fill *fill, const struct origin_head *head, struct 
         parts->hidden_bytes = 0;
     }
     size_t front = record_parts_bytes(parts);
-    bool fits = parts->body_bytes == 0 || front + parts->body_bytes <= SLAB_CHUNK_MAX_BYTES;
+    bool fits = parts->body_bytes == 0 || (front <= SLAB_CHUNK_MAX_BYTES && parts->body_bytes <= SLAB_CHUNK_MAX_BYTES - front);
     parts->body_is_apart = !parts->length_known || !fits;
     if (front > SLAB_PAGE_BYTES)
         plan->error = ERROR_ORIGIN_HEADER_TOO_LARGE;

@@ -13,7 +13,8 @@ bool content_range_parse(struct bytes field, struct content_range *range)
     if (!bytes_parse_u64(first_text, &range->part.first) || !bytes_parse_u64(last_text, &last) || !bytes_parse_u64(rest, &range->length))
         return false;
     range->part.end = last + 1;
-    return range->part.first <= last && last < range->length;
+    /* Longer than a file can be: the end of its last slice would be no number. */
+    return range->part.first <= last && last < range->length && range->length <= INT64_MAX;
 }
 
 bool slice_for_range(struct bytes field, uint64_t slice_bytes, struct span *slice)

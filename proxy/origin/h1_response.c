@@ -203,8 +203,8 @@ static enum h1_result decide_framing(struct h1_response *response)
         return bad(response, "both Content-Length and Transfer-Encoding");
     if (lengths > 1)
         return bad(response, "repeated Content-Length");
-    if (lengths == 1 && !bytes_parse_u64(headers_value(fields, HEADER_CONTENT_LENGTH), &response->length))
-        return bad(response, "invalid Content-Length");
+    if (lengths == 1 && (!bytes_parse_u64(headers_value(fields, HEADER_CONTENT_LENGTH), &response->length) || response->length > INT64_MAX))
+        return bad(response, "invalid Content-Length"); /* longer than a file can be: what is counted from it must not overflow */
     /* §6.1: a transfer coding in HTTP/1.0 is faulty framing. */
     bool is_chunked = coding && bytes_equal_nocase(coding->value, BYTES("chunked"));
     if (coding && (is_old || headers_next(fields, coding) || !(is_chunked || is_no_coding(coding->value))))

@@ -284,6 +284,8 @@ BAD_RESPONSES = {
     "a length that is no number": b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: two\r\n\r\nno",
     "a negative length": b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: -2\r\n\r\nno",
     "a length over 64 bits": b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 18446744073709551618\r\n\r\nno",
+    "the largest length of 64 bits": b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 18446744073709551615\r\n\r\n" + b"no" * 4096,
+    "a length over 63 bits": b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 9223372036854775808\r\n\r\nno",
     "length and chunked": b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n",
     "an unknown coding": b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n",
     "chunked twice": b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked, chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n",
@@ -311,13 +313,14 @@ def test_a_malformed_response_becomes_502_and_is_never_stored(proxy, back, path,
         raise Truncated
 
     back.on(path, answer)
+    processes = proxy.children("proxy")
     for response in twice(proxy, path):
         assert response.status == 502 and response.body, response
         assert response.get("set-cookie") is None
         assert b"no" != response.body
     assert back.count(path) >= 2
     back.on(path, b"well")
-    assert proxy.get(path).body == b"well"
+    assert proxy.get(path).body == b"well" and proxy.children("proxy") == processes
 
 
 def test_bytes_behind_a_response_are_not_the_next_response(proxy, back, path):

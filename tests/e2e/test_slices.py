@@ -212,7 +212,8 @@ def test_a_date_can_be_the_validator(proxy, back, path):
     assert ranger.asked == slices(0, 1) and ranger.requests[1].get("if-unmodified-since") == MODIFIED
 
 
-@pytest.mark.parametrize("content_range", ["bytes 0-99/1000000", "bytes 0-65535/*", "bytes 65535-0/1000000", "bytes 1-65536/1000000", "bytes 0-65535", "lines 0-65535/1000000", None])
+@pytest.mark.parametrize("content_range", ["bytes 0-99/1000000", "bytes 0-65535/*", "bytes 65535-0/1000000", "bytes 1-65536/1000000", "bytes 0-65535", "lines 0-65535/1000000",
+                                           "bytes 0-65535/18446744073709551615", None])
 def test_a_206_that_says_something_else_is_not_used(proxy, back, path, content_range):
     def answer(request):
         if request.get("range"):

@@ -165,8 +165,8 @@ static const struct row good[] = {
      false},
     {TEXT("HTTP/1.1 200 \xe9t\xe9\r\nX:\r\nY:  v\t \r\nContent-Length:1\r\nX-B: \xff\r\n\r\na"), METHOD_GET, H1_HEAD, 200, H1_LENGTH, "a",
      "X=;Y=v;Content-Length=1;X-B=\xff;", true, 0, 0, false},
-    {TEXT("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n"), METHOD_GET, H1_HEAD, 200, H1_LENGTH, "",
-     "Content-Length=18446744073709551615;", true, 0, 0, false},
+    {TEXT("HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775807\r\n\r\n"), METHOD_GET, H1_HEAD, 200, H1_LENGTH, "",
+     "Content-Length=9223372036854775807;", true, 0, 0, false},
 };
 
 #define REFUSED(literal)                                                                                                                   \
@@ -198,6 +198,8 @@ static const struct row refused[] = {
     REFUSED("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"),
     REFUSED("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n"),
     REFUSED("HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n"),
+    REFUSED("HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775808\r\n\r\n"),
+    REFUSED("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n"),
     REFUSED("HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"),
     REFUSED("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n"),
     REFUSED("HTTP/1.1 200 OK\r\nContent-Length: 0x5\r\n\r\n"),
