@@ -149,11 +149,14 @@ static void connect_helper(struct supervisor *s, struct child *helper)
     }
 }
 
-static void schedule(struct child *child)
+/* Returns after how many milliseconds. */
+static int64_t schedule(struct child *child)
 {
     struct monotonic_ms now = clock_monotonic();
+    int64_t delay_ms = backoff_delay(&child->backoff, monotonic_since(now, child->started));
     child->is_due = true;
-    child->due = monotonic_add(now, backoff_delay(&child->backoff, monotonic_since(now, child->started)));
+    child->due = monotonic_add(now, delay_ms);
+    return delay_ms;
 }
 
 static void start_helper(struct supervisor *s, struct child *helper)
@@ -265,9 +268,8 @@ static void proxy_ended(struct supervisor *s, const char *how)
     s->taken = 0;
     s->asker_count = 0;
     s->proxy.restarts++;
-    schedule(&s->proxy);
-    log_error("supervisor", "the proxy %s; starting everything again in %lld ms (restart %u)", how,
-              (long long)monotonic_since(s->proxy.due, clock_monotonic()), s->proxy.restarts);
+    log_error("supervisor", "the proxy %s; starting everything again in %lld ms (restart %u)", how, (long long)schedule(&s->proxy),
+              s->proxy.restarts);
 }
 
 static void helper_ended(struct supervisor *s, struct child *helper, pid_t pid, bool is_outdated, const char *how)
@@ -277,14 +279,14 @@ static void helper_ended(struct supervisor *s, struct child *helper, pid_t pid, 
     helper->restarts++;
     struct message_helper gone = {helper->role, helper->number, helper->generation, helper->restarts};
     child_send(&s->proxy, MESSAGE_HELPER_GONE, &gone, BYTES_NONE, NULL, 0);
-    schedule(helper);
+    int64_t delay_ms = schedule(helper);
     if (is_outdated) {
         log_info("supervisor", "%s helper %u (%d) makes room for one that knows the directories as they are now", role_name(helper->role),
                  helper->number, (int)pid);
         return;
     }
     log_warn("supervisor", "%s helper %u (%d) %s; starting another in %lld ms (restart %u)", role_name(helper->role), helper->number,
-             (int)pid, how, (long long)monotonic_since(helper->due, clock_monotonic()), helper->restarts);
+             (int)pid, how, (long long)delay_ms, helper->restarts);
 }
 
 static void child_ended(struct supervisor *s, struct child *child, int status)

@@ -94,11 +94,11 @@ def test_a_helper_that_is_killed_is_replaced_at_once(site, role):
     outrigger = site()
     victim = outrigger.await_children(role, ROLES[role])[0]
     os.kill(victim, signal.SIGKILL)
-    outrigger.await_children(role, ROLES[role], timeout=0.5 * SLOW, without=victim)
+    outrigger.await_children(role, ROLES[role], without=victim)
     outrigger.await_metric(1, "outrigger_helper_restarts_total", role=role)
     assert outrigger.get("http://files.test/file").body == b"from the disk " * 5000
     assert outrigger.get("/named").body == b"by name"
-    until(lambda: f"{role} helper 0 ({victim}) was killed by signal 9" in outrigger.errors(), what="the error log to tell")
+    until(lambda: f"{role} helper 0 ({victim}) was killed by signal 9 (Killed); starting another in 0 ms" in outrigger.errors(), what="the error log to tell")
     until(lambda: len(outrigger.access_lines()) == 2, what="the access log")
 
 
@@ -172,15 +172,16 @@ def test_a_helper_that_crashes_at_each_start_is_started_ever_more_slowly(site):
     """HARDENING: at most one restart a second in the end, and traffic is served."""
     outrigger = site()
     assert outrigger.get("/named").status == 200
-    starts, seen = [], set()
-    while len(starts) < 9:
+    starts, seen, pauses = [], set(), [0]
+    while max(pauses) < 0.9:
         for pid in outrigger.children("resolver"):
             if pid not in seen:
                 seen.add(pid)
                 starts.append(time.monotonic())
                 os.kill(pid, signal.SIGKILL)
         assert outrigger.get("/named").body == b"by name"
-    assert starts[8] - starts[7] > 0.9, [round(b - a, 2) for a, b in zip(starts, starts[1:])]
+        pauses = [0] + [round(b - a, 2) for a, b in zip(starts, starts[1:])]
+        assert len(starts) < 30, pauses
 
 
 # ---- the proxy dies ----
@@ -227,7 +228,7 @@ def test_the_supervisors_death_is_everybodys(site):
     with mixed_load(outrigger, clients=2) as load:
         until(lambda: load.count >= 20, what="some load")
         os.kill(outrigger.process.pid, signal.SIGKILL)
-        until(lambda: not any(alive(pid) for pid in family), timeout=5, what="all children to exit")
+        until(lambda: not any(alive(pid) for pid in family), timeout=5 * SLOW, what="all children to exit")
         load.end()
     outrigger.process.wait()
     with pytest.raises(ConnectionRefusedError):
