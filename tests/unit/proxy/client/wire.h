@@ -76,11 +76,14 @@ static inline void wire_turn_ended(void *context)
         loop_stop(loop);
 }
 
-/* Turns the loop until `is_done`, which is asked after each turn. */
+/* Turns the loop until `is_done`, which is asked after each turn. What is to be sent has begun before the first one: a deadline that the machine let pass
+ * meanwhile comes behind it. */
 static inline void turn_until_at(bool (*is_done)(void), int line)
 {
     wire_is_done = is_done;
     wire_until = monotonic_add(clock_monotonic(), PATIENCE_MS);
+    if (wire.fd >= 0)
+        wire_send();
     loop_run(loop);
     cr_assert(!wire_timed_out, "waited in vain in line %d by %zu; got so far:\n%.2000s\nlog:\n%.2000s", line, wire.piece, wire.got, fake_log);
 }
