@@ -133,7 +133,7 @@ def test_a_latency_histogram_of_origins(outrigger, origin):
     for n in range(3):
         outrigger.get("/slow")
     assert outrigger.metric("outrigger_origin_first_byte_seconds_count") == 3
-    assert outrigger.metric("outrigger_origin_first_byte_seconds_sum") >= 0.45
+    assert outrigger.metric("outrigger_origin_first_byte_seconds_sum") >= 0.4
     assert outrigger.metric("outrigger_origin_first_byte_seconds_bucket", le="0.1") == 0
     assert outrigger.metric("outrigger_origin_first_byte_seconds_bucket", le="+Inf") == 3
 
@@ -144,7 +144,7 @@ def test_connections_and_the_pool(outrigger, origin):
     clients = [outrigger.connect() for _ in range(7)]
     for client in clients:
         client.request("/")
-    assert outrigger.metric("outrigger_client_connections") == 8, "and the one that asks"
+    outrigger.await_metric(8, "outrigger_client_connections")  # and the one that asks
     assert outrigger.metric("outrigger_client_connections_accepted_total") >= 8
     assert outrigger.metric("outrigger_origin_requests_total") == 7
     assert outrigger.metric("outrigger_origin_connections_opened_total") + outrigger.metric("outrigger_origin_connections_reused_total") == 7

@@ -156,7 +156,7 @@ def test_a_passed_request_gets_its_range_as_well(make, huge, fields, status):
         assert answer.status == status
         if status == 206:
             assert answer.get("content-range") == f"bytes {HUGE - 12}-{HUGE - 1}/{HUGE}" and client.read_exactly(12) == b"<%d>" % (HUGE - 12)
-    assert bytes_read(outrigger) - before < 4 * SLICE
+    assert bytes_read(outrigger) - before < 32 * SLICE, "no more than fits between us and a client that has left"
 
 
 # ---- changes ----

@@ -9,7 +9,7 @@ import pytest
 
 from harness.h2 import *
 from harness.origin import CloseConnection
-from harness.poll import until
+from harness.poll import at_pace, until
 from harness.ports import free_port
 
 PRIVATE = {"Cache-Control": "no-store"}
@@ -328,9 +328,10 @@ def test_a_stream_that_is_not_read_is_given_up_alone(make_server, origin):
 LONG = {"Cache-Control": "max-age=60"}
 
 
-def trickle(client, stream, until_time=None):
+def trickle(client, stream, until_time=None, pace=lambda: None):
     """Opens that window, 0: the connection's, by little again and again. Returns when a stream was reset, or it is that time."""
     while until_time is None or time.monotonic() < until_time:
+        pace()
         client.send(window_update(stream, 2000))
         got = client.read()
         if got.kind == RST_STREAM:
@@ -353,10 +354,14 @@ def test_a_stream_is_not_given_up_while_its_client_takes_others(make_server, ori
     """The connection's window is what is shut, and the client's word which of them has it."""
     server = make_server(timeouts={"write_stall": "300ms", "write_min_rate": "1KiB"})
     origin.on("/long", lambda request: request.answer(b"x" * 8_000_000, fields=LONG))
-    with H2(server.port, say=[(INITIAL_WINDOW_SIZE, 1 << 24)], answers=False) as client:
-        client.ask("/long", fields=[("priority", "u=0")])
-        client.ask("/long", fields=[("priority", "u=7")])
-        assert trickle(client, 0, time.monotonic() + 1.2) is None
+
+    def take(pace):
+        with H2(server.port, say=[(INITIAL_WINDOW_SIZE, 1 << 24)], answers=False) as client:
+            client.ask("/long", fields=[("priority", "u=0")])
+            client.ask("/long", fields=[("priority", "u=7")])
+            assert trickle(client, 0, time.monotonic() + 1.2, pace) is None
+
+    at_pace(take, 0.1)
 
 
 def test_a_client_that_reads_nothing_at_all_is_closed(make_server, origin):

@@ -73,6 +73,7 @@ def test_the_words_for_what_the_cache_did(outrigger, origin):
         outrigger.get(target)
         outrigger.await_access_lines(n)
     outrigger.get("/stored", method="POST", body=b"x")
+    outrigger.await_access_lines(6)
     outrigger.get("/stored", host="")
     lines = parsed(outrigger, 7)
     assert [(line["request"].split()[1], line["word"]) for line in lines[:5]] == expected

@@ -191,6 +191,7 @@ def test_an_origin_that_does_not_answer_is_504(make_outrigger, origin):
     enough = threading.Event()
     origin.on("*", lambda request: enough.wait(30 * SLOW))
     answer = outrigger.get("/")
+    until(origin.count, what="the origin to have been asked")
     enough.set()
     assert answer.status == 504 and b"origin did not answer in time" in answer.body
     assert answer.get("content-type").startswith("text/html") and answer.get("cache-control") == "no-store"
@@ -199,17 +200,22 @@ def test_an_origin_that_does_not_answer_is_504(make_outrigger, origin):
 
 
 def test_an_origin_that_stops_within_its_head_is_504(make_outrigger, origin):
-    outrigger = make_outrigger(origin=origin.url, site={"timeouts": {"first_byte": "100ms"}})
+    outrigger = make_outrigger(origin=origin.url, site={"timeouts": {"first_byte": "100ms"}, "down": 0})
     enough = threading.Event()
 
     def begin(request):
         request.send("HTTP/1.1 200 OK\r\nContent-Le")
         enough.wait(30 * SLOW)
 
+    def stops():
+        """False: not even that came in time."""
+        answer = outrigger.get("/")
+        assert answer.status == 504
+        return b"origin stopped sending" in answer.body
+
     origin.on("*", begin)
-    answer = outrigger.get("/")
+    until(stops, what="an origin that stops")
     enough.set()
-    assert answer.status == 504 and b"origin stopped sending" in answer.body
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 100", "Transfer-Encoding: chunked"])
@@ -264,10 +270,11 @@ def test_a_request_that_may_not_be_repeated_is_not_sent_to_another_origin(make_o
     enough = threading.Event()
     hanging.on("*", lambda request: enough.wait(30 * SLOW))
     alive.on("*", passed(b"alive"))
-    outrigger = make_outrigger(origin=[hanging.url, alive.url], config={"workers": 1}, site={"timeouts": {"first_byte": "100ms"}, "down": 0})
-    assert sorted(outrigger.get("/", method="POST", body=b"once").status for _ in range(4)) == [200, 200, 504, 504]
+    outrigger = make_outrigger(origin=[hanging.url, alive.url], config={"workers": 1}, site={"timeouts": {"first_byte": "200ms"}, "down": 0})
+    answers = [outrigger.get("/", method="POST", body=b"once").status for _ in range(4)]
+    assert set(answers) <= {200, 504} and answers.count(504) >= 2  # more, when the machine is slow
+    until(lambda: hanging.count() == alive.count() == 2, what="each to have been asked twice")
     enough.set()
-    assert hanging.count() == alive.count() == 2
 
 
 def test_a_head_without_end_from_the_origin_is_502(proxy, back):
@@ -526,7 +533,7 @@ def test_an_origin_that_hangs_is_left_for_another(make_outrigger, make_origin):
     enough = threading.Event()
     hanging.on("*", lambda request: enough.wait(30 * SLOW))
     alive.on("*", passed(b"alive"))
-    outrigger = make_outrigger(origin=[hanging.url, alive.url], config={"workers": 1}, site={"timeouts": {"first_byte": "100ms"}, "down": "1h"})
+    outrigger = make_outrigger(origin=[hanging.url, alive.url], config={"workers": 1}, site={"timeouts": {"first_byte": "1s"}, "down": "1h"})
     assert [outrigger.get(f"/{n}").body for n in range(6)] == [b"alive"] * 6
     enough.set()
     assert hanging.count() == 1

@@ -122,8 +122,8 @@ def test_many_slow_ones_cost_little_and_end_in_time(edge, back, count, kind):
     began = {}
     try:
         for _ in range(count):
-            client = begin(edge)
-            began[client] = time.monotonic()
+            moment = time.monotonic()
+            began[begin(edge)] = moment
         until(lambda: edge.metric("outrigger_client_connections_accepted_total") >= served + count, what="all of them to be accepted")
         grown = resident(edge) - before
         for _ in range(20):

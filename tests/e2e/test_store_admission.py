@@ -2,7 +2,7 @@
 import pytest
 from harness.poll import until
 from harness.status import status_of
-from harness.store import restart, with_store
+from harness.store import await_written, restart, with_store
 from test_store import FRESH, body_of, numbered
 
 
@@ -11,7 +11,7 @@ def refused(outrigger):
 
 
 def written(outrigger):
-    until(lambda: outrigger.metric("outrigger_store_queue_bytes") == 0, what="everything to be written")
+    await_written(outrigger, 0)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_full_disk_takes_what_is_asked_for_twice(full, origin):
     before = refused(full)
     for n in range(1000, 1020):
         full.get(f"/{n}/1000")
-    assert refused(full) == before + 20
+    until(lambda: refused(full) == before + 20, what="all of them to be refused")
     for n in range(1000, 1005):
         assert status_of(full.get(f"/{n}/1000"))["hit"]
     assert on_disk(full, origin, [f"/{n}/1000" for n in range(1000, 1020)]) == [f"/{n}/1000" for n in range(1000, 1005)]

@@ -171,7 +171,7 @@ def test_store_helpers_killed_at_any_moment_fail_no_request(make_outrigger, orig
 
 def test_a_store_helper_that_hangs_is_replaced_and_nobody_fails(make_outrigger, origin, directory):
     origin.on("*", numbered)
-    outrigger = with_store(make_outrigger, origin, directory, config={"helpers": {"deadline": "300ms", "store": 1}})
+    outrigger = with_store(make_outrigger, origin, directory, config={"helpers": {"deadline": f"{500 * SLOW}ms", "store": 1}})
     outrigger.get("/1/6000")
     await_written(outrigger, 1)
     restart(outrigger)
@@ -206,7 +206,7 @@ def test_no_loop_thread_touches_a_file_system(make_outrigger, origin, directory,
         assert outrigger.metric("outrigger_store_hits_total") > 0
     finally:
         tracer.terminate()
-        tracer.wait(10)
+        tracer.wait(20 * SLOW)
     harmless = ("socket:[", "TCP:", "TCPv6:", "UNIX", "pipe:[", "anon_inode:", "memfd:", "MAP_ANONYMOUS", "/proc/", "/dev/null", "/sys/devices/system/cpu")
     touched = [line for line in trace.read_text().splitlines() if "(" in line and not any(word in line for word in harmless) and "resumed>" not in line]
     assert not touched, touched[:5]

@@ -7,7 +7,7 @@ import pytest
 from harness.http import Connection
 from harness.origin import CloseConnection
 from harness.outrigger import SLOW
-from harness.poll import until
+from harness.poll import at_pace, until
 
 PRIVATE = {"Cache-Control": "no-store"}
 UPGRADE = "GET {} HTTP/1.1\r\nHost: site.test\r\nConnection: Upgrade\r\nUpgrade: echo/1\r\n\r\n"
@@ -166,12 +166,15 @@ def test_a_quiet_tunnel_is_closed_after_a_while(make_outrigger, origin):
 def test_a_busy_tunnel_outlives_the_idle_timeout(make_outrigger, origin):
     outrigger = make_outrigger(origin=origin.url, site={"timeouts": {"tunnel_idle": "1s"}})
     origin.on("*", echo)
-    client, _ = open_tunnel(outrigger, "/busy")
-    pause = threading.Event()
-    with client:
-        for _ in range(10):  # each pause is far below the timeout, all of them together above it
-            assert client.send(b"ping").read_exactly(4) == b"ping"
-            pause.wait(0.15)
+
+    def talk(pace):
+        with open_tunnel(outrigger, "/busy")[0] as client:
+            for _ in range(10):  # each pause is far below the timeout, all of them together above it
+                assert client.send(b"ping").read_exactly(4) == b"ping"
+                threading.Event().wait(0.15)
+                pace()
+
+    at_pace(talk, 0.5)
 
 
 def test_a_tunnel_keeps_every_byte_when_both_sides_pour(proxy, back):

@@ -14,7 +14,8 @@ def with_store(make_outrigger, origin, path, size="64MiB", **options):
 
 
 def await_written(outrigger, records):
-    """At least so many records can be found on disk, and nothing waits to be written."""
+    """At least so many records can be found on disk, and nothing waits to be written: of what clients have got either, which is offered before its fill ends."""
+    until(lambda: outrigger.metric("outrigger_cache_fills") == 0, timeout=30 * SLOW, what="everything to be offered")
     until(
         lambda: outrigger.metric("outrigger_store_records") >= records and outrigger.metric("outrigger_store_queue_bytes") == 0,
         timeout=30 * SLOW,
