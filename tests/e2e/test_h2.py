@@ -59,7 +59,7 @@ def test_what_the_origin_is_told(back, client, path):
     back.on(path, lambda request: request.answer("x", fields=PRIVATE))
     client.get(path, authority="Site.Test:8080", fields=[("cookie", "a=1"), ("x-between", "y"), ("cookie", "b=2"), ("cookie", "c=3"), ("te", "trailers")])
     request = [request for request in back.requests if request.target == path][0]
-    assert request.version == "HTTP/1.1" and request.get("host") == "Site.Test:8080"
+    assert request.version == "HTTP/1.1" and request.get("host") == "site.test:8080"
     assert [value for name, value in request.fields if name.lower() == "cookie"] == ["a=1; b=2; c=3"]
     assert request.get("te") is None and request.get("x-forwarded-proto") == "http"
     assert request.get("via").startswith("2.0 outrigger-")
