@@ -172,12 +172,14 @@ static int compare_spans(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* To the sorted list: those of today's size that are on disk only; others could be found by nobody. */
+/* To the sorted list: those of today's size that are on disk only; others could be found by nobody. How long the whole is an origin only says: no more
+ * places are looked at than could be shown. */
 static void add_slices_on_disk(const struct inquiry *inquiry, struct slice_list *list, uint64_t length)
 {
     uint64_t configured = inquiry->lookup->rules->slice_bytes, size = configured > 0 ? configured : SLICE_DEFAULT_BYTES;
+    uint64_t end = length < size * SLICES_SHOWN_MAX ? length : size * SLICES_SHOWN_MAX;
     unsigned in_memory = list->count;
-    for (uint64_t first = 0; inquiry->cache->store != NULL && first < length && list->count < SLICES_SHOWN_MAX; first += size) {
+    for (uint64_t first = 0; inquiry->cache->store != NULL && first < end && list->count < SLICES_SHOWN_MAX; first += size) {
         struct span slice = {first, first + size};
         bool is_known = bsearch(&slice, list->at, in_memory, sizeof slice, compare_spans) != NULL;
         if (!is_known && load_is_on_disk(inquiry->cache, slice_hash(inquiry->cache, list->head, slice)))

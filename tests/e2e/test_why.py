@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from harness.poll import until
 from test_memory_cache import ETAG, FRESH, STALE, numbered, status_of
 from test_slices import Ranger, ask, hits
 
@@ -138,6 +139,17 @@ def test_slices(make_outrigger, origin):
     assert "In slices, of which 3 are stored: bytes 0-131071, 983040-999999." in lines(outrigger, "/large")
     assert (why(outrigger, "/large")["outcome"], why(outrigger, "/large")["fwd"]) == ("partial", "partial")
     assert len(ranger.asked) == 3
+
+
+def test_slices_of_what_is_said_to_be_larger_than_any_disk(make_outrigger, origin, tmp_path):
+    """Whoever asks gets an answer, and the loop that gives it has others to give."""
+    def answer(request):
+        request.answer(b"s" * 65536, "206 Partial Content", {"Content-Range": f"bytes 0-65535/{2**63 - 1}", "ETag": '"x"', "Cache-Control": "max-age=60"})
+
+    origin.on("/endless", answer)
+    outrigger = make_outrigger(origin=origin.url, config={"cache": {"disk": [{"path": str(tmp_path / "disk"), "size": "16MiB"}]}}, site={"cache": {"slice": "64KiB"}})
+    assert outrigger.get("/endless", fields={"Range": "bytes=0-9"}).body == b"s" * 10
+    until(lambda: why(outrigger, "/endless")["responses"][0]["slices"] == [[0, 65535]], what="the slice")
 
 
 def test_what_strangers_wrote_does_not_talk_to_the_terminal(proxy, back, path):
