@@ -45,6 +45,29 @@ void list_read_listeners(struct reading *reading, const struct yaml_node *node)
     read_listener(reading, item);
 }
 
+/* Takes the next component, leaving out empty ones and "." before it; absent at the end. */
+static struct bytes next_component(struct bytes *path)
+{
+    while (path->len > 0) {
+        struct bytes component = bytes_take_until(path, '/');
+        if (component.len > 0 && !bytes_equal(component, BYTES(".")))
+            return component;
+    }
+    return BYTES_NONE;
+}
+
+/* "/a", "/a/", "/./a": what the supervisor would find when it opens them, and refuse to start. */
+static bool is_same_path(const char *a, const char *b)
+{
+    struct bytes left = bytes_from_string(a), right = bytes_from_string(b), component;
+    do {
+        component = next_component(&left);
+        if (!bytes_equal(component, next_component(&right)))
+            return false;
+    } while (component.len > 0);
+    return true;
+}
+
 static void read_disk(struct reading *reading, const struct yaml_node *node)
 {
     struct config *config = reading->config;
@@ -66,7 +89,7 @@ static void read_disk(struct reading *reading, const struct yaml_node *node)
     else
         config->disk_count++;
     for (unsigned i = 0; i + 1 < config->disk_count && disk->path; i++)
-        if (strcmp(config->disks[i].path, disk->path) == 0)
+        if (is_same_path(config->disks[i].path, disk->path))
             report_error(&reading->report, node->place, "cache.disk: %s is listed twice", disk->path);
 }
 

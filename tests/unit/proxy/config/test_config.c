@@ -412,6 +412,10 @@ static const struct {
      "t.yaml:1:40: error: cache.disk: /a is listed twice\n"
      "    cache: {disk: [{path: /a, size: 1GiB}, {path: /a, size: 2GiB}]}\n"
      "                                           ^\n"},
+    {"cache: {disk: [{path: /a/b, size: 1GiB}, {path: //a/./b/, size: 2GiB}, {path: /a/b/c, size: 1GiB}]}\n" SITE,
+     "t.yaml:1:42: error: cache.disk: //a/./b/ is listed twice\n"
+     "    cache: {disk: [{path: /a/b, size: 1GiB}, {path: //a/./b/, size: 2GiB}, {path: /a/b/c, size: 1GiB}]}\n"
+     "                                             ^\n"},
     {"disk: {engine: aio}\n" SITE, "t.yaml:1:16: error: disk.engine: \"aio\" is not auto, io_uring or blocking\n"
                                    "    disk: {engine: aio}\n"
                                    "                   ^~~\n"},
