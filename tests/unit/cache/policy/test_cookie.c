@@ -2,6 +2,8 @@
 
 #include "tests/unit/cache/policy/fields.h"
 
+#include <malloc.h>
+
 Test(cookie, names_and_beginnings_of_names)
 {
     static const struct bytes names[] = {{"session", 7}, {"wp_*", 4}};
@@ -71,4 +73,22 @@ Test(cookie, values)
                       cases[i].request, BYTES_FMT(value));
     }
     arena_free(&arena);
+}
+
+Test(cookie, thousands_of_one_name_take_no_more_memory_than_they_are)
+{
+    enum { TIMES = 4000, LEAST = 64 * 1024 };
+    struct arena arena;
+    char *line = malloc(sizeof "Cookie: " + TIMES * strlen("a=1;")), *at = stpcpy(line, "Cookie: ");
+    for (unsigned i = 0; i < TIMES; i++)
+        at = stpcpy(at, "a=1;");
+    arena_init(&arena);
+    struct headers request = fields_from(&arena, line);
+    size_t before = mallinfo2().uordblks;
+    struct bytes value = cookie_values(&request, BYTES("a"), &arena);
+    size_t taken = mallinfo2().uordblks - before;
+    cr_expect_eq(value.len, 2 * TIMES - 1);
+    cr_expect_lt(taken, LEAST, "%zu bytes", taken);
+    arena_free(&arena);
+    free(line);
 }
