@@ -7,6 +7,7 @@
 enum {
     EMPTY_LINES_MAX = 2,            /* RFC 9112 §2.2: a robust server skips at least one before the request line */
     REQUEST_LINE_BESIDES_URL = 128, /* method, version, spaces */
+    CONNECTION_OPTIONS_MAX = 64,    /* each field of the request is looked for among them; a browser sends one, or two */
 };
 
 /* RFC 9112 §2.3: HTTP-name "/" DIGIT "." DIGIT, case-sensitive. */
@@ -265,6 +266,17 @@ static enum error read_expectation(struct request_head *head, struct h1_framing 
     return ERROR_OK;
 }
 
+/* Thousands of them fit into a head, for a hundred fields to be looked for. */
+static bool has_too_many_options(const struct headers *fields)
+{
+    size_t commas = 0;
+    for (const struct header *line = headers_find(fields, HEADER_CONNECTION); line; line = headers_next(fields, line)) {
+        for (size_t i = 0; i < line->value.len; i++)
+            commas += line->value.at[i] == ',';
+    }
+    return commas >= CONNECTION_OPTIONS_MAX;
+}
+
 /* RFC 9112 §9.3 and RFC 9110 §7.8. An upgrade to h2c would carry requests past us (RFC 9113 took it back), and one with a body is not offered. */
 static void read_connection_options(struct request_head *head, const struct h1_framing *framing)
 {
@@ -304,6 +316,8 @@ enum error h1_parse_head(const struct h1_scan *scan, struct bytes input, const s
         return error;
     if ((error = read_expectation(head, framing)) != ERROR_OK)
         return error;
+    if (has_too_many_options(&head->fields))
+        return ERROR_HEADER_TOO_MANY;
     read_connection_options(head, framing);
     return ERROR_OK;
 }

@@ -107,6 +107,8 @@ MALFORMED = {
     "an HTTP 2 preface": ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [400, 505]),
     "an asterisk with GET": ("GET * HTTP/1.1\r\n" + HOST + "\r\n", [400]),
     "an expectation we do not know": (POST + "Expect: 200-ok\r\nContent-Length: 5\r\n\r\nhello", [417]),
+    "thousands of connection options": (GET + "Connection: " + "a," * 5000 + "a\r\n\r\n", [431]),
+    "too many connection options on lines": (GET + "Connection: a, b,\r\n" * 80 + "\r\n", [431]),
     "two expectations": (POST + "Expect: 100-continue, x\r\nContent-Length: 5\r\n\r\nhello", [417]),
 }
 
