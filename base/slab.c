@@ -40,7 +40,7 @@ enum {
 enum page_state { PAGE_FREE, PAGE_WHOLE, PAGE_DIVIDED };
 
 struct page {
-    struct list link; /* free: in free_pages; divided with a free chunk: in its class's list; else self-linked */
+    struct list link; /* free: in free_pages or hollow_pages; divided with a free chunk: in its class's list; else self-linked */
     void **owners;    /* when divided: one a chunk */
     uint16_t used_count;
     uint16_t first_free;  /* of those given back: chunk number, or CHUNK_NONE */
@@ -68,11 +68,12 @@ struct slab {
     /* shared, under lock */
     pthread_mutex_t lock;
     struct page *pages;
-    struct list free_pages;
-    uint64_t free_page_count, divided_page_count;
-    uint64_t chunk_bytes;    /* in chunks in use */
-    size_t hand;             /* where slab_page_owners goes on */
-    _Atomic uint64_t *marks; /* of slab_mark_released; or NULL */
+    struct list free_pages, hollow_pages;                            /* hollow: without memory */
+    uint64_t free_page_count, hollow_page_count, divided_page_count; /* free_page_count has the hollow ones, too */
+    uint64_t held_pages_max;                                         /* of slab_limit_pages */
+    uint64_t chunk_bytes;                                            /* in chunks in use */
+    size_t hand;                                                     /* where slab_page_owners goes on */
+    _Atomic uint64_t *marks;                                         /* of slab_mark_released; or NULL */
 };
 
 static void *chunk_link(uint16_t next)
@@ -135,6 +136,7 @@ static struct slab *map_slab(int fd, size_t bytes)
     slab->page_count = bytes / SLAB_PAGE_BYTES;
     pthread_mutex_init(&slab->lock, NULL);
     list_init(&slab->free_pages);
+    list_init(&slab->hollow_pages);
     return slab;
 }
 
@@ -160,8 +162,8 @@ static bool make_pages(struct slab *slab)
         return false;
     make_classes(slab);
     for (size_t i = 0; i < slab->page_count; i++)
-        list_push_back(&slab->free_pages, &slab->pages[i].link);
-    slab->free_page_count = slab->page_count;
+        list_push_back(&slab->hollow_pages, &slab->pages[i].link);
+    slab->free_page_count = slab->hollow_page_count = slab->held_pages_max = slab->page_count;
     POISON(slab->base, slab->bytes);
     return true;
 }
@@ -257,9 +259,28 @@ static struct extent extent_at(const struct slab *slab, const struct page *page,
     return extent;
 }
 
+static uint64_t held_pages(const struct slab *slab)
+{
+    return slab->page_count - slab->hollow_page_count;
+}
+
+static bool may_fill_hollow_page(const struct slab *slab)
+{
+    return slab->hollow_page_count > 0 && held_pages(slab) < slab->held_pages_max;
+}
+
+static bool has_free_page(const struct slab *slab)
+{
+    return !list_is_empty(&slab->free_pages) || may_fill_hollow_page(slab);
+}
+
 static struct page *take_free_page(struct slab *slab, enum page_state state)
 {
     struct list *link = list_pop_front(&slab->free_pages);
+    if (link == NULL && may_fill_hollow_page(slab)) {
+        link = list_pop_front(&slab->hollow_pages);
+        slab->hollow_page_count--;
+    }
     if (link == NULL)
         return NULL;
     struct page *page = LIST_OWNER(link, struct page, link);
@@ -316,7 +337,7 @@ static struct page *lock_page_with_room(struct slab *slab, unsigned number)
 {
     struct size_class *class = &slab->classes[number];
     pthread_mutex_lock(&slab->lock);
-    if (list_is_empty(&class->available) && !list_is_empty(&slab->free_pages)) {
+    if (list_is_empty(&class->available) && has_free_page(slab)) {
         pthread_mutex_unlock(&slab->lock);
         void **owners = malloc(class->chunks * sizeof *owners);
         pthread_mutex_lock(&slab->lock);
@@ -384,6 +405,12 @@ static void **give_chunk(struct slab *slab, struct page *page, uint32_t number)
     return owners;
 }
 
+static void mark_released(struct slab *slab, struct extent extent)
+{
+    if (slab->marks != NULL) /* what writes there next has taken the lock after this */
+        atomic_fetch_or_explicit(&slab->marks[extent.unit / 64], UINT64_C(1) << extent.unit % 64, memory_order_release);
+}
+
 void slab_release(struct slab *slab, struct extent extent)
 {
     assert(!slab->is_attached);
@@ -392,14 +419,50 @@ void slab_release(struct slab *slab, struct extent extent)
     void **owners = NULL;
     pthread_mutex_lock(&slab->lock);
     struct page *page = find_page(slab, extent, &number);
-    if (slab->marks != NULL) /* what writes there next has taken the lock after this */
-        atomic_fetch_or_explicit(&slab->marks[extent.unit / 64], UINT64_C(1) << extent.unit % 64, memory_order_release);
+    mark_released(slab, extent);
     if (page->state == PAGE_WHOLE)
         give_free_page(slab, page);
     else
         owners = give_chunk(slab, page, number);
     pthread_mutex_unlock(&slab->lock);
     free(owners);
+}
+
+/* The page is the caller's until the kernel has its memory: nobody else waits for that. */
+void slab_give_back(struct slab *slab, struct extent extent)
+{
+    uint32_t number;
+    pthread_mutex_lock(&slab->lock);
+    struct page *page = find_page(slab, extent, &number);
+    assert(page->state == PAGE_WHOLE);
+    mark_released(slab, extent);
+    pthread_mutex_unlock(&slab->lock);
+    if (fallocate(slab->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)extent_offset(extent), SLAB_PAGE_BYTES) != 0) {
+        slab_release(slab, extent);
+        return;
+    }
+    POISON(slab_at(slab, extent), extent.capacity);
+    pthread_mutex_lock(&slab->lock);
+    page->state = PAGE_FREE;
+    list_push_front(&slab->hollow_pages, &page->link);
+    slab->free_page_count++;
+    slab->hollow_page_count++;
+    pthread_mutex_unlock(&slab->lock);
+}
+
+void slab_limit_pages(struct slab *slab, size_t pages)
+{
+    pthread_mutex_lock(&slab->lock);
+    slab->held_pages_max = pages;
+    pthread_mutex_unlock(&slab->lock);
+}
+
+size_t slab_held_pages(struct slab *slab)
+{
+    pthread_mutex_lock(&slab->lock);
+    uint64_t held = held_pages(slab);
+    pthread_mutex_unlock(&slab->lock);
+    return held;
 }
 
 void slab_mark_released(struct slab *slab, _Atomic uint64_t *marks)
@@ -462,5 +525,6 @@ void slab_stats(struct slab *slab, struct slab_stats *stats)
     stats->allocated = whole * SLAB_PAGE_BYTES + slab->chunk_bytes;
     stats->free_in_pages = slab->divided_page_count * SLAB_PAGE_BYTES - slab->chunk_bytes;
     stats->free_pages = slab->free_page_count;
+    stats->held_pages = held_pages(slab);
     pthread_mutex_unlock(&slab->lock);
 }

@@ -3,6 +3,8 @@
  * DESIGN. The mapping is cut into pages of SLAB_PAGE_BYTES. A page is free, or whole (one extent), or divided into equal chunks of
  * one size class (up to SLAB_CHUNK_MAX_BYTES; see slab.c). Everything outside this module names memory by extent; offsets
  * mean the same in every process that maps the slab, pointers do not.
+ * A free page has memory behind it (it was used before), or is hollow: never touched, or its memory was given back to the kernel. Those with memory are
+ * used first, and only so many pages may have some (slab_limit_pages).
  * Invariants: 1. extents never overlap; 2. used + free bytes = slab size at every moment; 3. the slab never grows.
  * Locks: one mutex, held for a few hundred nanoseconds, never across a system call. Allocation is on the miss path only.
  */
@@ -47,6 +49,13 @@ struct extent slab_alloc(struct slab *slab, size_t bytes, void *owner);
 void          slab_release(struct slab *slab, struct extent extent);
 void          slab_set_owner(struct slab *slab, struct extent extent, void *owner);
 
+/* As slab_release of a whole page, whose memory the kernel gets back. Blocks for some microseconds. Where the kernel refuses, the page is released. */
+void slab_give_back(struct slab *slab, struct extent page);
+/* No hollow page is used while so many have memory; those that have it keep it. At first: all may. Thread-safe. */
+void slab_limit_pages(struct slab *slab, size_t pages);
+/* Pages that have memory. Thread-safe. */
+size_t slab_held_pages(struct slab *slab);
+
 /* From now on, before an extent that is released can be given out again, the bit of its first unit is set (word unit / 64, bit unit % 64): who copies an
  * extent in another process, and finds the bit unset afterwards, has copied what was there when this was called. `marks` is zero, borrowed, and has a bit for
  * each unit; NULL: nobody copies any more. Thread-safe. */
@@ -74,6 +83,7 @@ struct slab_stats {
     uint64_t allocated;      /* bytes in extents */
     uint64_t free_in_pages;  /* bytes on divided pages in no extent: fragmentation */
     uint64_t free_pages;     /* pages in no use */
+    uint64_t held_pages;     /* pages with memory behind them, free ones included */
 };
 
 void slab_stats(struct slab *slab, struct slab_stats *stats);

@@ -142,6 +142,18 @@ void cache_stats(struct cache *cache, struct cache_stats *stats)
     pthread_mutex_unlock(&cache->evict.lock);
 }
 
+uint64_t cache_limit_memory(struct cache *cache, uint64_t bytes, uint64_t most_bytes)
+{
+    enum { LEAST_PAGES = 16, LEAST_PART = 16 };
+    size_t all = slab_bytes(cache->slab) / SLAB_PAGE_BYTES, least = all / LEAST_PART > LEAST_PAGES ? all / LEAST_PART : LEAST_PAGES;
+    size_t pages = bytes / SLAB_PAGE_BYTES;
+    pages = pages < least ? least : pages < all ? pages : all;
+    uint64_t given = room_give_back(cache, pages, most_bytes / SLAB_PAGE_BYTES);
+    if (given > 0 || slab_held_pages(cache->slab) < pages)
+        cache_memory_freed(cache);
+    return given;
+}
+
 static uint64_t found_so_far(struct cache *cache)
 {
     uint64_t found = visitors_found(&cache->visitors);

@@ -115,6 +115,11 @@ void cache_leave(struct cache *cache, bool leaves);
 /* Whether a purge that is over by now may have been of this cache alone. */
 bool cache_has_left(const struct cache *cache);
 
+/* How much memory stored responses may have from now on; less than a sixteenth of the slab, or 16 pages, is taken as that: what arrives needs some to pass
+ * through. Does not grow beyond it, and gives back to the kernel what is beyond it, evicting as it must, at most `most_bytes` at a time: milliseconds. Returns how
+ * much that was. One thread, which serves nobody. */
+uint64_t cache_limit_memory(struct cache *cache, uint64_t bytes, uint64_t most_bytes);
+
 struct cache_stats {
     struct slab_stats slab;
     uint64_t objects;         /* that can be found: responses and selectors */

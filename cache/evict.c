@@ -272,7 +272,7 @@ static struct extent alloc_by_policy(struct cache *cache, size_t bytes, void *ow
     return extent;
 }
 
-struct extent room_alloc(struct cache *cache, size_t bytes, struct object *owner)
+static struct extent make_room(struct cache *cache, size_t bytes, struct object *owner)
 {
     struct extent extent = slab_alloc(cache->slab, bytes, owner);
     for (unsigned round = 0; extent_is_none(extent) && round < ROUNDS_MAX; round++) {
@@ -286,12 +286,33 @@ struct extent room_alloc(struct cache *cache, size_t bytes, struct object *owner
         if (freed + freed_on_page == 0)
             break;
     }
+    return extent;
+}
+
+struct extent room_alloc(struct cache *cache, size_t bytes, struct object *owner)
+{
+    struct extent extent = make_room(cache, bytes, owner);
     if (extent_is_none(extent)) {
         pthread_mutex_lock(&cache->evict.lock);
         cache->evict.failures_count++;
         pthread_mutex_unlock(&cache->evict.lock);
     }
     return extent;
+}
+
+/* A page to give back is had like one to write to: with the limit below what is held, free ones with memory come first, then what evicting makes free. */
+uint64_t room_give_back(struct cache *cache, size_t pages, size_t most)
+{
+    size_t given = 0;
+    slab_limit_pages(cache->slab, pages);
+    while (given < most && slab_held_pages(cache->slab) > pages) {
+        struct extent page = make_room(cache, SLAB_PAGE_BYTES, NULL);
+        if (extent_is_none(page))
+            break;
+        slab_give_back(cache->slab, page);
+        given++;
+    }
+    return given * (uint64_t)SLAB_PAGE_BYTES;
 }
 
 void room_for_overhead(struct cache *cache)

@@ -48,6 +48,9 @@ void evict_promote(struct evict *evict, struct object *object);
 uint64_t evict_one(struct cache *cache);
 /* slab_alloc, evicting as long as that helps. No lock held. */
 struct extent room_alloc(struct cache *cache, size_t bytes, struct object *owner);
+/* The slab may hold memory for `pages` pages from now on: where it has more, up to `most` are given back to the kernel, evicting as long as that helps. Returns
+ * the bytes given back. No lock held. */
+uint64_t room_give_back(struct cache *cache, size_t pages, size_t most);
 /* Evicts until the memory outside the slab is within its limit. No lock held. */
 void room_for_overhead(struct cache *cache);
 

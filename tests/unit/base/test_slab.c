@@ -204,6 +204,79 @@ Test(slab, what_is_released_is_marked_by_its_first_unit_and_nothing_else)
     cr_assert_eq(marks[kept.unit / 64] >> kept.unit % 64 & 1, 0);
 }
 
+static uint64_t bytes_in_memory(void)
+{
+    struct stat status;
+    cr_assert_eq(fstat(slab_fd(slab), &status), 0);
+    return (uint64_t)status.st_blocks * 512;
+}
+
+static struct extent filled_page(void)
+{
+    struct extent page = slab_alloc(slab, SLAB_PAGE_BYTES, NULL);
+    if (!extent_is_none(page))
+        memset(slab_at(slab, page), 'x', SLAB_PAGE_BYTES);
+    return page;
+}
+
+Test(slab, a_page_given_back_leaves_no_memory_behind_and_can_be_used_again)
+{
+    struct extent kept = filled_page(), page = filled_page();
+    cr_assert_eq(slab_held_pages(slab), 2);
+    cr_assert_eq(bytes_in_memory(), 2 * SLAB_PAGE_BYTES);
+    slab_give_back(slab, page);
+    cr_assert_eq(slab_held_pages(slab), 1);
+    cr_assert_eq(bytes_in_memory(), SLAB_PAGE_BYTES);
+    cr_assert_eq(stats_now().free_pages, PAGES - 1);
+    cr_assert_eq(*slab_at(slab, kept), 'x');
+    struct extent again = slab_alloc(slab, SLAB_PAGE_BYTES, NULL);
+    cr_assert_eq(again.unit, page.unit, "the page used last");
+    cr_assert_eq(*slab_at(slab, again), '\0', "the kernel has what was there");
+    cr_assert_eq(slab_held_pages(slab), 2);
+}
+
+Test(slab, a_page_given_back_is_marked_as_released)
+{
+    static _Atomic uint64_t marks[BYTES_ALL / SLAB_UNIT_BYTES / 64];
+    struct extent page = filled_page();
+    slab_mark_released(slab, marks);
+    slab_give_back(slab, page);
+    cr_assert_eq(marks[page.unit / 64] >> page.unit % 64 & 1, 1);
+}
+
+Test(slab, within_its_limit_no_further_page_gets_memory_but_those_that_have_it_are_used)
+{
+    struct extent first = filled_page(), second = filled_page();
+    slab_limit_pages(slab, 2);
+    cr_assert(extent_is_none(slab_alloc(slab, SLAB_PAGE_BYTES, NULL)));
+    cr_assert(extent_is_none(slab_alloc(slab, 100, NULL)));
+    slab_release(slab, first);
+    cr_assert_eq(slab_alloc(slab, 100, NULL).unit, first.unit, "a free page with memory");
+    slab_limit_pages(slab, 1);
+    cr_assert_eq(slab_held_pages(slab), 2, "what is there stays until it is given back");
+    slab_give_back(slab, second);
+    cr_assert(extent_is_none(slab_alloc(slab, SLAB_PAGE_BYTES, NULL)));
+    slab_limit_pages(slab, 2);
+    cr_assert_not(extent_is_none(slab_alloc(slab, SLAB_PAGE_BYTES, NULL)));
+}
+
+Test(slab, what_the_kernel_does_not_take_back_is_released)
+{
+    struct extent page = filled_page();
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    cr_assert(null >= 0 && dup2(null, slab_fd(slab)) >= 0);
+    slab_give_back(slab, page);
+    cr_assert_eq(slab_held_pages(slab), 1);
+    cr_assert_eq(stats_now().free_pages, PAGES);
+    cr_assert_eq(slab_alloc(slab, SLAB_PAGE_BYTES, NULL).unit, page.unit);
+    close(null);
+}
+
+Test(slab, giving_back_a_part_of_a_page_aborts, .signal = SIGABRT)
+{
+    slab_give_back(slab, slab_alloc(slab, 100, NULL));
+}
+
 Test(slab, attaching_what_is_no_slab_fails)
 {
     int pipes[2];

@@ -1,6 +1,8 @@
 /* Eviction: who goes, who stays, and that every byte is accounted for. */
 #include "cache_rig.h"
 
+#include <sys/stat.h>
+
 static struct rig rig;
 
 static void setup(void)
@@ -217,4 +219,94 @@ Test(evict, statistics_count_what_is_there)
     stats = rig_stats(&rig);
     cr_assert_eq(stats.objects + stats.object_bytes + stats.fills, 0);
     cr_assert_eq(stats.index_bytes - before.index_bytes, CELL_BYTES, "the spare bucket stays");
+}
+
+/* --- a limit of memory below the slab's size --- */
+
+static void setup_large(void)
+{
+    rig = rig_new(8 * RIG_MIB, RIG_MIB, 4);
+}
+
+TestSuite(limit, .init = setup_large, .fini = teardown);
+
+enum { LIMIT_PAGES = 32 };
+
+static void store_many(const char *prefix)
+{
+    for (unsigned i = 0; i < 400; i++)
+        store(&rig, path_of(prefix, i), "", FRESH, 100 + i * 997 % 60000);
+}
+
+static uint64_t bytes_in_memory(void)
+{
+    struct stat status;
+    cr_assert_eq(fstat(slab_fd(rig.slab), &status), 0);
+    return (uint64_t)status.st_blocks * 512;
+}
+
+Test(limit, what_is_beyond_it_is_given_back_and_the_rest_is_served_on)
+{
+    store_many("a");
+    uint64_t held = rig_stats(&rig).slab.held_pages, before = bytes_in_memory();
+    cr_assert_gt(held, 3 * LIMIT_PAGES);
+    cr_assert_eq(cache_limit_memory(rig.cache, LIMIT_PAGES * SLAB_PAGE_BYTES, UINT64_MAX), (held - LIMIT_PAGES) * SLAB_PAGE_BYTES);
+    cr_assert_eq(rig_stats(&rig).slab.held_pages, LIMIT_PAGES);
+    cr_assert_leq(bytes_in_memory(), LIMIT_PAGES * SLAB_PAGE_BYTES);
+    cr_assert_gt(before, 3 * LIMIT_PAGES * SLAB_PAGE_BYTES);
+    cr_assert_eq(rig_stats(&rig).admission_failures, 0);
+    check_accounts();
+    unsigned left = 0;
+    for (unsigned i = 0; i < 400; i++)
+        left += is_stored(path_of("a", i));
+    cr_assert_gt(left, 20);
+}
+
+Test(limit, what_comes_then_takes_the_place_of_something_else)
+{
+    store_many("a");
+    cache_limit_memory(rig.cache, LIMIT_PAGES * SLAB_PAGE_BYTES, UINT64_MAX);
+    store_many("b");
+    cr_assert_eq(rig_stats(&rig).slab.held_pages, LIMIT_PAGES);
+    cr_assert(is_stored("/b/399"));
+    check_accounts();
+}
+
+Test(limit, is_lifted_again)
+{
+    store_many("a");
+    cache_limit_memory(rig.cache, LIMIT_PAGES * SLAB_PAGE_BYTES, UINT64_MAX);
+    cr_assert_eq(cache_limit_memory(rig.cache, UINT64_MAX, UINT64_MAX), 0);
+    store_many("b");
+    cr_assert_gt(rig_stats(&rig).slab.held_pages, 3 * LIMIT_PAGES);
+    check_accounts();
+}
+
+Test(limit, so_much_at_a_time)
+{
+    store_many("a");
+    uint64_t held = rig_stats(&rig).slab.held_pages;
+    cr_assert_eq(cache_limit_memory(rig.cache, 0, 3 * SLAB_PAGE_BYTES), 3 * SLAB_PAGE_BYTES);
+    cr_assert_eq(rig_stats(&rig).slab.held_pages, held - 3);
+}
+
+Test(limit, some_memory_is_always_left)
+{
+    store_many("a");
+    cache_limit_memory(rig.cache, 0, UINT64_MAX);
+    cr_assert_eq(rig_stats(&rig).slab.held_pages, 16);
+    store(&rig, "/b", "", FRESH, 60000);
+    cr_assert(is_stored("/b"));
+}
+
+Test(limit, what_is_being_read_stays)
+{
+    struct ask ask;
+    store(&rig, "/read", "", FRESH, 60000);
+    cr_assert_eq(ask_get(&rig, &ask, "/read"), LOOKUP_HIT);
+    reader_keep(&ask.reader);
+    store_many("a");
+    cache_limit_memory(rig.cache, 0, UINT64_MAX);
+    reader_close(&ask.reader);
+    cr_assert(is_stored("/read"));
 }
