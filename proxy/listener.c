@@ -28,6 +28,7 @@ struct listener {
     const char *address;
     const struct config_listener *settings; /* of the worker's configuration; NULL: it has none there (admin) */
     struct watch *watch;                    /* NULL while paused */
+    bool is_shut;                           /* by listener_open */
     int reserve;                            /* given up for the client that finds no descriptor left; -1: in use */
     struct deadline pause;
     int alone_turns;
@@ -45,6 +46,8 @@ static void on_pause_over(struct deadline *deadline)
 {
     struct listener *listener = LIST_OWNER(deadline, struct listener, pause);
     open_reserve(listener);
+    if (listener->is_shut)
+        return;
     listener->watch = loop_watch(listener->worker->loop, listener->fd, on_readable, listener);
     if (!listener->watch)
         loop_set_deadline(listener->worker->loop, &listener->pause, PAUSE_MS, on_pause_over);
@@ -158,6 +161,7 @@ static void on_readable(void *context)
 
 void listener_open(struct listener *listener, bool is_open)
 {
+    listener->is_shut = !is_open;
     if (deadline_is_set(&listener->pause))
         return;
     if (is_open && !listener->watch)

@@ -13,7 +13,7 @@ struct listener;
 struct listener *listener_start(struct worker *worker, int fd, enum listener_kind kind, const char *address);
 /* The worker has a new configuration: what it says of this address is for those who come from now on. */
 void             listener_configure(struct listener *listener);
-/* Of a worker that serves one client at a time: whether it accepts the next. Others always do. */
+/* Whether it accepts: not while memory is short, or a worker that serves one client at a time has one. At first it does. */
 void             listener_open(struct listener *listener, bool is_open);
 /* Accepts no more. */
 void             listener_stop(struct listener **listener);

@@ -142,6 +142,9 @@ static void put_process(FILE *out, const json_t *counters, const json_t *gauges)
     put_uptime(out, number(gauges, "uptime_seconds"));
     put_count(out, "workers", number(gauges, "workers"));
     put_bytes(out, "resident memory", number(gauges, "process_resident_memory_bytes"));
+    put_bytes(out, "of the limit", number(gauges, "memory_used_bytes"));
+    put_bytes(out, "memory limit", number(gauges, "memory_limit_bytes"));
+    put_count(out, "memory level", number(gauges, "memory_level"));
     put_count(out, "descriptors", number(gauges, "process_open_fds"));
     put_count(out, "log lines dropped", number(counters, "log_lines_dropped_total"));
 }

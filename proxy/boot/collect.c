@@ -138,6 +138,8 @@ static void add_cache(struct gauges *gauges, struct cache *cache)
     gauges_add(gauges, "cache_memory_bytes", "kind=\"fragmented\"", memory, (double)slab->free_in_pages);
     gauges_add(gauges, "cache_memory_bytes", "kind=\"free\"", memory, (double)slab->free_pages * SLAB_PAGE_BYTES);
     gauges_add(gauges, "cache_memory_bytes", "kind=\"index\"", memory, (double)stats.index_bytes);
+    gauges_add(gauges, "cache_memory_held_bytes", "", "Memory that the kernel has given for stored responses, free places in it included.",
+               (double)slab->held_pages * SLAB_PAGE_BYTES);
     gauges_add(gauges, "cache_objects", "", "Stored responses.", (double)stats.objects);
     gauges_add(gauges, "cache_object_bytes", "", "Bytes of stored responses.", (double)stats.object_bytes);
     gauges_add(gauges, "cache_fills", "", "Responses on their way in.", (double)stats.fills);
@@ -151,6 +153,43 @@ static void add_cache(struct gauges *gauges, struct cache *cache)
     gauges_add_counter(gauges, "cache_taken_over_responses_total", "", "Responses in memory taken over from the server before an upgrade.",
                        (double)stats.adopted);
     gauges_add_counter(gauges, "cache_taken_over_bytes_total", "", "Bytes of these responses.", (double)stats.adopted_bytes);
+}
+
+/* ---- memory that is short ------------------------------------------------------------------------------------------------------------------ */
+
+/* That all workers serve by; while one is being changed to, the one before it. */
+static double memory_level(const struct proxy *proxy)
+{
+    uint64_t level = proxy->memory_watch.ladder.level;
+    for (unsigned i = 0; i < proxy->worker_count; i++) {
+        uint64_t taken = atomic_load_explicit(&proxy->loops[i].gauges.memory_level, memory_order_relaxed);
+        if (taken != proxy->memory_watch.ladder.level)
+            level = taken;
+    }
+    return (double)level;
+}
+
+static void add_memory(struct gauges *gauges, const struct proxy *proxy)
+{
+    const struct memory_watch *watch = &proxy->memory_watch;
+    static const char entered[] = "How often memory was so short that this rung of the ladder of limits.memory was entered.";
+    static const char *const labels[MEMORY_LEVELS] = {[MEMORY_ENDS_KEEP_ALIVE] = "level=\"ends_keep_alive\"",
+                                                      [MEMORY_EVICTS] = "level=\"evicts\"",
+                                                      [MEMORY_REFUSES_MISSES] = "level=\"refuses_misses\"",
+                                                      [MEMORY_STOPS_ACCEPTING] = "level=\"stops_accepting\""};
+    gauges_add(gauges, "memory_limit_bytes", "", "What limits.memory, or the control group, leaves to the server; 0: it is off.",
+               (double)watch->look.limit_bytes);
+    gauges_add(gauges, "memory_used_bytes", "",
+               "What counts against that: of the proxy process and the cache, or of the whole control group.",
+               (double)watch->look.used_bytes);
+    gauges_add(gauges, "memory_level", "",
+               "How short memory is: 0 it is not, 1 keep-alive has ended, 2 stored responses are evicted, 3 misses are refused, 4 nobody "
+               "is accepted.",
+               memory_level(proxy));
+    for (unsigned level = MEMORY_ENDS_KEEP_ALIVE; level < MEMORY_LEVELS; level++)
+        gauges_add_counter(gauges, "memory_level_entered_total", labels[level], entered, (double)watch->entered[level]);
+    gauges_add_counter(gauges, "memory_given_back_bytes_total", "",
+                       "Memory of the cache that was given back to the kernel because it was short.", (double)watch->given_back_bytes);
 }
 
 /* ---- helpers ---------------------------------------------------------------------------------------------------------------------------- */
@@ -212,6 +251,7 @@ void proxy_collect(void *context, struct arena *arena, struct counters *sum, str
     add_process(&collected, proxy, arena);
     add_connections(&collected, proxy, sum);
     add_cache(&collected, proxy->cache);
+    add_memory(&collected, proxy);
     add_helpers(&collected, proxy);
     add_certificates(&collected, proxy, arena);
     add_origins(&collected, proxy, arena);

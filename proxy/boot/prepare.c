@@ -1,6 +1,7 @@
 #include "proxy/boot/prepare.h"
 
 #include "proxy/boot/collect.h"
+#include "proxy/boot/memory_watch.h"
 #include "proxy/net/tls.h"
 #include "proxy/origin/mime.h"
 
@@ -29,6 +30,7 @@ void prepare_for_sandbox(void)
     pthread_t thread;
     mime_load(MIME_TYPES_PATH);
     collect_prepare();
+    memory_watch_prepare();
     tls_prepare();
     mallopt(M_ARENA_MAX, ARENAS_PER_CORE * get_nprocs()); /* else the ninth thread's first malloc counts the cores in /sys */
     tzset();                                              /* /etc/localtime */

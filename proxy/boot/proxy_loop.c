@@ -143,6 +143,15 @@ static bool is_for(const struct proxy_loop *loop, const struct shared_socket *so
     return (socket->kind == LISTENER_PUBLIC) == (loop->control != NULL);
 }
 
+/* For those who come next. */
+static void open_listeners(struct proxy_loop *loop)
+{
+    bool is_open = loop->memory_level < MEMORY_STOPS_ACCEPTING && (!loop->worker.serves_one || loop->worker.connections == 0);
+    for (unsigned i = 0; i < loop->listener_count; i++)
+        if (loop->listeners[i].listener)
+            listener_open(loop->listeners[i].listener, is_open);
+}
+
 static void configure(struct proxy_loop *loop, struct generation *generation)
 {
     loop->worker.origin_tls = generation->origin_tls;
@@ -163,11 +172,37 @@ static void configure(struct proxy_loop *loop, struct generation *generation)
         loop->listeners[loop->listener_count++] =
             (struct listening_loop){socket, listener_start(&loop->worker, socket->fd, socket->kind, socket->text)};
     }
+    open_listeners(loop);
     if (atomic_fetch_sub(&generation->untaken, 1) == 1) {
         struct order *order = order_new(ORDER_TAKEN);
         order->generation = generation;
         proxy_loop_order(loop->control ? loop->control : loop, order);
     }
+}
+
+static void end_keep_alive(struct worker *worker)
+{
+    worker->ends_keep_alive = true;
+    h1_drain(worker);
+    h2_drain(worker);
+}
+
+static void publish(_Atomic uint64_t *gauge, uint64_t value)
+{
+    atomic_store_explicit(gauge, value, memory_order_relaxed);
+}
+
+/* What each rung gives up, those above it included. Of the cache and of malloc, memory_watch.c. */
+static void take_memory_level(struct proxy_loop *loop, enum memory_level level)
+{
+    struct worker *worker = &loop->worker;
+    loop->memory_level = level;
+    worker->refuses_misses = level >= MEMORY_REFUSES_MISSES;
+    if (level >= MEMORY_ENDS_KEEP_ALIVE && !worker->ends_keep_alive)
+        end_keep_alive(worker);
+    worker->ends_keep_alive = worker->draining || level >= MEMORY_ENDS_KEEP_ALIVE;
+    open_listeners(loop);
+    publish(&loop->gauges.memory_level, level);
 }
 
 static void drain(struct proxy_loop *loop)
@@ -176,8 +211,7 @@ static void drain(struct proxy_loop *loop)
     while (loop->listener_count > 0)
         stop_listener(loop, loop->listener_count - 1);
     greeting_drain(&loop->worker);
-    h1_drain(&loop->worker);
-    h2_drain(&loop->worker);
+    end_keep_alive(&loop->worker);
 }
 
 /* ---- orders ----------------------------------------------------------------------------------------------------------------------------- */
@@ -202,6 +236,9 @@ static void carry_out(struct proxy_loop *loop, struct order *order)
         h1_cut(&loop->worker);
         h2_cut(&loop->worker);
         break;
+    case ORDER_MEMORY:
+        take_memory_level(loop, order->memory_level);
+        break;
     case ORDER_TAKEN:
     case ORDER_HUNG:
         loop->take_order(order);
@@ -224,11 +261,6 @@ static void deliver_orders(struct mail *mail)
 }
 
 /* ---- turns ------------------------------------------------------------------------------------------------------------------------------ */
-
-static void publish(_Atomic uint64_t *gauge, uint64_t value)
-{
-    atomic_store_explicit(gauge, value, memory_order_relaxed);
-}
 
 static void publish_role(struct role_gauges *gauges, const struct helper_stats *stats)
 {
@@ -294,12 +326,6 @@ static void turn_sizing(struct proxy_loop *loop, struct monotonic_ms now)
     loop->next_sizing = monotonic_add(now, SIZING_MS);
 }
 
-static void accept_if_idle(struct proxy_loop *loop)
-{
-    for (unsigned i = 0; i < loop->listener_count; i++)
-        listener_open(loop->listeners[i].listener, loop->worker.connections == 0);
-}
-
 static void turn_end(void *context)
 {
     struct proxy_loop *loop = context;
@@ -322,7 +348,7 @@ static void turn_end(void *context)
         }
     }
     if (worker->serves_one)
-        accept_if_idle(loop);
+        open_listeners(loop);
     disk_client_flush(worker->disk);
     resolver_client_flush(worker->resolver);
     store_client_flush(loop->disk_port.client);

@@ -7,6 +7,7 @@
 #ifndef BOOT_PROXY_LOOP_H
 #define BOOT_PROXY_LOOP_H
 
+#include "base/memory_ladder.h"
 #include "base/ref.h"
 #include "helpers/helper_set.h"
 #include "proxy/boot/disk_port.h"
@@ -43,6 +44,7 @@ enum order_kind {
     ORDER_CONFIGURE, /* generation; the last loop to take it orders the control loop TAKEN */
     ORDER_DRAIN,
     ORDER_CUT,
+    ORDER_MEMORY,    /* memory_level */
     /* to the control loop */
     ORDER_TAKEN, /* generation */
     ORDER_HUNG,  /* about */
@@ -54,6 +56,7 @@ struct order {
     struct message_channel about;
     int                    memory, bell;
     struct generation     *generation;
+    enum memory_level      memory_level;
 };
 
 /* Published by the loop, read by the control loop: no lock, each figure good by itself. */
@@ -64,6 +67,7 @@ struct loop_gauges {
         _Atomic uint64_t requests, retries, failures, timeouts, queue_depth, helpers_alive;
     } disk, store, resolver;
     _Atomic uint64_t log_backlog_bytes;
+    _Atomic uint64_t memory_level; /* that it serves by */
     _Atomic uint64_t origin_idle, origin_addresses, origin_addresses_down;
 };
 
@@ -80,6 +84,7 @@ struct proxy_loop {
         struct listener      *listener;
     } listeners[LISTENING_MAX];
     unsigned            listener_count;
+    enum memory_level   memory_level;
     struct disk_port    disk_port;
     struct monotonic_ms next_tick, next_look; /* next_look: at what is not worth a look every tick */
     struct monotonic_ms next_sizing;          /* of the control loop; 0: before its first look */

@@ -59,6 +59,15 @@ static void order_all(enum order_kind kind, unsigned loops, const struct message
     }
 }
 
+static void memory_level_changed(enum memory_level level)
+{
+    for (unsigned i = 0; i < proxy.worker_count; i++) {
+        struct order *order = order_new(ORDER_MEMORY);
+        order->memory_level = level;
+        proxy_loop_order(&proxy.loops[i], order);
+    }
+}
+
 /* NULL: not something a loop can take. */
 static struct order *channel_order(struct control_message *received)
 {
@@ -575,6 +584,12 @@ static void build(struct config *config)
         proxy.lives[i] = proxy.loops[i].worker.live;
     proxy.control_loop->take_order = take_order;
     memory_home_init(&proxy.memory_home, proxy.cache, proxy.control_loop->worker.loop);
+    const struct memory_watch_settings watch = {.cache = proxy.cache,
+                                                .slab = proxy.slab,
+                                                .loop = proxy.control_loop->worker.loop,
+                                                .config = &proxy.control_loop->worker.config,
+                                                .changed = memory_level_changed};
+    memory_watch_start(&proxy.memory_watch, &watch);
     if (!proxy.geometry.is_lent)
         begin_store();
     proxy.admin = admin_new(&ports);

@@ -4,6 +4,7 @@
 
 #include "proxy/admin/admin.h"
 #include "proxy/boot/memory_home.h"
+#include "proxy/boot/memory_watch.h"
 #include "proxy/boot/proxy_loop.h"
 #include "proxy/boot/store_home.h"
 
@@ -24,6 +25,7 @@ struct proxy {
     struct disk_files  files; /* of the disk tier, where the loops themselves read and write it */
     struct store_home  store_home;
     struct memory_home memory_home;
+    struct memory_watch memory_watch;
     int                memory_list; /* of the MEMORY_LIST that came before a STORE_RELEASE; −1: none */
     uint32_t           restarts[ROLE_COUNT]; /* of helpers */
 

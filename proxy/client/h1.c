@@ -287,8 +287,8 @@ static void begin_idle(struct h1_client *client, bool is_processing)
     struct h1_clients *clients = client->worker->clients;
     h1_detach_exchange(client);
     client->state = H1_IDLE;
-    /* That head may have gone out before the drain began, without Connection: close. */
-    h1_set_deadline(client, client->worker->draining ? H1_GOODBYE_MS : h1_config(client)->keep_alive_timeout_ms);
+    /* That head may have gone out before keep-alive ended, without Connection: close. */
+    h1_set_deadline(client, client->worker->ends_keep_alive ? H1_GOODBYE_MS : h1_config(client)->keep_alive_timeout_ms);
     if (client->held && !is_processing) { /* not from here: the request that just ended is still on the stack */
         list_remove(&client->link);
         list_push_back(&clients->resumable, &client->link);

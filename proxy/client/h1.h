@@ -11,7 +11,7 @@
 void h1_accept(struct worker *worker, struct connection *connection, enum listener_kind kind, const union socket_address *peer,
                struct bytes already_read);
 
-/* Drain: this worker's idle connections close after a moment, the others after their response. */
+/* Keep-alive has ended: this worker's idle connections close after a moment, the others after their response. */
 void h1_drain(struct worker *worker);
 /* Fast stop: closes every client connection of this worker, for good. */
 void h1_cut(struct worker *worker);

@@ -82,7 +82,7 @@ static void begin_response(struct h1_client *client, const struct response_head 
         exchange->body = H1_BODY_LENGTH;
     else
         exchange->body = exchange->version_minor == 0 ? H1_BODY_UNTIL_CLOSE : H1_BODY_CHUNKED;
-    if (head->close || !exchange->keep_alive || exchange->body == H1_BODY_UNTIL_CLOSE || client->worker->draining ||
+    if (head->close || !exchange->keep_alive || exchange->body == H1_BODY_UNTIL_CLOSE || client->worker->ends_keep_alive ||
         h1_config(client)->keep_alive_timeout_ms == 0)
         client->closes = true;
     if (exchange->has_upload && !exchange->upload.complete && !h1_upload_is_drainable(&exchange->upload))

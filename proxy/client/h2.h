@@ -12,7 +12,8 @@
 void h2_accept(struct worker *worker, struct connection *connection, enum listener_kind kind, const union socket_address *peer,
                struct bytes already_read);
 
-/* Drain: each client is told (GOAWAY), then closed when its last request ends. */
+/* Drain: each client is told (GOAWAY), then closed when its last request ends. When the worker does not drain, but keep-alive has ended: those who have nothing
+ * under way, and the others when they have nothing more. */
 void h2_drain(struct worker *worker);
 /* Fast stop: closes every client connection of this worker, for good. */
 void h2_cut(struct worker *worker);

@@ -176,10 +176,15 @@ static struct h2_session *first_session(const struct h2_clients *clients)
     return list_is_empty(from) ? NULL : LIST_OWNER(from->next, struct h2_session, link);
 }
 
-static void begin_drains(struct list *sessions)
+/* All of them, or, while memory is short, those with nothing under way; the others part when they have done (h2_session.c). */
+static void begin_drains(struct list *sessions, bool all)
 {
     LIST_FOR_EACH(node, sessions)
-    h2_begin_drain(LIST_OWNER(node, struct h2_session, link));
+    {
+        struct h2_session *session = LIST_OWNER(node, struct h2_session, link);
+        if (all || session->stream_count == 0)
+            h2_begin_drain(session);
+    }
 }
 
 void h2_drain(struct worker *worker)
@@ -188,8 +193,8 @@ void h2_drain(struct worker *worker)
     struct list *node;
     if (!clients)
         return;
-    begin_drains(&clients->sessions);
-    begin_drains(&clients->resumable);
+    begin_drains(&clients->sessions, worker->draining);
+    begin_drains(&clients->resumable, worker->draining);
     while ((node = list_pop_front(&clients->sessions)))
         list_push_back(&clients->resumable, node);
     mail_post(&clients->resume);

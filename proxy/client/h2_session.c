@@ -246,6 +246,13 @@ static void end_if_over(struct h2_session *session)
         begin_linger(session);
 }
 
+/* Keep-alive has ended: who has nothing under way any more is told that no more is wanted. One that has just come may ask first. */
+static bool is_to_part(const struct h2_session *session)
+{
+    return session->worker->ends_keep_alive && session->state == H2_OPEN && session->stream_count == 0 &&
+           nghttp2_session_get_last_proc_stream_id(session->protocol) > 0;
+}
+
 /* Acts on everything that was noted, and sends what can be sent. */
 static void settle(struct h2_session *session)
 {
@@ -255,9 +262,11 @@ static void settle(struct h2_session *session)
             h2_end(session, session->fault);
             session->fault = H2_GOAWAY_NONE;
         }
+        if (is_to_part(session))
+            h2_begin_drain(session);
         h2_produce(session);
         h2_take_turns(session);
-    } while (!list_is_empty(&session->events) || session->fault != H2_GOAWAY_NONE);
+    } while (!list_is_empty(&session->events) || session->fault != H2_GOAWAY_NONE || is_to_part(session));
     if (!session->gone)
         end_if_over(session);
 }

@@ -2,6 +2,8 @@
  * what is dangerous of a single value; what needs more than a comparison has a function. */
 #include "proxy/config/advice.h"
 #include "base/log_target.h"
+#include "base/memory_ladder.h"
+#include "base/memory_meter.h"
 #include "proxy/config/units.h"
 
 #include <sys/stat.h>
@@ -210,16 +212,51 @@ static void warn_of_site(struct reading *reading, const struct config_site *site
 
 /* ---- the machine ---- */
 
-static void warn_of_memory(struct reading *reading)
+static unsigned long long mib(uint64_t bytes)
 {
-    const struct yaml_node *node = written_at(reading, SCOPE_ROOT, "cache.memory", reading->config);
-    uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    return bytes >> 20;
+}
 
-    if (!node || reading->config->cache_memory_bytes <= memory / 10 * 9)
+/* Beside the cache: code, buffers, connections. Its index takes a twentieth more. */
+static void warn_of_ladder(struct reading *reading, const struct yaml_node *node)
+{
+    static const uint64_t rest = UINT64_C(32) << 20;
+    uint64_t cache = reading->config->cache_memory_bytes;
+    struct memory_meter *meter = memory_meter_new();
+    uint64_t limit = memory_meter_limit(meter, reading->config->memory_limit_bytes), room = memory_for_growth(limit);
+
+    memory_meter_free(&meter);
+    if (limit == 0 || cache + cache / 20 + rest <= room)
         return;
     report_warning(&reading->report, node->place,
-                   "cache.memory: this machine has only %llu MiB in all: it would swap, or end processes, when the cache fills",
-                   (unsigned long long)(memory >> 20));
+                   "cache.memory: %llu MiB, and the server's own needs beside it, do not fit into what it may take, %llu MiB "
+                   "(limits.memory): the cache grows "
+                   "to 80 %% of that, with everything else, and no further",
+                   mib(cache), mib(limit));
+    if (room > 2 * rest)
+        report_hint(&reading->report, "lower cache.memory to %lluMiB, or raise limits.memory", mib((room - rest) / 21 * 20));
+    else
+        report_hint(&reading->report, "raise limits.memory");
+}
+
+static void warn_of_memory(struct reading *reading)
+{
+    const struct config *config = reading->config;
+    const struct yaml_node *cache = written_at(reading, SCOPE_ROOT, "cache.memory", config);
+    const struct yaml_node *limit = written_at(reading, SCOPE_ROOT, "limits.memory", config);
+    uint64_t memory = memory_of_machine();
+
+    if (cache && config->cache_memory_bytes > memory / 10 * 9)
+        report_warning(&reading->report, cache->place,
+                       "cache.memory: this machine has only %llu MiB in all: it would swap, or end processes, when the cache fills",
+                       mib(memory));
+    else if (limit && config->memory_limit_bytes != MEMORY_LIMIT_AUTO && config->memory_limit_bytes > memory - memory_margin(memory)) {
+        report_warning(&reading->report, limit->place,
+                       "limits.memory: this machine has only %llu MiB in all: the kernel would end processes before this limit is near",
+                       mib(memory));
+        report_hint(&reading->report, "auto takes what the machine has, less a margin");
+    } else if (cache || limit)
+        warn_of_ladder(reading, cache ? cache : limit);
 }
 
 /* The directory, or the nearest one above it that exists: it is made there. */

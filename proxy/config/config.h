@@ -184,6 +184,7 @@ struct config {
     /* limits */
     unsigned     header_bytes_max, header_count_max, url_bytes_max, connections_max;
     uint64_t     body_bytes_max; /* of a request; 0: any */
+    uint64_t     memory_limit_bytes; /* or MEMORY_LIMIT_AUTO, MEMORY_LIMIT_OFF: base/memory_meter.h */
     /* deadlines */
     int64_t      header_timeout_ms, body_timeout_ms /* without progress */, keep_alive_timeout_ms, write_stall_timeout_ms, drain_timeout_ms;
     uint64_t     body_min_rate;  /* bytes a second, averaged over body_timeout */

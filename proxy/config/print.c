@@ -1,5 +1,6 @@
 /* The way back: a configuration as YAML, for -T, and the YAML that stands for a command line without a file. */
 #include "proxy/config/print.h"
+#include "base/memory_meter.h"
 #include "proxy/config/address.h"
 #include "proxy/config/units.h"
 #include "proxy/config/values.h"
@@ -58,9 +59,12 @@ static void print_number(const struct setting *setting, const void *field, FILE 
 static void print_size(const struct setting *setting, const void *field, FILE *out)
 {
     uint64_t value = setting->type == VALUE_SIZE32 ? *(const unsigned *)field : *(const uint64_t *)field;
+    bool may_be_off = setting->type == VALUE_SIZE_OR_OFF || setting->type == VALUE_SIZE_AUTO_OR_OFF;
     char text[UNIT_TEXT_MAX] = "off";
 
-    if (value > 0 || setting->type != VALUE_SIZE_OR_OFF)
+    if (setting->type == VALUE_SIZE_AUTO_OR_OFF && value == MEMORY_LIMIT_AUTO)
+        snprintf(text, sizeof(text), "auto");
+    else if (value > 0 || !may_be_off)
         size_format(value, text);
     fputs(text, out);
 }
@@ -230,6 +234,7 @@ static value_printer *const printers[] = {
     [VALUE_COUNT] = print_number,
     [VALUE_SIZE] = print_size,
     [VALUE_SIZE_OR_OFF] = print_size,
+    [VALUE_SIZE_AUTO_OR_OFF] = print_size,
     [VALUE_SIZE32] = print_size,
     [VALUE_MILLISECONDS] = print_duration,
     [VALUE_SECONDS] = print_duration,

@@ -10,6 +10,7 @@
     VALUE_TYPE(COUNT,          unsigned,                 "a number")                 \
     VALUE_TYPE(SIZE,           uint64_t,                 "a size such as 256MiB")    \
     VALUE_TYPE(SIZE_OR_OFF,    uint64_t,                 "a size such as 4MiB, or off") \
+    VALUE_TYPE(SIZE_AUTO_OR_OFF, uint64_t,               "a size such as 1GiB, auto or off") \
     VALUE_TYPE(SIZE32,         unsigned,                 "a size such as 16KiB")     \
     VALUE_TYPE(MILLISECONDS,   int64_t,                  "a duration such as 10s")   \
     VALUE_TYPE(SECONDS,        int64_t,                  "a duration such as 10s")   \

@@ -1,6 +1,7 @@
 #include "proxy/config/value_readers.h"
 #include "proxy/config/address.h"
 #include "base/log_target.h"
+#include "base/memory_meter.h"
 #include "proxy/config/units.h"
 
 #include <inttypes.h>
@@ -144,9 +145,13 @@ static bool parse_size(struct reading *reading, const struct setting *setting, c
 static void read_size(struct reading *reading, const struct setting *setting, const struct yaml_node *node, void *field)
 {
     uint64_t value = 0;
-    bool is_off = setting->type == VALUE_SIZE_OR_OFF && node->kind == YAML_SCALAR && bytes_equal(node->text, BYTES("off"));
+    bool may_be_off = setting->type == VALUE_SIZE_OR_OFF || setting->type == VALUE_SIZE_AUTO_OR_OFF;
+    bool is_off = may_be_off && node->kind == YAML_SCALAR && bytes_equal(node->text, BYTES("off"));
+    bool is_auto = setting->type == VALUE_SIZE_AUTO_OR_OFF && node->kind == YAML_SCALAR && bytes_equal(node->text, BYTES("auto"));
 
-    if (is_off || parse_size(reading, setting, node, &value))
+    if (is_auto)
+        value = MEMORY_LIMIT_AUTO;
+    if (is_auto || is_off || parse_size(reading, setting, node, &value))
         *(uint64_t *)field = value;
 }
 
@@ -476,6 +481,7 @@ static value_reader *const readers[] = {
     [VALUE_COUNT] = read_count,
     [VALUE_SIZE] = read_size,
     [VALUE_SIZE_OR_OFF] = read_size,
+    [VALUE_SIZE_AUTO_OR_OFF] = read_size,
     [VALUE_SIZE32] = read_size32,
     [VALUE_MILLISECONDS] = read_milliseconds,
     [VALUE_SECONDS] = value_read_seconds,

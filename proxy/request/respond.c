@@ -87,7 +87,7 @@ enum step respond_with(struct request *request, unsigned status, const char *con
         .has_body = request->head.method != METHOD_HEAD,
         .length_known = true,
         .length = body.len,
-        .close = !request->head.keep_alive || request->worker->draining,
+        .close = !request->head.keep_alive || request->worker->ends_keep_alive,
     };
     request->response_pending = true;
     return STEP_RESPOND;

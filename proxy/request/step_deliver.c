@@ -192,7 +192,8 @@ static void settle_result(struct request *request, const struct response_view *v
         request->result = RESULT_REVALIDATED;
     else if (view->source == SOURCE_STALE_ON_ERROR) {
         request->result = RESULT_STALE;
-        request->detail = DETAIL_STALE_IF_ERROR;
+        if (request->detail != DETAIL_MEMORY_SHORT)
+            request->detail = DETAIL_STALE_IF_ERROR;
     } else if (view->source == SOURCE_STALE_ON_DELAY) {
         request->result = RESULT_STALE;
         request->detail = DETAIL_STALE_IF_SLOW;
@@ -234,7 +235,7 @@ static bool begin_response(struct request *request, const struct response_view *
         .has_body = head->method != METHOD_HEAD && view->status != 204 && view->status != 304,
         .length_known = view->length_known,
         .length = view->length,
-        .close = !head->keep_alive || request->worker->draining,
+        .close = !head->keep_alive || request->worker->ends_keep_alive,
     };
     /* The answer to a passed HEAD and a 304 keep the origin's own Content-Length line; a 204 has none (RFC 9110 §8.6). */
     if (view->status == 204 || (view->length_known && view->length == 0 && !request->response.has_body && view->source == SOURCE_FETCHED))

@@ -60,6 +60,24 @@ static void begin_lookup(struct request *request)
     };
 }
 
+/* Memory is too short for what the origin may send. Who waits for that fill, this request as well, gets what is stale, where it may be served while
+ * the origin is in trouble, or the error. */
+static enum step refuse_to_fetch(struct request *request)
+{
+    fill_fail(&request->lookup.fill, ERROR_MEMORY_SHORT);
+    request->detail = DETAIL_MEMORY_SHORT;
+    counter_add(request->worker->counters, COUNTER_MEMORY_REFUSALS, 1);
+    return STEP_AWAIT_HEAD;
+}
+
+static void revalidate(struct request *request)
+{
+    if (request->worker->refuses_misses)
+        fill_fail(&request->lookup.fill, ERROR_MEMORY_SHORT);
+    else
+        fetch_in_background(request);
+}
+
 enum step step_lookup(struct request *request)
 {
     struct lookup *lookup = &request->lookup;
@@ -77,13 +95,13 @@ enum step step_lookup(struct request *request)
         return STEP_DELIVER;
     case LOOKUP_STALE:
         if (lookup->fill != NULL)
-            fetch_in_background(request);
+            revalidate(request);
         return STEP_DELIVER;
     case LOOKUP_JOIN:
         return STEP_AWAIT_HEAD;
     case LOOKUP_FILL:
     case LOOKUP_PASS:
-        return STEP_FETCH;
+        return request->worker->refuses_misses ? refuse_to_fetch(request) : STEP_FETCH;
     case LOOKUP_WAIT:
         return STEP_WAIT;
     case LOOKUP_ERROR:

@@ -46,7 +46,9 @@ struct worker {
     struct h1_clients *clients; /* proxy/client's own; NULL until the first one comes */
     struct h2_clients *h2;      /* likewise */
     void (*tell_heir)(struct bytes key, struct bytes group); /* the instance that has taken over; see boot/heir.h; NULL: there never is one; immutable */
-    bool        draining;    /* keep-alive ends, listeners are closed */
+    bool        draining;    /* listeners are closed */
+    bool        ends_keep_alive; /* while it drains, and when memory is short */
+    bool        refuses_misses;  /* memory is very short: origins are asked for nothing more */
     bool        serves_one;  /* client at a time: accepts the next when that has gone; immutable */
     bool        composes_heads; /* for each response anew (`without: header`); immutable */
 };

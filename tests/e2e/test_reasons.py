@@ -46,7 +46,7 @@ REASONS = {
     "tags-full": ({**FRESH, "Surrogate-Key": " ".join(map(str, range(1100)))}, [{}]),
 }
 # Those that need an origin in trouble, two clients at a time or a purge, or that only `why` meets: each has a test of its own.
-ELSEWHERE = {"acme-challenge", "upgrade", "request-body", "stale-if-error", "stale-if-slow", "error", "validator", "no-slices", "no-memory", "variant", "hit-for-miss", "purged", "soft-purged", "disk"}
+ELSEWHERE = {"acme-challenge", "upgrade", "request-body", "stale-if-error", "stale-if-slow", "error", "validator", "no-slices", "no-memory", "variant", "hit-for-miss", "purged", "soft-purged", "disk", "memory-short"}
 
 
 @pytest.fixture(scope="module")

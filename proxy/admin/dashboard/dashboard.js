@@ -237,6 +237,9 @@ function showAlarms(now) {
         alarms.push(`the origin ${labelOf(labels, "origin")} of ${labelOf(labels, "site")} is down`);
     if (down.length === 0 && gauges['origin_addresses{state="down"}'] > 0)
         alarms.push(`${gauges['origin_addresses{state="down"}']} origin address(es) down`);
+    const given = ["", "connections are not kept alive", "stored responses are evicted", "what would have to be fetched is answered 503", "no new client is accepted"][gauges.memory_level];
+    if (given)
+        alarms.push(`memory is short, ${bytes(gauges.memory_used_bytes)} of ${bytes(gauges.memory_limit_bytes)}: ${given}`);
     if (gauges.draining === 1)
         alarms.push("the server is draining: it accepts no new connections");
     element("alarms").replaceChildren(...alarms.map(text => {

@@ -342,7 +342,7 @@ Test(h1, draining_closes_idle_connections_after_a_moment_and_the_others_after_th
     wire.got_len = 0;
     wire_say(GET("/later"));
     wire_send(); /* there, but not read yet */
-    worker.draining = true;
+    worker.draining = worker.ends_keep_alive = true;
     h1_drain(&worker);
     cr_expect_eq(worker.connections, 2, "whoever is told nothing may just be sending");
     turn_until(wire_has_ended);
