@@ -383,6 +383,8 @@ static bool begin(struct appender *appender)
 void append_run(struct directory *directory)
 {
     struct appender *appender = directory->appender;
+    if (!directory->store->is_started) /* a sync has ended after the release: what is there is another's */
+        return;
     if (appender->is_overloaded)
         again(appender);
     if (!directory->is_known || !directory_is_due(directory))

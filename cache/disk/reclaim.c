@@ -335,6 +335,8 @@ void reclaim_run(struct directory *directory)
 {
     struct reclaim *reclaim = directory->reclaim;
     uint64_t moving_bytes = 0;
+    if (!directory->store->is_started) /* a read has ended after the release */
+        return;
     if (reclaim->segment == SEGMENT_NONE && !begin(reclaim))
         return;
     if (reclaim->is_listing)

@@ -129,6 +129,28 @@ Test(store, one_that_was_released_goes_on_where_it_was_left)
     }
 }
 
+Test(store, a_sync_that_ends_after_the_release_leads_to_no_write)
+{
+    disk_rig_offer(&rig, 1, 1, 1000);
+    disk_rig_settle(&rig);
+    wait_ms(3000);
+    disk_rig_offer(&rig, 2, 1, 1000);
+    for (uint64_t writes = first().writes; first().writes == writes;)
+        disk_rig_turn(&rig, STORE_TICK_MS, 1);
+    cr_assert_eq(rig.disk.ops_count, 1);
+    cr_assert_eq(rig.disk.ops[0].kind, FAKE_ORDER);
+    cr_assert(store_drain(rig.store, rig.now, rig.wall, false), "a sync is not waited for");
+    store_release(rig.store);
+    disk_rig_forget(&rig, 1);
+    fake_pump(&rig.disk, 1);
+    cr_assert_eq(rig.disk.ops_count, 0, "another instance writes there now");
+    store_resume(rig.store);
+    disk_rig_settle(&rig);
+    cr_assert_eq(first().state, DIRECTORY_WORKING);
+    cr_assert_eq(disk_rig_version(&rig, 1), 0);
+    cr_assert_eq(disk_rig_version(&rig, 2), 1);
+}
+
 Test(store, one_that_was_released_in_trouble_is_still_in_trouble)
 {
     fail_writes(DISK_FULL);
