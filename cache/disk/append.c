@@ -335,7 +335,7 @@ static bool is_due(struct directory *directory)
     if (waits && !directory->has_waited)
         directory->waiting_since = store->now;
     directory->has_waited = waits;
-    if (!waits)
+    if (!waits || (store->is_draining && state.is_drained))
         return false;
     bool is_much = state.offers_bytes >= queue_enough_bytes(store) || state.tombstones_count >= TOMBSTONES_A_WRITE;
     return is_much || state.is_urgent || store->is_draining || monotonic_since(store->now, directory->waiting_since) >= WAIT_MS;
@@ -400,7 +400,7 @@ bool append_is_done(struct directory *directory)
     const struct appender *appender = directory->appender;
     struct queue_state state = queue_look(directory);
     bool with_sync = directory->store->syncs_at_end;
-    bool waits = state.has_offers || state.tombstones_count > 0 || state.purges_count > 0 || (with_sync && appender->is_dirty);
+    bool waits = !state.is_drained || (with_sync && appender->is_dirty);
     bool is_under_way = appender->is_busy || (with_sync && appender->is_syncing);
     return !is_under_way && (!waits || directory_is_bypassed(directory));
 }

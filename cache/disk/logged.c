@@ -1,18 +1,17 @@
 /* See logged.h. */
 #include "cache/disk/logged.h"
 
-/* With the lock held, both. */
-
-static bool has_logged(const struct directory *directory, uint64_t position)
+bool logged_has(const struct directory *directory, uint64_t position)
 {
     bool is_empty = directory->tombstones.count == 0 && directory->purges.count == 0;
     return is_empty || directory->logged >= position || directory_is_bypassed(directory) || directory->has_overflowed;
 }
 
+/* With the lock held. */
 static bool all_have_logged(const struct store *store, uint64_t position)
 {
     for (unsigned i = 0; i < store->directory_count; i++) {
-        if (!has_logged(&store->directories[i], position))
+        if (!logged_has(&store->directories[i], position))
             return false;
     }
     return true;
@@ -28,7 +27,7 @@ static void begin(struct store *store, struct store_wait *wait)
     list_push_back(&store->log_waits, &wait->link);
     for (unsigned i = 0; i < store->directory_count; i++) {
         struct directory *directory = &store->directories[i];
-        directory->is_urgent |= !has_logged(directory, wait->position);
+        directory->is_urgent |= !logged_has(directory, wait->position);
     }
 }
 

@@ -14,6 +14,8 @@ static inline void logged_note(struct directory *directory, bool is_urgent)
     directory->is_urgent |= is_urgent;
 }
 
+/* With the store's lock held. */
+bool logged_has(const struct directory *directory, uint64_t position);
 /* Wakes those whose wait may have ended; without the lock. */
 void logged_wake(struct store *store);
 

@@ -172,7 +172,7 @@ static bool is_admitted(struct store *store, const struct offer *offer, bool is_
 
 static bool has_room(struct store *store, const struct offer *offer)
 {
-    return !directory_is_bypassed(offer->directory) && !offer->directory->has_overflowed &&
+    return !store->is_draining && !directory_is_bypassed(offer->directory) && !offer->directory->has_overflowed &&
            count_get(&store->queue_bytes) + offer->pinned_bytes <= store->queue_max_bytes;
 }
 
@@ -450,6 +450,7 @@ struct queue_state queue_look(struct directory *directory)
         .moves_count = directory->moves_count,
         .has_offers = !list_is_empty(&directory->offers),
         .is_urgent = directory->is_urgent,
+        .is_drained = list_is_empty(&directory->offers) && logged_has(directory, directory->store->drain_position),
         .tombstones_count = directory->tombstones.count,
         .purges_count = directory->purges.count,
     };

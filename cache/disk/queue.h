@@ -97,6 +97,7 @@ struct queue_state {
     uint32_t tombstones_count, purges_count;
     uint32_t moves_count; /* those under way, too */
     bool     has_offers, is_urgent;
+    bool     is_drained; /* of what store_drain waits for; those under way are not */
 };
 
 struct queue_state queue_look(struct directory *directory);

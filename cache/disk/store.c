@@ -308,10 +308,19 @@ void store_run(struct store *store, struct monotonic_ms now, struct wall_seconds
     }
 }
 
+void store_begin_drain(struct store *store)
+{
+    pthread_mutex_lock(&store->lock);
+    store->is_draining = true;
+    store->drain_position = store_log_position(store);
+    pthread_mutex_unlock(&store->lock);
+}
+
 bool store_drain(struct store *store, struct monotonic_ms now, struct wall_seconds wall, bool with_sync)
 {
     bool is_done = true;
-    store->is_draining = true;
+    if (!store->is_draining)
+        store_begin_drain(store);
     store->syncs_at_end = with_sync;
     store_run(store, now, wall);
     for (unsigned i = 0; i < store->directory_count && store->is_started; i++)
@@ -335,7 +344,10 @@ void store_release(struct store *store)
 /* Nobody has written there: what the index says is still so, but for what was forgotten meanwhile, which is still to be logged. */
 void store_resume(struct store *store)
 {
-    store->is_draining = store->syncs_at_end = false;
+    pthread_mutex_lock(&store->lock);
+    store->is_draining = false;
+    pthread_mutex_unlock(&store->lock);
+    store->syncs_at_end = false;
     for (unsigned i = 0; i < store->directory_count && !store->is_started; i++)
         if (!store->directories[i].was_bypassed)
             directory_restore(&store->directories[i]);

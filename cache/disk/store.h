@@ -94,9 +94,12 @@ void store_start(struct store *store, struct disk_io *io, struct waker *waker);
 /* Does what there is to do: after the waker was called, and at least every STORE_TICK_MS. */
 enum { STORE_TICK_MS = 50 };
 void store_run(struct store *store, struct monotonic_ms now, struct wall_seconds wall);
-/* The process is about to end in order: what waits is written; `with_sync`: and safe from a loss of power. True: nothing waits any more. When it is worth
- * asking again the waker is called. */
+/* The process is about to end in order: what waits is written; `with_sync`: and safe from a loss of power. True: all of it is. When it is worth asking
+ * again the waker is called. What is offered meanwhile is dropped, and what is forgotten since the first call, or since store_begin_drain, is not waited for:
+ * it ends, however busy the cache is. */
 bool store_drain(struct store *store, struct monotonic_ms now, struct wall_seconds wall, bool with_sync);
+/* What was forgotten and purged up to now is to be written, too, before store_drain says true. */
+void store_begin_drain(struct store *store);
 
 /* After store_drain said true: another instance takes the directories over. Nothing is found, read or written any more. */
 void store_release(struct store *store);

@@ -127,7 +127,9 @@ struct store {
     struct wall_seconds wall;
     uint64_t            last_sequence; /* of segments */
     uint64_t            purge_floor;   /* sequence that purges were raised to when recovery began */
-    bool                is_started, is_draining, syncs_at_end;
+    bool                is_started, syncs_at_end;
+    bool                is_draining;   /* written under lock */
+    uint64_t            drain_position; /* of the log, that is drained for; written under lock */
     bool                was_open; /* when it was released */
     /* shared, atomic */
     _Atomic bool     is_recovered; /* all of it */

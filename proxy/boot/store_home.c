@@ -3,7 +3,12 @@
 /* Purges that came before cache_leave are to be written; those after it are told that they came too late. False: there are some. */
 static bool let_go(struct store_home *home)
 {
-    cache_leave(home->cache, true);
+    if (!home->has_left) {
+        home->has_left = true;
+        cache_leave(home->cache, true);
+        if (home->store != NULL)
+            store_begin_drain(home->store);
+    }
     if (home->store != NULL && !store_drain(home->store, loop_now(home->loop), loop_wall(home->loop), false))
         return false;
     home->is_released = true;
@@ -74,7 +79,7 @@ void store_home_resume(struct store_home *home)
 {
     if (!home->is_releasing)
         return;
-    home->is_releasing = home->is_released = false;
+    home->is_releasing = home->has_left = home->is_released = false;
     home->drained = NULL;
     cache_leave(home->cache, false);
     if (home->store == NULL)

@@ -11,7 +11,7 @@ struct store_home {
     struct mail     mail;
     struct deadline tick;
     void (*drained)(void); /* NULL: it does not drain */
-    bool            syncs_at_end, is_releasing, is_released;
+    bool            syncs_at_end, is_releasing, has_left, is_released;
     struct cache   *cache; /* borrowed; of a release */
 };
 

@@ -129,6 +129,40 @@ Test(store, one_that_was_released_goes_on_where_it_was_left)
     }
 }
 
+/* Whenever a write ends there is more to be written. */
+static bool drain_while_busy(unsigned turns)
+{
+    static uint64_t next = 1000;
+    bool is_done = false;
+    for (unsigned i = 0; i < turns && !is_done; i++) {
+        rig.now.ms += STORE_TICK_MS;
+        is_done = store_drain(rig.store, rig.now, rig.wall, false);
+        disk_rig_offer(&rig, next++, 1, 1000);
+        disk_rig_offer(&rig, 50 + i % 50, 2 + i, 1000);
+        fake_pump(&rig.disk, 1);
+    }
+    return is_done;
+}
+
+Test(store, what_goes_on_being_stored_and_replaced_does_not_keep_a_drain_from_ending)
+{
+    for (uint64_t i = 0; i < 100; i++)
+        disk_rig_offer(&rig, i, 1, 1000);
+    disk_rig_settle(&rig);
+    disk_rig_offer(&rig, 100, 1, 1000);
+    cr_assert(disk_rig_forget(&rig, 1));
+    cr_assert(drain_while_busy(100));
+    cr_assert(disk_rig_forget(&rig, 2));
+    store_begin_drain(rig.store);
+    cr_assert(drain_while_busy(100));
+    store_release(rig.store);
+    fake_pump(&rig.disk, UINT32_MAX);
+    disk_rig_restart(&rig);
+    disk_rig_recover(&rig);
+    for (uint64_t i = 0; i <= 100; i++)
+        cr_assert(i >= 50 && i < 100 ? true : disk_rig_version(&rig, i) == (i != 1 && i != 2), "%lu", (unsigned long)i);
+}
+
 Test(store, a_sync_that_ends_after_the_release_leads_to_no_write)
 {
     disk_rig_offer(&rig, 1, 1, 1000);
