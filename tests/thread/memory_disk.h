@@ -6,6 +6,7 @@
 #include "base/slab.h"
 #include "cache/disk/disk_io.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -231,24 +232,29 @@ static inline void memory_do(struct memory_io *io, const struct memory_call *cal
     struct disk_write *write = call->call;
     struct disk_scan *scan = call->call;
     struct disk_order *order = call->call;
+    int error = status == DISK_ERROR ? EIO : 0;
     if (is_lost)
         memory_lose(io, read);
     pthread_mutex_lock(&io->disk->lock);
     switch (call->kind) {
     case MEMORY_READ:
+        read->error = error;
         read->status = status == DISK_OK ? memory_do_read(io->disk, read) : status;
         break;
     case MEMORY_WRITE:
         if (status == DISK_OK || status == DISK_UNAVAILABLE) /* it may have been done nevertheless */
             memory_do_write(io->disk, write);
+        write->error = error;
         write->status = status;
         break;
     case MEMORY_SCAN:
         if (status == DISK_OK)
             memory_do_scan(io->disk, scan);
+        scan->error = error;
         scan->status = status;
         break;
     case MEMORY_ORDER:
+        order->error = error;
         order->status = status;
         break;
     }
