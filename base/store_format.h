@@ -28,7 +28,7 @@
 #define STORE_FILE "outrigger.store"
 
 enum {
-    STORE_VERSION = 2,
+    STORE_VERSION = 3,
     STORE_UNIT_BYTES = 512,           /* of a place; what O_DIRECT asks for */
     STORE_SUPERBLOCK_BYTES = 4096,
     STORE_FIRST_SEGMENT = 1024 * 1024, /* offset in the file */

@@ -264,21 +264,22 @@ static void describe(struct inquiry *inquiry, struct object *object, unsigned va
 {
     const struct lookup *lookup = inquiry->lookup;
     const struct record *record = object_record(inquiry->cache, object);
-    struct response_meta scratch;
+    struct response_meta now;
     bool is_purged = object_is_purged(inquiry->cache, object);
+    record_meta_now(record, &now);
     *response = (struct explained_response){
-        .meta = record->meta,
-        .stale_since_s = atomic_load_explicit(&record->stale_since_s, memory_order_relaxed),
+        .stale_since_s = record_stale_since(record),
         .is_purged = is_purged,
-        .serves_on_error = reuse_allowed_on_error(record_meta(record, &scratch), &inquiry->request, lookup->rules, lookup->now),
+        .serves_on_error = reuse_allowed_on_error(&now, &inquiry->request, lookup->rules, lookup->now),
         .verdict = object_judge(inquiry->cache, object, &inquiry->request, lookup->rules, lookup->now),
         .frequency = atomic_load_explicit(&object->frequency, memory_order_relaxed),
-        .body_bytes = record->body_bytes,
+        .body_bytes = record_body_bytes(record),
         .memory_bytes = object_footprint(object) + sizeof *object,
         .values = split_values(record_vary_values(record), vary_count, inquiry->arena),
         .is_selected = object_has_name(inquiry->cache, object, &inquiry->name),
         .is_on_disk = load_is_on_disk(inquiry->cache, object->hash),
     };
+    record_meta(record, &response->meta);
     struct bytes head = record_head(record);
     response->fields = arena_copy(inquiry->arena, bytes_from(head.at + record->status_line_bytes, head.len - record->status_line_bytes));
     if (object->kind == OBJECT_SLICED)

@@ -110,8 +110,7 @@ bool fill_head_meta(struct fill *fill, struct response_meta *meta)
     bool there = fill->object != NULL;
     if (there) {
         const struct record *record = object_record(fill->cache, fill->object);
-        struct response_meta scratch;
-        *meta = *record_meta(record, &scratch);
+        record_meta_now(record, meta);
         struct purge_verdict purge = record_find_purge(fill->cache, record, fill->purge_sequence);
         if (purge.is_soft)
             freshness_end(meta, (struct wall_seconds){purge.stale_since_s});
@@ -130,7 +129,7 @@ void fill_set_waker(struct fill *fill, struct waker *waker)
 
 const struct response_view *fill_stale(const struct fill *fill)
 {
-    bool can_validate = fill->is_listable && fill->stale != NULL && (fill->stale_view.meta->flags & RESPONSE_HAS_VALIDATOR) != 0;
+    bool can_validate = fill->is_listable && fill->stale != NULL && (fill->stale_view.meta.flags & RESPONSE_HAS_VALIDATOR) != 0;
     return can_validate ? &fill->stale_view : NULL;
 }
 

@@ -176,7 +176,7 @@ void plan_head(struct fill *fill, const struct origin_head *head, struct head_pl
             headers_add(&plan->fields, field->id, field->name, field->value);
     }
     struct store_verdict verdict = judge(fill, head, head->status, head->fields, plan);
-    if (plan->store && fill->stale != NULL && !storable_replaces(fill->stale_view.meta, &plan->parts.meta)) {
+    if (plan->store && fill->stale != NULL && !storable_replaces(&fill->stale_view.meta, &plan->parts.meta)) {
         plan->store = false;
         plan->detail = DETAIL_ERROR;
     }
@@ -282,8 +282,8 @@ void plan_update(struct fill *fill, const struct origin_head *head, struct head_
     const struct record *stored = object_record(fill->cache, fill->stale);
     struct request_meta as_get = fill->request;
     as_get.method = METHOD_GET;
-    struct store_verdict verdict =
-        storable_decide(&as_get, stored->meta.status, &judged, &fill->rules, head->request_time, head->response_time, &plan->parts.meta);
+    struct store_verdict verdict = storable_decide(&as_get, fill->stale_view.status, &judged, &fill->rules, head->request_time,
+                                                   head->response_time, &plan->parts.meta);
     /* It stays where it is in the index, so it must select as it did. */
     struct bytes names = BYTES("");
     vary_parse(&judged, &fill->rules.key_cookies, &fill->arena, &names);

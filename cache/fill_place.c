@@ -110,7 +110,12 @@ static struct object *find_selector(const struct fill *fill, struct bytes names)
 static struct object *new_selector(const struct fill *fill, const struct record_parts *response)
 {
     const struct record_parts parts = {
-        .key = response->key, .vary_names = response->vary_names, .stale_since_s = META_ABSENT, .length_known = true};
+        .meta = {.response_time_s = response->meta.response_time_s}, /* soft purges are counted from it */
+        .key = response->key,
+        .vary_names = response->vary_names,
+        .stale_since_s = META_ABSENT,
+        .length_known = true,
+    };
     struct object *selector = object_new(fill->cache, OBJECT_SELECTOR, &parts);
     if (selector != NULL) {
         selector->serial = atomic_fetch_add_explicit(&fill->cache->selector_serial, 1, memory_order_relaxed) + 1;

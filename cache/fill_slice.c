@@ -109,8 +109,8 @@ static enum error set_further_slice(struct fill *fill, const struct origin_head 
     headers_init(&stored, &fill->arena);
     headers_parse_block(&stored, view.fields);
     if (head->status == 206 && slice_is_answered(head->fields, fill->slice, head->length_known, head->length, &range) &&
-        range.length == record->body_bytes && slice_belongs(&stored, head->fields, head->response_time) && is_storable(fill, head))
-        return begin_slice(fill, &record->meta, range.part.end - range.part.first);
+        range.length == record_body_bytes(record) && slice_belongs(&stored, head->fields, head->response_time) && is_storable(fill, head))
+        return begin_slice(fill, &view.meta, range.part.end - range.part.first);
     if (head->status >= 500) /* says nothing about the representation */
         return ERROR_ORIGIN_ERROR;
     drop_head(fill->cache, fill->selector);

@@ -13,9 +13,9 @@ enum {
 };
 
 /* The members that a record's check leaves out are its last ones. */
-enum { RECORD_FIXED_BYTES = offsetof(struct record, purge_checked) };
+enum { RECORD_FIXED_BYTES = offsetof(struct record, stale_after_s) };
 
-_Static_assert(RECORD_FIXED_BYTES + 16 == sizeof(struct record), "the two purge members end the record");
+_Static_assert(RECORD_FIXED_BYTES + 12 == sizeof(struct record), "the two purge members end the record");
 _Static_assert(offsetof(struct handover_entry, check) == 0, "what is checked follows in one piece");
 
 uint64_t handover_list_bytes(uint64_t slab_bytes)

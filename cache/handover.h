@@ -30,7 +30,7 @@
 struct cache;
 
 /* Grows with every change of the structs below, of struct record, or of what a record's texts mean. */
-enum { HANDOVER_LAYOUT = 1 };
+enum { HANDOVER_LAYOUT = 2 };
 
 #define HANDOVER_MAGIC "ORmemory"
 

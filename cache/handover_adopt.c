@@ -15,8 +15,6 @@ enum {
     FAILURES_MAX = 256, /* entries in turn that find no room, before memory counts as full: what is smaller may still fit */
 };
 
-#define STALE_SINCE_MAX (INT64_C(1) << 40) /* seconds: as much as struct response_meta has for a time */
-
 struct adoption {
     struct cache *cache;
     const struct handover *from;
@@ -236,25 +234,23 @@ static bool is_sound(const struct adoption *adoption)
     const struct record *record = record_of(adoption);
     struct bytes scheme, host, path, query;
     bool hangs = (entry->flags & HANDOVER_HANGS) != 0;
-    return record_is_sound(record, entry->front_bytes) && record->length_known &&
+    return record_is_sound(record, entry->front_bytes) && record_length_known(record) &&
            handover_check(&adoption->cache->hash_key, entry, adoption->pieces, record) == entry->check &&
-           (entry->kind != OBJECT_RESPONSE || record->body_bytes == entry->body_bytes) && (hangs || record->vary_values_bytes == 0) &&
-           cache_key_parts(record_key(record), &scheme, &host, &path, &query);
+           (entry->kind != OBJECT_RESPONSE || record_body_bytes(record) == entry->body_bytes) &&
+           (hangs || record_vary_values(record).len == 0) && cache_key_parts(record_key(record), &scheme, &host, &path, &query);
 }
 
 /* What all that is purged here concerns. The other has compared it with all that was purged there. */
-static bool settle_purges(struct adoption *adoption)
+static void settle_purges(struct adoption *adoption)
 {
     struct record *record = record_of(adoption);
     bool is_selector = adoption->entry.kind == OBJECT_SELECTOR;
-    int64_t stale_since_s = atomic_load_explicit(&record->stale_since_s, memory_order_relaxed);
     if (is_selector) { /* its variants have it in their own records */
         atomic_store_explicit(&record->purge_checked, 0, memory_order_relaxed);
-        atomic_store_explicit(&record->stale_since_s, META_ABSENT, memory_order_relaxed);
-        return true;
+        record_set_stale(record, META_ABSENT);
+        return;
     }
     atomic_store_explicit(&record->purge_checked, adoption->cache->adopts_since, memory_order_relaxed);
-    return stale_since_s == META_ABSENT || (stale_since_s >= 0 && stale_since_s < STALE_SINCE_MAX);
 }
 
 /* ---- listing ------------------------------------------------------------------------------------------------------------------------------ */
@@ -285,9 +281,7 @@ static void note_soft_purge(struct adoption *adoption, struct object *object, in
     struct record *record = record_of(adoption);
     if (object->kind == OBJECT_SELECTOR)
         atomic_store_explicit(&record->purge_checked, purge_sequence(&adoption->cache->purges), memory_order_relaxed);
-    int64_t before = atomic_load_explicit(&record->stale_since_s, memory_order_relaxed);
-    if (before == META_ABSENT || since_s < before)
-        atomic_store_explicit(&record->stale_since_s, since_s, memory_order_relaxed);
+    record_note_stale(record, since_s);
 }
 
 /* Where nothing of its name is, and it was not purged by its URL; a purge that has not written that yet finds it here (purge.c). */
@@ -382,8 +376,9 @@ static void give_back(struct adoption *adoption)
 
 static bool adopt(struct adoption *adoption)
 {
-    if (!has_bounds(adoption) || !take_front(adoption) || !is_sound(adoption) || !settle_purges(adoption))
+    if (!has_bounds(adoption) || !take_front(adoption) || !is_sound(adoption))
         return false;
+    settle_purges(adoption);
     if ((adoption->entry.flags & HANDOVER_HANGS) != 0) {
         adoption->selector = find_leader(adoption);
         if (adoption->selector == NULL)

@@ -72,7 +72,7 @@ static void put(struct lister *lister, const struct object *object, uint8_t queu
         .serial = object->kind != OBJECT_RESPONSE ? object->serial : 0,
         .leader_serial = object->selector != NULL ? object->selector->serial : 0,
         .leader_hash = object->selector != NULL ? object->selector->hash : 0,
-        .body_bytes = object->kind == OBJECT_RESPONSE ? record->body_bytes : 0,
+        .body_bytes = object->kind == OBJECT_RESPONSE ? record_body_bytes(record) : 0,
         .unit = object->record.unit,
         .front_bytes = (uint32_t)record_front_bytes(record),
         .piece_count = body != NULL ? body->count : 0,

@@ -346,10 +346,10 @@ static void drop_purged_object(struct search *search)
 struct reuse_verdict object_judge(const struct cache *cache, const struct object *object, const struct request_meta *request,
                                   const struct site_rules *rules, struct wall_seconds now)
 {
-    struct response_meta scratch;
-    const struct response_meta *meta = record_meta(object_record(cache, object), &scratch);
-    struct reuse_verdict verdict = reuse_decide(meta, request, rules, now);
-    if (meta == &scratch && (verdict.detail == DETAIL_EXPIRED || verdict.detail == DETAIL_NO_VALIDATOR))
+    struct response_meta meta;
+    bool is_purged = record_meta_now(object_record(cache, object), &meta);
+    struct reuse_verdict verdict = reuse_decide(&meta, request, rules, now);
+    if (is_purged && (verdict.detail == DETAIL_EXPIRED || verdict.detail == DETAIL_NO_VALIDATOR))
         verdict.detail = DETAIL_SOFT_PURGED;
     return verdict;
 }

@@ -30,107 +30,214 @@ const struct record *object_record(const struct cache *cache, const struct objec
     return record_of(cache, object);
 }
 
-static const char *record_at(const struct record *record, size_t offset)
+/* NULL: it has none. */
+static inline const struct record_more *more_of(const struct record *record)
 {
-    return (const char *)(record + 1) + record->tags_count * sizeof(uint64_t) + offset;
+    return record->has_more ? (const struct record_more *)(const void *)(record + 1) : NULL;
+}
+
+static inline size_t more_bytes(bool has_more)
+{
+    return has_more ? sizeof(struct record_more) : 0;
+}
+
+static inline const char *texts_of(const struct record *record)
+{
+    return (const char *)(record + 1) + more_bytes(record->has_more) + record->tags_count * sizeof(uint64_t);
+}
+
+/* Where the head begins: behind the key, and Vary's names and values. */
+static inline const char *head_of(const struct record *record)
+{
+    const struct record_more *more = more_of(record);
+    return texts_of(record) + record->key_bytes + (more != NULL ? (size_t)more->vary_names_bytes + more->vary_values_bytes : 0);
 }
 
 const uint64_t *record_tags(const struct record *record)
 {
-    return (const uint64_t *)(record + 1);
+    return (const uint64_t *)(const void *)((const char *)(record + 1) + more_bytes(record->has_more));
 }
 
 struct bytes record_key(const struct record *record)
 {
-    return bytes_from(record_at(record, 0), record->key_bytes);
+    return bytes_from(texts_of(record), record->key_bytes);
 }
 
 struct bytes record_vary_names(const struct record *record)
 {
-    return bytes_from(record_at(record, record->key_bytes), record->vary_names_bytes);
+    const struct record_more *more = more_of(record);
+    return bytes_from(texts_of(record) + record->key_bytes, more != NULL ? more->vary_names_bytes : 0);
 }
 
 struct bytes record_vary_values(const struct record *record)
 {
-    return bytes_from(record_at(record, (size_t)record->key_bytes + record->vary_names_bytes), record->vary_values_bytes);
+    const struct record_more *more = more_of(record);
+    size_t length = more != NULL ? more->vary_values_bytes : 0;
+    return bytes_from(head_of(record) - length, length);
 }
 
 struct bytes record_head(const struct record *record)
 {
-    struct bytes before = record_vary_values(record);
-    return bytes_from(before.at + before.len, record->head_bytes);
+    return bytes_from(head_of(record), record->head_bytes);
 }
+
+bool record_has_vary(const struct record *record)
+{
+    const struct record_more *more = more_of(record);
+    return more != NULL && more->vary_names_bytes > 0;
+}
+
+size_t record_hidden_bytes(const struct record *record)
+{
+    const struct record_more *more = more_of(record);
+    return more != NULL ? more->hidden_bytes : 0;
+}
+
+bool record_length_known(const struct record *record)
+{
+    const struct record_more *more = more_of(record);
+    return more == NULL || more->length_unknown == 0;
+}
+
+uint64_t record_body_bytes(const struct record *record)
+{
+    const struct record_more *more = more_of(record);
+    return more != NULL ? more->body_bytes : record->plain_body_bytes;
+}
+
+void record_meta(const struct record *record, struct response_meta *meta)
+{
+    const struct record_more *more = more_of(record);
+    memcpy(meta, record->meta, META_COMMON_BYTES);
+    meta->stale_while_revalidate_s = more != NULL ? more->stale_while_revalidate_s : META_ABSENT;
+    meta->stale_if_error_s = more != NULL ? more->stale_if_error_s : META_ABSENT;
+}
+
+bool record_meta_now(const struct record *record, struct response_meta *meta)
+{
+    uint32_t after_s = atomic_load_explicit(&record->stale_after_s, memory_order_relaxed);
+    record_meta(record, meta);
+    if (after_s == STALE_NEVER)
+        return false;
+    freshness_end(meta, (struct wall_seconds){meta->response_time_s + after_s});
+    return true;
+}
+
+/* ---- softly purged: when, counted from the response's time. What is stale from its first moment on cannot be any staler. ------------------- */
+
+static int64_t response_time_of(const uint64_t *common)
+{
+    struct response_meta meta;
+    memcpy(&meta, common, META_COMMON_BYTES);
+    return meta.response_time_s;
+}
+
+static uint32_t stale_after(int64_t since_s, int64_t response_time_s)
+{
+    if (since_s == META_ABSENT)
+        return STALE_NEVER;
+    int64_t after_s = since_s - response_time_s;
+    return after_s <= 0 ? 0 : after_s < STALE_NEVER ? (uint32_t)after_s : STALE_NEVER - 1;
+}
+
+int64_t record_stale_since(const struct record *record)
+{
+    uint32_t after_s = atomic_load_explicit(&record->stale_after_s, memory_order_relaxed);
+    return after_s == STALE_NEVER ? META_ABSENT : response_time_of(record->meta) + after_s;
+}
+
+void record_note_stale(struct record *record, int64_t since_s)
+{
+    uint32_t after_s = stale_after(since_s, response_time_of(record->meta));
+    uint32_t before_s = atomic_load_explicit(&record->stale_after_s, memory_order_relaxed);
+    while (after_s < before_s &&
+           !atomic_compare_exchange_weak_explicit(&record->stale_after_s, &before_s, after_s, memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
+void record_set_stale(struct record *record, int64_t since_s)
+{
+    atomic_store_explicit(&record->stale_after_s, stale_after(since_s, response_time_of(record->meta)), memory_order_relaxed);
+}
+
+/* ---- made of its parts, and taken apart ---------------------------------------------------------------------------------------------------- */
 
 struct record_parts record_parts_of(const struct record *record)
 {
-    return (struct record_parts){
-        .meta = record->meta,
+    struct record_parts parts = {
         .tags = record_tags(record),
         .tags_count = record->tags_count,
         .goes_with_host = record->goes_with_host,
         .purge_sequence = atomic_load_explicit(&record->purge_checked, memory_order_relaxed),
-        .stale_since_s = atomic_load_explicit(&record->stale_since_s, memory_order_relaxed),
+        .stale_since_s = record_stale_since(record),
         .key = record_key(record),
         .vary_names = record_vary_names(record),
         .vary_values = record_vary_values(record),
         .head = record_head(record),
         .status_line_bytes = record->status_line_bytes,
-        .hidden_bytes = record->hidden_bytes,
+        .hidden_bytes = (uint32_t)record_hidden_bytes(record),
         .length_known = true,
-        .body_bytes = record->body_bytes,
+        .body_bytes = record_body_bytes(record),
     };
+    record_meta(record, &parts.meta);
+    return parts;
 }
 
 size_t record_front_bytes(const struct record *record)
 {
-    struct bytes head = record_head(record);
-    return (size_t)(head.at + head.len - (const char *)record);
+    return (size_t)(head_of(record) + record->head_bytes - (const char *)record);
 }
 
 bool record_is_sound(const struct record *record, size_t front_bytes)
 {
-    return front_bytes >= sizeof *record && record->tags_count <= TAGS_MAX && record->status_line_bytes <= record->head_bytes &&
-           record->hidden_bytes <= record->head_bytes - record->status_line_bytes &&
-           sizeof *record + record->tags_count * sizeof(uint64_t) + record->key_bytes + record->vary_names_bytes +
-                   record->vary_values_bytes + record->head_bytes ==
-               front_bytes;
+    size_t fixed = sizeof *record + more_bytes(record->has_more) + record->tags_count * sizeof(uint64_t);
+    return front_bytes >= sizeof *record + more_bytes(record->has_more) && record->tags_count <= TAGS_MAX &&
+           record->status_line_bytes <= record->head_bytes &&
+           record_hidden_bytes(record) <= (size_t)record->head_bytes - record->status_line_bytes &&
+           fixed + record->key_bytes + record_vary_names(record).len + record_vary_values(record).len + record->head_bytes == front_bytes;
+}
+
+static bool parts_need_more(const struct record_parts *parts)
+{
+    return !parts->length_known || parts->body_bytes > UINT32_MAX || parts->hidden_bytes > 0 || parts->vary_names.len > 0 ||
+           parts->vary_values.len > 0 || parts->meta.stale_while_revalidate_s != META_ABSENT || parts->meta.stale_if_error_s != META_ABSENT;
 }
 
 size_t record_parts_bytes(const struct record_parts *parts)
 {
-    return sizeof(struct record) + parts->tags_count * sizeof *parts->tags + parts->key.len + parts->vary_names.len +
-           parts->vary_values.len + parts->head.len;
-}
-
-const struct response_meta *record_meta(const struct record *record, struct response_meta *scratch)
-{
-    int64_t stale_since_s = atomic_load_explicit(&record->stale_since_s, memory_order_relaxed);
-    if (stale_since_s == META_ABSENT)
-        return &record->meta;
-    *scratch = record->meta;
-    freshness_end(scratch, (struct wall_seconds){stale_since_s});
-    return scratch;
+    return sizeof(struct record) + more_bytes(parts_need_more(parts)) + parts->tags_count * sizeof *parts->tags + parts->key.len +
+           parts->vary_names.len + parts->vary_values.len + parts->head.len;
 }
 
 /* object_new has seen that it fits into a page. */
 static void write_record(struct record *record, const struct record_parts *parts)
 {
+    bool has_more = parts_need_more(parts);
+    uint64_t body_bytes = parts->length_known ? parts->body_bytes : 0;
     *record = (struct record){
-        .meta = parts->meta,
-        .body_bytes = parts->length_known ? parts->body_bytes : 0,
+        .plain_body_bytes = has_more ? 0 : (uint32_t)body_bytes,
         .key_bytes = (uint16_t)parts->key.len,
-        .vary_names_bytes = (uint16_t)parts->vary_names.len,
-        .vary_values_bytes = (uint16_t)parts->vary_values.len,
         .head_bytes = (uint16_t)parts->head.len,
         .status_line_bytes = (uint16_t)parts->status_line_bytes,
-        .hidden_bytes = (uint16_t)parts->hidden_bytes,
         .tags_count = parts->tags_count & 0x3fff,
         .goes_with_host = parts->goes_with_host,
-        .length_known = parts->length_known,
+        .has_more = has_more,
+        .stale_after_s = stale_after(parts->stale_since_s, parts->meta.response_time_s),
         .purge_checked = parts->purge_sequence,
-        .stale_since_s = parts->stale_since_s,
     };
-    char *at = bytes_put((char *)(record + 1), bytes_from((const char *)parts->tags, parts->tags_count * sizeof *parts->tags));
+    memcpy(record->meta, &parts->meta, META_COMMON_BYTES);
+    if (has_more)
+        *(struct record_more *)(void *)(record + 1) = (struct record_more){
+            .body_bytes = body_bytes,
+            .stale_while_revalidate_s = parts->meta.stale_while_revalidate_s,
+            .stale_if_error_s = parts->meta.stale_if_error_s,
+            .vary_names_bytes = (uint16_t)parts->vary_names.len,
+            .vary_values_bytes = (uint16_t)parts->vary_values.len,
+            .hidden_bytes = (uint16_t)parts->hidden_bytes,
+            .length_unknown = !parts->length_known,
+        };
+    char *at = bytes_put((char *)(record + 1) + more_bytes(has_more),
+                         bytes_from((const char *)parts->tags, parts->tags_count * sizeof *parts->tags));
     bytes_put(bytes_put(bytes_put(bytes_put(at, parts->key), parts->vary_names), parts->vary_values), parts->head);
 }
 
@@ -213,7 +320,9 @@ bool object_has_name(const struct cache *cache, const struct object *object, con
     if (object->hash != name->hash)
         return false;
     const struct record *record = object_record(cache, object);
-    return bytes_equal(record_key(record), name->key) && bytes_equal(record_vary_values(record), name->values);
+    if (!bytes_equal(bytes_from(texts_of(record), record->key_bytes), name->key))
+        return false;
+    return record->has_more ? bytes_equal(record_vary_values(record), name->values) : name->values.len == 0;
 }
 
 uint64_t object_footprint(const struct object *object)
@@ -240,14 +349,15 @@ static void split_hidden(struct bytes all, struct bytes *fields, struct bytes *e
 void object_view(const struct cache *cache, const struct object *object, bool is_complete, struct response_view *view)
 {
     const struct record *record = object_record(cache, object);
-    view->status = record->meta.status;
+    size_t hidden_bytes = record_hidden_bytes(record);
+    record_meta(record, &view->meta);
+    view->status = view->meta.status;
     view->head = record_head(record);
-    view->head.len -= record->hidden_bytes;
-    split_hidden(bytes_from(view->head.at + view->head.len, record->hidden_bytes), &view->hidden, &view->early_hints);
+    view->head.len -= hidden_bytes;
+    split_hidden(bytes_from(view->head.at + view->head.len, hidden_bytes), &view->hidden, &view->early_hints);
     view->fields = bytes_from(view->head.at + record->status_line_bytes, view->head.len - record->status_line_bytes);
-    view->meta = &record->meta;
-    view->length = record->body_bytes;
-    view->length_known = record->length_known != 0;
+    view->length = record_body_bytes(record);
+    view->length_known = record_length_known(record);
     view->is_complete = is_complete;
     view->is_sliced = object->kind == OBJECT_SLICED;
 }
@@ -280,19 +390,22 @@ void object_body_iov(const struct cache *cache, const struct object *object, uin
 void object_set_length(struct cache *cache, struct object *object, uint64_t bytes)
 {
     struct record *record = record_of(cache, object);
-    record->body_bytes = bytes;
-    record->length_known = 1;
+    assert(!record_length_known(record));
+    struct record_more *more = (struct record_more *)(void *)(record + 1);
+    more->body_bytes = bytes;
+    more->length_unknown = 0;
 }
 
 void object_copy_body(const struct cache *cache, const struct object *from, struct object *to)
 {
     struct record *record = record_of(cache, to);
     char *out = (char *)record + record_front_bytes(record);
+    const uint64_t bytes = record_body_bytes(record);
     assert(to->body == NULL);
-    for (uint64_t done = 0; done < record->body_bytes;) {
+    for (uint64_t done = 0; done < bytes;) {
         struct iovec piece;
         int count = 1;
-        object_body_iov(cache, from, done, record->body_bytes, &piece, &count);
+        object_body_iov(cache, from, done, bytes, &piece, &count);
         memcpy(out + done, piece.iov_base, piece.iov_len);
         done += piece.iov_len;
     }

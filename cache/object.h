@@ -1,7 +1,7 @@
 /* An object: one stored (or arriving) response, or the selector of a key whose responses vary.
  *
- * DESIGN. An object is one cache line outside the slab; its bytes are a record in the slab: struct record | tags | key | Vary names | Vary values | head | body.
- * *Tags* are the hashes that it may be purged by (purge_table.h).
+ * DESIGN. An object is one cache line outside the slab; its bytes are a record in the slab: struct record | struct record_more, if it has one | tags | key |
+ * Vary names | Vary values | head | body. *Tags* are the hashes that it may be purged by (purge_table.h).
  * A record of at most SLAB_CHUNK_MAX_BYTES whose length is known lies in one extent. Else the first extent ends with the head and the body has
  * extents of its own (struct body), which two objects may share (a 304 makes a new head for the same body).
  *
@@ -56,30 +56,40 @@ struct object {
 _Static_assert(sizeof(struct object) <= 80, "the overhead of a cached response (DESIGN §4)");
 _Static_assert(sizeof(struct object) == CELL_BYTES, "an object is a cell");
 
-/* The fixed part of a record, in memory and on disk alike: no pointers. A checksum leaves the two purge members out. */
+/* The fixed part of a record, in memory and on disk alike: no pointers. A checksum leaves the two purge members out. Most responses need no more than this: who
+ * reads asks the functions below, which know where the rest is. */
 struct record {
-    struct response_meta meta;
-    uint64_t             body_bytes;
-    uint16_t             key_bytes, vary_names_bytes, vary_values_bytes; /* what is before the body fits into a page */
-    uint16_t             head_bytes, status_line_bytes;
-    uint16_t             hidden_bytes; /* the last of the head: field lines that were for this cache, and are not sent with it; HIDDEN_HINTS; those of 103s */
-    uint16_t             tags_count : 14;
-    uint16_t             goes_with_host : 1; /* purged with its host, whose hash is not among the tags: the key tells it */
-    uint16_t             length_known : 1; /* 0 only while a response of unknown length arrives */
-    uint16_t             reserved;
+    uint64_t meta[META_COMMON_BYTES / sizeof(uint64_t)]; /* the beginning of a struct response_meta */
+    uint32_t plain_body_bytes;                           /* has_more: 0, and there: record_body_bytes */
+    uint16_t key_bytes, head_bytes, status_line_bytes;   /* what is before the body fits into a page */
+    uint16_t tags_count : 14;
+    uint16_t goes_with_host : 1; /* purged with its host, whose hash is not among the tags: the key tells it */
+    uint16_t has_more : 1;       /* a struct record_more follows */
+    _Atomic uint32_t stale_after_s; /* softly purged so long after response_time_s, which is the earliest; STALE_NEVER */
     /* Compared with the purges up to this one. Of a selector: the last soft purge of its URL. */
     _Atomic uint64_t purge_checked;
-    _Atomic int64_t  stale_since_s; /* softly purged then; META_ABSENT */
+};
+
+#define STALE_NEVER UINT32_MAX
+
+/* What few responses have: Vary, stale windows, hidden fields; a body of 4 GiB, or of a length that nobody knows yet. */
+struct record_more {
+    uint64_t body_bytes;
+    int32_t  stale_while_revalidate_s, stale_if_error_s; /* of struct response_meta */
+    uint16_t vary_names_bytes, vary_values_bytes;
+    uint16_t hidden_bytes; /* the last of the head: field lines that were for this cache, and are not sent with it; HIDDEN_HINTS; those of 103s */
+    uint16_t length_unknown; /* 1 only while a response of unknown length arrives */
 };
 
 /* Ends the field lines that were for this cache; no field line is like it. Absent where no hints follow. */
 #define HIDDEN_HINTS ":103\r\n"
 
 _Static_assert(SLAB_PAGE_BYTES - sizeof(struct record) <= UINT16_MAX, "lengths of texts have 16 bits");
+_Static_assert(sizeof(struct record) % sizeof(uint64_t) == 0 && sizeof(struct record_more) % sizeof(uint64_t) == 0, "tags follow them");
 
 enum { TAGS_MAX = 1024 }; /* RFC 9875 §2 asks for 128 groups, each of which has two */
 
-_Static_assert(sizeof(struct record) == 80, "part of the store's format");
+_Static_assert(sizeof(struct record) == 40 && sizeof(struct record_more) == 24, "part of the store's format");
 
 /* What an index entry is found by: the hash, then all of the rest. `values` is empty for a primary key. */
 struct object_name {
@@ -141,8 +151,20 @@ bool object_try_ref(struct object *object);
 void object_unref(struct cache *cache, struct object **object);
 
 const struct record *object_record(const struct cache *cache, const struct object *object);
-/* What policy is to know of it: what its record says, or, when it was softly purged, a copy in *scratch that is stale since then. */
-const struct response_meta *record_meta(const struct record *record, struct response_meta *scratch);
+/* As it came. */
+void record_meta(const struct record *record, struct response_meta *meta);
+/* What policy is to know of it: as it came, but stale since it was softly purged. True: it was. */
+bool record_meta_now(const struct record *record, struct response_meta *meta);
+/* META_ABSENT: it was not softly purged. A moment before the response came is as good as that when it did. */
+int64_t record_stale_since(const struct record *record);
+/* Softly purged: stale since the earlier of this moment and what is noted. Any thread, of a listed object as well. */
+void     record_note_stale(struct record *record, int64_t since_s);
+/* Instead of what is noted; META_ABSENT: not softly purged. */
+void     record_set_stale(struct record *record, int64_t since_s);
+bool     record_length_known(const struct record *record);
+uint64_t record_body_bytes(const struct record *record); /* when that is known */
+bool     record_has_vary(const struct record *record);
+size_t   record_hidden_bytes(const struct record *record);
 struct bytes         record_key(const struct record *record);
 struct bytes         record_vary_names(const struct record *record);
 struct bytes         record_vary_values(const struct record *record);

@@ -130,25 +130,16 @@ static struct record *record_of(const struct cache *cache, const struct object *
     return (struct record *)object_record(cache, object);
 }
 
-/* Stale since the earlier of the two. */
-static void note_stale(struct record *record, int64_t since_s)
-{
-    int64_t before = atomic_load_explicit(&record->stale_since_s, memory_order_relaxed);
-    while ((before == META_ABSENT || since_s < before) &&
-           !atomic_compare_exchange_weak_explicit(&record->stale_since_s, &before, since_s, memory_order_relaxed, memory_order_relaxed)) {
-    }
-}
-
 /* With the lock of the object's shard held. */
 static void purge_softly(struct cache *cache, const struct object *object, struct wall_seconds now)
 {
     struct record *record = record_of(cache, object);
     if (object->kind == OBJECT_RESPONSE) {
-        note_stale(record, now.s);
+        record_note_stale(record, now.s);
         return;
     }
     uint64_t sequence = purge_begin(&cache->purges);
-    atomic_store_explicit(&record->stale_since_s, now.s, memory_order_relaxed);
+    record_set_stale(record, now.s);
     atomic_store_explicit(&record->purge_checked, sequence, memory_order_release);
     purge_end(&cache->purges);
 }
@@ -248,7 +239,7 @@ static void add_selector(const struct cache *cache, const struct object *selecto
     const struct record *record = object_record(cache, selector);
     if (atomic_load_explicit(&record->purge_checked, memory_order_acquire) <= since)
         return;
-    int64_t stale_since_s = atomic_load_explicit(&record->stale_since_s, memory_order_relaxed);
+    int64_t stale_since_s = record_stale_since(record);
     if (!verdict->is_soft || stale_since_s < verdict->stale_since_s)
         verdict->stale_since_s = stale_since_s;
     verdict->is_soft = true;
@@ -267,7 +258,7 @@ bool object_is_purged(struct cache *cache, const struct object *object)
     if (object->selector != NULL)
         add_selector(cache, object->selector, checked, &verdict);
     if (verdict.is_soft)
-        note_stale(record, verdict.stale_since_s);
+        record_note_stale(record, verdict.stale_since_s);
     /* Release: who skips the comparison because of this sees that it is stale. */
     while (checked < sequence &&
            !atomic_compare_exchange_weak_explicit(&record->purge_checked, &checked, sequence, memory_order_release, memory_order_relaxed)) {

@@ -66,8 +66,9 @@ static bool fall_back_on_stale(struct reader *reader, enum response_source sourc
     if (stale == NULL)
         return false;
     request_meta_from(&request, reader->method, reader->fields);
-    struct response_meta scratch;
-    if (!reuse_allowed_on_error(record_meta(object_record(reader->cache, stale), &scratch), &request, reader->rules, reader->now))
+    struct response_meta meta;
+    record_meta_now(object_record(reader->cache, stale), &meta);
+    if (!reuse_allowed_on_error(&meta, &request, reader->rules, reader->now))
         return false;
     object_unref(reader->cache, &reader->object);
     reader->object = object_ref(stale);
@@ -80,7 +81,7 @@ static bool fall_back_on_stale(struct reader *reader, enum response_source sourc
 /* Whether the request selects this response (RFC 9111 §4.1). */
 static bool is_selected(const struct reader *reader, const struct record *record)
 {
-    if (reader->is_originator || record->vary_names_bytes == 0)
+    if (reader->is_originator || !record_has_vary(record))
         return true;
     struct bytes values = vary_values(record_vary_names(record), reader->fields, reader->fields->arena);
     return bytes_equal(values, record_vary_values(record));
@@ -174,7 +175,7 @@ enum reader_state reader_peek(struct reader *reader, struct iovec *iov, int *cou
         return READER_END;
     struct fill *fill = lock_fill(reader);
     enum fill_state state = fill != NULL ? fill->state : FILL_STATE_COMPLETE;
-    uint64_t there = fill != NULL ? fill->written : object_record(reader->cache, reader->object)->body_bytes;
+    uint64_t there = fill != NULL ? fill->written : record_body_bytes(object_record(reader->cache, reader->object));
     uint64_t end = there < reader->end ? there : reader->end;
     if (end > reader->position && end - reader->position > max_bytes)
         end = reader->position + max_bytes;

@@ -73,7 +73,7 @@ struct response_view {
     struct bytes                personal; /* field lines that are not stored: this request's alone */
     struct bytes                hidden; /* field lines that were meant for this cache: they count, and are not sent */
     struct bytes                early_hints; /* field lines of the 103s that came before it (RFC 8297), where the site keeps them */
-    const struct response_meta *meta;
+    struct response_meta        meta;   /* as it came, whatever was purged since */
     uint64_t                    length; /* of the whole body, valid when length_known */
     bool                        length_known;
     bool                        is_complete; /* nothing more will arrive */

@@ -146,8 +146,8 @@ static bool is_wanted(const struct load *load, enum object_kind kind)
     uint64_t body_room =
         load->read.body_follows ? load->read.front.capacity - header->front_bytes : (uint64_t)load->page_count * SLAB_PAGE_BYTES;
     return header->hash == load->name.hash && header->front_bytes <= load->read.front.capacity && header->body_bytes <= body_room &&
-           record_is_sound(record, header->front_bytes) && record->length_known &&
-           (kind == OBJECT_RESPONSE ? record->body_bytes == header->body_bytes : header->body_bytes == 0) &&
+           record_is_sound(record, header->front_bytes) && record_length_known(record) &&
+           (kind == OBJECT_RESPONSE ? record_body_bytes(record) == header->body_bytes : header->body_bytes == 0) &&
            bytes_equal(record_key(record), load->name.key) && bytes_equal(record_vary_values(record), load->name.values);
 }
 

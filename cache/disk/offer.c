@@ -18,12 +18,12 @@ enum { WORTH_SECONDS = 2 /* what can be served for less is not written: it would
 /* For how long it can be served, fresh or stale, without asking the origin. */
 static int64_t useful_s(const struct record *record, struct wall_seconds now)
 {
-    struct response_meta scratch;
-    const struct response_meta *meta = record_meta(record, &scratch);
-    int64_t left_s = (meta->flags & RESPONSE_NO_CACHE) != 0 ? 0 : meta->lifetime_s - freshness_current_age(meta, now);
-    if ((meta->flags & (RESPONSE_MUST_REVALIDATE | RESPONSE_NO_CACHE)) != 0)
+    struct response_meta meta;
+    record_meta_now(record, &meta);
+    int64_t left_s = (meta.flags & RESPONSE_NO_CACHE) != 0 ? 0 : meta.lifetime_s - freshness_current_age(&meta, now);
+    if ((meta.flags & (RESPONSE_MUST_REVALIDATE | RESPONSE_NO_CACHE)) != 0)
         return left_s;
-    int64_t stale_s = meta->stale_while_revalidate_s > meta->stale_if_error_s ? meta->stale_while_revalidate_s : meta->stale_if_error_s;
+    int64_t stale_s = meta.stale_while_revalidate_s > meta.stale_if_error_s ? meta.stale_while_revalidate_s : meta.stale_if_error_s;
     return stale_s > 0 ? left_s + stale_s : left_s;
 }
 
@@ -43,7 +43,7 @@ static bool is_worth(const struct offer *offer)
     if (object->selector != NULL && !is_listed(object->selector))
         return false;
     const struct record *record = object_record(store->cache, object);
-    return record->length_known && useful_s(record, store->wall) >= WORTH_SECONDS && !object_is_purged(store->cache, object);
+    return record_length_known(record) && useful_s(record, store->wall) >= WORTH_SECONDS && !object_is_purged(store->cache, object);
 }
 
 /* What it hangs on is put in front of it, unless that is on disk. True: it was. */
@@ -87,13 +87,13 @@ static bool can_be_sliced(const struct offer *offer, struct arena *arena)
     struct headers fields;
     const struct cache *cache = offer->directory->store->cache;
     bool is_large = offer->kind == STORE_RESPONSE && offer->object->selector == NULL && offer->object->body != NULL &&
-                    offer->slice_bytes > 0 && object_record(cache, offer->object)->body_bytes > offer->slice_bytes;
+                    offer->slice_bytes > 0 && record_body_bytes(object_record(cache, offer->object)) > offer->slice_bytes;
     if (!is_large || offer->slice_bytes % SLAB_PAGE_BYTES != 0 || !slice_fits(offer)) /* pieces start with units of the slab */
         return false;
     object_view(cache, offer->object, true, &view);
     headers_init(&fields, arena);
     headers_parse_block(&fields, view.fields);
-    return view.meta->status == 200 && slice_validator(&fields, (struct wall_seconds){view.meta->response_time_s}) != NULL;
+    return view.meta.status == 200 && slice_validator(&fields, (struct wall_seconds){view.meta.response_time_s}) != NULL;
 }
 
 static struct record_parts parts_of(const struct record *record)
@@ -148,7 +148,7 @@ static struct offer *new_part(const struct offer *whole, const struct object *he
 static bool split(const struct offer *whole)
 {
     struct store *store = whole->directory->store;
-    uint64_t length = object_record(store->cache, whole->object)->body_bytes;
+    uint64_t length = record_body_bytes(object_record(store->cache, whole->object));
     struct object *head = new_head(store->cache, whole->object);
     if (head == NULL)
         return false;
@@ -228,7 +228,7 @@ uint32_t offer_body_bytes(const struct offer *offer)
         return offer->body_bytes;
     if (offer->kind != STORE_RESPONSE)
         return 0; /* of the head of slices: the record tells the length of them all */
-    uint64_t bytes = object_record(offer->directory->store->cache, offer->object)->body_bytes;
+    uint64_t bytes = record_body_bytes(object_record(offer->directory->store->cache, offer->object));
     return bytes <= STORE_RECORD_MAX_BYTES ? (uint32_t)bytes : STORE_RECORD_MAX_BYTES; /* then it is too large in any case */
 }
 

@@ -105,9 +105,8 @@ static bool note_purges(struct cache *cache, const struct offer *offer)
     uint64_t sequence = purge_sequence(&cache->purges);
     uint64_t checked = atomic_load_explicit(&record->purge_checked, memory_order_relaxed);
     struct purge_verdict verdict = record_find_purge(cache, record, checked);
-    int64_t before_s = atomic_load_explicit(&record->stale_since_s, memory_order_relaxed);
-    if (verdict.is_soft && (before_s == META_ABSENT || verdict.stale_since_s < before_s))
-        atomic_store_explicit(&record->stale_since_s, verdict.stale_since_s, memory_order_relaxed);
+    if (verdict.is_soft)
+        record_note_stale(record, verdict.stale_since_s);
     if (checked < sequence)
         atomic_store_explicit(&record->purge_checked, sequence, memory_order_relaxed);
     return !verdict.is_hard;

@@ -1,6 +1,7 @@
 /* What policy needs to know about a stored response and about a request, taken from their fields once.
  *
- * `struct response_meta` is part of a record, in memory and on disk alike: fixed widths, no pointers, and no wider than a million of them have to be. */
+ * `struct response_meta` is what a record keeps of it (cache/object.h), in memory and on disk alike: fixed widths, no pointers, and no wider than a million of
+ * them have to be. Date and Last-Modified are not in it: who compares them reads them in the stored fields (validators_of). */
 #ifndef CACHE_POLICY_META_H
 #define CACHE_POLICY_META_H
 
@@ -9,6 +10,7 @@
 #include "base/method.h"
 #include "cache/policy/cache_control.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum { META_ABSENT = -1 };
@@ -37,15 +39,16 @@ struct response_meta {
     uint64_t status : 10;
     uint64_t lifetime_source : 3;      /* enum lifetime_source */
     uint64_t flags : 11;               /* enum response_flag */
-    int64_t  date_s;                   /* Date, else response_time_s */
-    int64_t  last_modified_s;          /* META_ABSENT when missing or invalid */
     uint32_t corrected_initial_age_s;  /* §4.2.3 */
     uint32_t lifetime_s;               /* freshness lifetime */
+    /* Few responses have one of them: META_COMMON_BYTES ends here. */
     int32_t  stale_while_revalidate_s; /* RFC 5861; META_ABSENT */
     int32_t  stale_if_error_s;         /* RFC 5861; META_ABSENT */
 };
 
-_Static_assert(sizeof(struct response_meta) == 40, "part of the store's format");
+enum { META_COMMON_BYTES = offsetof(struct response_meta, stale_while_revalidate_s) };
+
+_Static_assert(META_COMMON_BYTES == 16 && sizeof(struct response_meta) == 24, "part of the store's format");
 
 /* RFC 9111 §1.2.2: a window that is longer than can be kept is as long as can be. META_ABSENT stays. */
 static inline int32_t meta_window(int64_t seconds)

@@ -32,8 +32,6 @@ static void fill_meta(struct response_meta *meta, const struct cache_control *cc
 {
     *meta = (struct response_meta){
         .response_time_s = response_time.s,
-        .date_s = response_time.s,
-        .last_modified_s = META_ABSENT,
         .corrected_initial_age_s = (uint32_t)freshness_initial_age(response, request_time, response_time),
         .stale_while_revalidate_s = meta_window(cc->stale_while_revalidate),
         .stale_if_error_s = meta_window(cc->stale_if_error),
@@ -41,15 +39,11 @@ static void fill_meta(struct response_meta *meta, const struct cache_control *cc
     };
     struct wall_seconds date;
     struct bytes value = headers_value(response, HEADER_DATE);
-    if (value.at && http_date_parse(value, response_time, &date)) {
-        meta->date_s = date.s;
+    if (value.at && http_date_parse(value, response_time, &date))
         meta->flags |= RESPONSE_HAS_DATE;
-    }
     value = kept_value(response, cc, HEADER_LAST_MODIFIED);
-    if (value.at && http_date_parse(value, response_time, &date) && date.s >= 0) {
-        meta->last_modified_s = date.s;
+    if (value.at && http_date_parse(value, response_time, &date) && date.s >= 0)
         meta->flags |= RESPONSE_HAS_VALIDATOR;
-    }
     if (etag_is_valid(kept_value(response, cc, HEADER_ETAG)))
         meta->flags |= RESPONSE_HAS_VALIDATOR;
     if (cc->no_cache)

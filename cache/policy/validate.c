@@ -79,6 +79,30 @@ static bool field_names_etag(const struct headers *request, enum header_id id, s
     return false;
 }
 
+/* A date without a century is understood as it was when it came. */
+static int64_t stored_date(const struct headers *stored, enum header_id id, const struct response_meta *meta)
+{
+    struct wall_seconds date;
+    struct bytes value = headers_value(stored, id);
+    return value.at && http_date_parse(value, (struct wall_seconds){meta->response_time_s}, &date) ? date.s : META_ABSENT;
+}
+
+struct validators validators_of(const struct headers *stored, const struct response_meta *meta, const struct headers *request)
+{
+    struct validators validators = {.etag = headers_value(stored, HEADER_ETAG), .last_modified_s = META_ABSENT, .date_s = META_ABSENT};
+    /* §13.2.2: entity tags go before dates; browsers send both. */
+    bool since = headers_find(request, HEADER_IF_MODIFIED_SINCE) && !headers_find(request, HEADER_IF_NONE_MATCH);
+    bool unmodified = headers_find(request, HEADER_IF_UNMODIFIED_SINCE) && !headers_find(request, HEADER_IF_MATCH);
+    if (!since && !unmodified && !headers_find(request, HEADER_IF_RANGE))
+        return validators;
+    int64_t modified_s = stored_date(stored, HEADER_LAST_MODIFIED, meta);
+    if (modified_s >= 0) /* as for RESPONSE_HAS_VALIDATOR */
+        validators.last_modified_s = modified_s;
+    if (meta->flags & RESPONSE_HAS_DATE) /* the origin's own; and not ours, which says nothing about the representation */
+        validators.date_s = stored_date(stored, HEADER_DATE, meta);
+    return validators;
+}
+
 /* §13.1.3, §13.1.4: a field that is no single HTTP-date is ignored. */
 static bool find_date(const struct headers *request, enum header_id id, struct wall_seconds now, int64_t *date_s)
 {

@@ -23,6 +23,9 @@ struct validators {
     int64_t      date_s;
 };
 
+/* Of what is stored, for this request: dates are read only where it may compare them. */
+struct validators validators_of(const struct headers *stored, const struct response_meta *meta, const struct headers *request);
+
 /* Precedence of §13.2.2. Conditions count only for a stored response that would be 2xx without them (§13.2.1). */
 enum condition condition_evaluate(enum method method, const struct headers *request, unsigned status, const struct validators *stored,
                                   struct wall_seconds now);

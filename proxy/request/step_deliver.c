@@ -20,15 +20,6 @@ static void parse_stored(struct request *request, const struct response_view *vi
     headers_parse_block(stored, view->fields);
 }
 
-static struct validators validators_of(const struct headers *stored, const struct response_meta *meta)
-{
-    return (struct validators){
-        .etag = headers_value(stored, HEADER_ETAG),
-        .last_modified_s = meta->last_modified_s,
-        .date_s = (meta->flags & RESPONSE_HAS_DATE) ? meta->date_s : META_ABSENT,
-    };
-}
-
 static struct bytes print_fields(struct arena *arena, const char *status_line, const struct headers *fields, bool (*wanted)(enum header_id))
 {
     size_t size = strlen(status_line);
@@ -147,7 +138,7 @@ static void apply_selection(struct request *request, const struct response_view 
     if (!conditional && !ranged)
         return;
     parse_stored(request, view, &stored);
-    const struct validators validators = validators_of(&stored, view->meta);
+    const struct validators validators = validators_of(&stored, &view->meta, fields);
     const struct wall_seconds now = loop_wall(request->worker->loop);
     switch (condition_evaluate(request->head.method, fields, view->status, &validators, now)) {
     case CONDITION_NOT_MODIFIED:
@@ -172,7 +163,7 @@ static struct bytes extra_fields(struct request *request, const struct response_
     struct bytes status = cache_status_line(request, view), name = worker_pseudonym(request->worker), hsts = hsts_line(request);
     char *out = arena_alloc(&request->arena, EXTRA_MAX_BYTES + personal.len + status.len + hsts.len);
     char *at = bytes_put(out, personal);
-    int64_t age = freshness_current_age(view->meta, loop_wall(request->worker->loop));
+    int64_t age = freshness_current_age(&view->meta, loop_wall(request->worker->loop));
     /* RFC 9111 §5.1: Age on everything that was not got from the origin for this very request; and what came old stays old. */
     if (view->source != SOURCE_FETCHED || age > 0) {
         at = bytes_put_decimal(bytes_put(at, BYTES("Age: ")), age < 0 ? 0 : (uint64_t)age);

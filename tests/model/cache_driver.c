@@ -187,11 +187,7 @@ static const char *condition_word(const struct asked *asked, const struct respon
     struct headers stored;
     headers_init(&stored, &arena);
     headers_parse_block(&stored, view->fields);
-    const struct validators validators = {
-        .etag = headers_value(&stored, HEADER_ETAG),
-        .last_modified_s = view->meta->last_modified_s,
-        .date_s = (view->meta->flags & RESPONSE_HAS_DATE) ? view->meta->date_s : META_ABSENT,
-    };
+    const struct validators validators = validators_of(&stored, &view->meta, &asked->fields);
     switch (condition_evaluate(asked->lookup.method, &asked->fields, view->status, &validators, asked->lookup.now)) {
     case CONDITION_NONE_OR_TRUE:
         return "full";
@@ -216,7 +212,7 @@ static void put_response(json_t *result, struct asked *asked, const struct respo
     put_word(got, "source", sources[view->source]);
     json_object_set_new(got, "stored", json_boolean(view->is_stored));
     put_number(got, "status", view->status);
-    put_number(got, "age", freshness_current_age(view->meta, asked->lookup.now));
+    put_number(got, "age", freshness_current_age(&view->meta, asked->lookup.now));
     put_text(got, "fields", view->fields);
     put_text(got, "personal", view->personal.len > 0 ? view->personal : BYTES(""));
     if (asked->lookup.outcome != LOOKUP_PASS)

@@ -187,8 +187,8 @@ Test(cache, not_modified_replaces_the_fields_that_it_has)
         cr_assert(view_has(&ask, in[i]), "%s", in[i]);
     for (unsigned i = 0; i < sizeof out / sizeof *out; i++)
         cr_assert_not(view_has(&ask, out[i]), "%s", out[i]);
-    cr_assert_eq(ask.view.meta->lifetime_s, 7);
-    cr_assert_eq(ask.view.meta->corrected_initial_age_s, 2, "the Age of the 304 counts");
+    cr_assert_eq(ask.view.meta.lifetime_s, 7);
+    cr_assert_eq(ask.view.meta.corrected_initial_age_s, 2, "the Age of the 304 counts");
     close_all(&ask);
 }
 

@@ -51,7 +51,7 @@ Test(fill, hop_by_hop_framing_and_age_are_left_out)
     static const char *const out[] = {"Connection", "X-Hop", "Keep-Alive", "Transfer-Encoding", "Age", "TE:", "Content-Length"};
     for (unsigned i = 0; i < sizeof out / sizeof *out; i++)
         cr_assert_not(view_has(&ask, out[i]), "%s", out[i]);
-    cr_assert_geq(ask.view.meta->corrected_initial_age_s, 7, "Age counts all the same");
+    cr_assert_geq(ask.view.meta.corrected_initial_age_s, 7, "Age counts all the same");
     close_all(&ask);
 }
 

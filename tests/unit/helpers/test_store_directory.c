@@ -202,7 +202,7 @@ Test(store_directory, a_newer_version_is_left_untouched)
     put(90 * MIB, "x", 1);
     int fd = open(store, O_RDONLY);
     cr_assert_eq(pread(fd, before, sizeof before, 0), (ssize_t)sizeof before);
-    expect_refusal(50 * MIB, "newer version (format 3, this one knows 2)");
+    expect_refusal(50 * MIB, "newer version (format 4, this one knows 3)");
     cr_assert_eq(pread(fd, after, sizeof after, 0), (ssize_t)sizeof after);
     close(fd);
     cr_assert_arr_eq(before, after, sizeof before);
@@ -217,7 +217,7 @@ Test(store_directory, an_older_version_is_refused)
     store_directory_close(&file);
     old.version = STORE_VERSION - 1;
     put_superblock(old);
-    expect_refusal(100 * MIB, "older version (format 1, this one knows 2)");
+    expect_refusal(100 * MIB, "older version (format 2, this one knows 3)");
     put_superblock(block);
     make_store(100 * MIB);
 }

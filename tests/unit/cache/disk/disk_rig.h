@@ -82,7 +82,7 @@ static inline struct saved *disk_save(struct fake_disk *disk, const struct objec
                    .hash = object->hash,
                    .serial = has_body ? 0 : object->serial,
                    .front_bytes = (uint32_t)record_front_bytes(record),
-                   .body_bytes = has_body ? (uint32_t)record->body_bytes : 0},
+                   .body_bytes = has_body ? (uint32_t)record_body_bytes(record) : 0},
         .front = copy_bytes(record, record_front_bytes(record)),
     };
     saved->body = malloc(saved->header.body_bytes + 1);

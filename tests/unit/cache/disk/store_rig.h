@@ -487,8 +487,8 @@ static inline struct object *disk_rig_object(struct disk_rig *rig, uint64_t numb
     char text[32];
     bool is_apart = body_bytes > 4096;
     struct record_parts parts = {
-        .meta = {.response_time_s = rig->wall.s, .date_s = rig->wall.s, .lifetime_s = 3600, .status = 200,
-                 .last_modified_s = META_ABSENT, .stale_while_revalidate_s = META_ABSENT, .stale_if_error_s = META_ABSENT},
+        .meta = {.response_time_s = rig->wall.s, .lifetime_s = 3600, .status = 200,
+                 .stale_while_revalidate_s = META_ABSENT, .stale_if_error_s = META_ABSENT},
         .tags = tag,
         .tags_count = tag != NULL,
         .purge_sequence = purge_sequence(&rig->cache->purges),

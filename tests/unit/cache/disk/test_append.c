@@ -159,7 +159,7 @@ Test(append, a_large_response_is_written_in_slices)
     cr_assert_eq(head.read.header.body_bytes, 0);
     cr_assert_neq(head.read.header.serial, 0);
     const struct record *record = (const struct record *)(const void *)slab_at(rig.slab, head.pages[0]);
-    cr_assert_eq(record->body_bytes, WHOLE);
+    cr_assert_eq(record_body_bytes(record), WHOLE);
     struct record_parts parts = {.key = record_key(record), .length_known = true, .stale_since_s = META_ABSENT};
     struct object *found = object_new(rig.cache, OBJECT_SLICED, &parts);
     found->serial = head.read.header.serial;

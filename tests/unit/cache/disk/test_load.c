@@ -219,12 +219,14 @@ Test(load, another_url_with_the_same_hash_is_a_miss)
 
 Test(load, a_front_that_makes_no_sense_is_a_miss)
 {
-    enum { CASES = 9 };
+    enum { PLAIN_CASES = 9, CASES = 14 };
     for (unsigned i = 0; i < CASES; i++) {
         struct ask ask;
-        store(&rig, "/a", "", FRESH, 30000);
+        store(&rig, "/a", "", i < PLAIN_CASES ? FRESH : FRESH "Cache-Control: stale-if-error=9\r\n", 30000);
         struct saved *saved = disk_save(&disk, object_of(&rig, "/a"));
         struct record *record = (struct record *)(void *)saved->front;
+        struct record_more *more = (struct record_more *)(void *)(record + 1);
+        cr_assert_eq(record->has_more, i >= PLAIN_CASES);
         evict_all(&rig);
         switch (i) {
         case 0:
@@ -240,13 +242,13 @@ Test(load, a_front_that_makes_no_sense_is_a_miss)
             record->status_line_bytes = record->head_bytes + 1;
             break;
         case 4:
-            record->hidden_bytes = record->head_bytes;
+            record->has_more = 1;
             break;
         case 5:
-            record->body_bytes++;
+            record->plain_body_bytes++;
             break;
         case 6:
-            record->length_known = 0;
+            saved->header.front_bytes = sizeof *record - 1;
             break;
         case 7:
             saved->header.kind = STORE_PURGES;
@@ -254,6 +256,21 @@ Test(load, a_front_that_makes_no_sense_is_a_miss)
         case 8:
             saved->header.kind = STORE_SELECTOR;
             break; /* which has no body */
+        case 9:
+            record->has_more = 0;
+            break;
+        case 10:
+            more->hidden_bytes = record->head_bytes;
+            break;
+        case 11:
+            more->length_unknown = 1;
+            break;
+        case 12:
+            more->body_bytes += UINT64_C(1) << 32;
+            break;
+        case 13:
+            more->vary_values_bytes++;
+            break;
         default:
             break;
         }

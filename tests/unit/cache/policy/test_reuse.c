@@ -14,8 +14,6 @@ static struct response_meta stored_with(int64_t lifetime_s, uint32_t flags, int6
 {
     return (struct response_meta){
         .response_time_s = T0.s,
-        .date_s = T0.s,
-        .last_modified_s = META_ABSENT,
         .lifetime_s = lifetime_s,
         .stale_while_revalidate_s = while_revalidate_s,
         .stale_if_error_s = if_error_s,

@@ -265,8 +265,8 @@ Test(storable, meta_is_filled_whatever_the_verdict)
     struct store_verdict verdict = storable_decide(&request, 200, &response, D, T0, after(2), &meta);
     cr_expect_eq(verdict.detail, DETAIL_NO_STORE);
     cr_expect_eq(meta.response_time_s, T0.s + 2);
-    cr_expect_eq(meta.date_s, T0.s - 5);
-    cr_expect_eq(meta.last_modified_s, T0.s - 100);
+    cr_expect(meta.flags & RESPONSE_HAS_DATE);
+    cr_expect(meta.flags & RESPONSE_HAS_VALIDATOR);
     cr_expect_eq(meta.corrected_initial_age_s, 22);
     cr_expect_eq(meta.lifetime_s, 60);
     cr_expect_eq(meta.stale_while_revalidate_s, 7);
@@ -275,8 +275,7 @@ Test(storable, meta_is_filled_whatever_the_verdict)
 
     struct headers nothing = fields_from(&arena, "");
     storable_decide(&request, 200, &nothing, D, T0, after(2), &meta);
-    cr_expect_eq(meta.date_s, T0.s + 2, "RFC 9110 §6.6.1: generated");
-    cr_expect_eq(meta.last_modified_s, META_ABSENT);
+    cr_expect_eq(meta.flags, 0);
     cr_expect_eq(meta.lifetime_s, 0);
     cr_expect_eq(meta.stale_while_revalidate_s, META_ABSENT);
     cr_expect_eq(meta.stale_if_error_s, META_ABSENT);
@@ -313,11 +312,9 @@ Test(storable, a_modification_at_the_epoch_is_one)
     struct case_row row = {"§8.8.2", D, METHOD_GET, "", 200, "Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT", OK};
     struct response_meta meta;
     cr_expect(decide(&arena, &row, &meta).store);
-    cr_expect_eq(meta.last_modified_s, 0);
     cr_expect(meta.flags & RESPONSE_HAS_VALIDATOR);
     row.response = "Last-Modified: Wed, 31 Dec 1969 23:59:59 GMT";
     decide(&arena, &row, &meta);
-    cr_expect_eq(meta.last_modified_s, META_ABSENT);
     cr_expect_not(meta.flags & RESPONSE_HAS_VALIDATOR);
     arena_free(&arena);
 }

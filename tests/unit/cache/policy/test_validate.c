@@ -214,6 +214,48 @@ Test(validate, if_range)
     arena_free(&arena);
 }
 
+/* Seconds from T0, or NO. */
+static void assert_dates(const char *stored, const char *request, uint32_t flags, int64_t last_modified, int64_t date)
+{
+    struct arena arena;
+    arena_init(&arena);
+    struct headers fields = fields_from(&arena, stored), asked = fields_from(&arena, request);
+    struct response_meta meta = {.response_time_s = T0.s, .flags = flags};
+    struct validators validators = validators_of(&fields, &meta, &asked);
+    cr_expect_eq(validators.last_modified_s, last_modified == NO ? META_ABSENT : T0.s + last_modified, "%s: %s", stored, request);
+    cr_expect_eq(validators.date_s, date == NO ? META_ABSENT : T0.s + date, "%s: %s", stored, request);
+    cr_expect(bytes_equal(validators.etag, headers_value(&fields, HEADER_ETAG)));
+    arena_free(&arena);
+}
+
+Test(validate, dates_of_what_is_stored_are_read_where_they_count)
+{
+    const char *both = "ETag: \"1\"\nDate: @-5\nLast-Modified: @-100";
+    assert_dates(both, "If-Modified-Since: @", RESPONSE_HAS_DATE, -100, -5);
+    assert_dates(both, "If-Unmodified-Since: @", RESPONSE_HAS_DATE, -100, -5);
+    assert_dates(both, "If-Range: @", RESPONSE_HAS_DATE, -100, -5);
+    assert_dates(both, "If-Range: @\nIf-None-Match: \"1\"", RESPONSE_HAS_DATE, -100, -5);
+    assert_dates(both, "If-Modified-Since: @\nIf-Match: \"1\"", RESPONSE_HAS_DATE, -100, -5);
+    assert_dates(both, "If-Unmodified-Since: @\nIf-None-Match: \"1\"", RESPONSE_HAS_DATE, -100, -5);
+    assert_dates(both, "If-Modified-Since: @\nIf-None-Match: \"1\"", RESPONSE_HAS_DATE, NO, NO);
+    assert_dates(both, "If-Unmodified-Since: @\nIf-Match: \"1\"", RESPONSE_HAS_DATE, NO, NO);
+    assert_dates(both, "Range: bytes=0-1", RESPONSE_HAS_DATE, NO, NO);
+    assert_dates(both, "If-Modified-Since: @", 0, -100, NO); /* that Date is ours */
+    assert_dates("Date: x\nLast-Modified: x", "If-Modified-Since: @", RESPONSE_HAS_DATE, NO, NO);
+    assert_dates("", "If-Modified-Since: @", RESPONSE_HAS_DATE, NO, NO);
+}
+
+Test(validate, dates_of_other_centuries)
+{
+    assert_dates("Date: Fri, 31 Dec 9999 23:59:59 GMT\nLast-Modified: Sun, 07 Feb 2106 06:28:16 GMT", "If-Range: @", RESPONSE_HAS_DATE,
+                 INT64_C(4294967296) - T0.s, INT64_C(253402300799) - T0.s);
+    assert_dates("Date: Mon, 01 Jan 1900 00:00:00 GMT\nLast-Modified: Thu, 01 Jan 1970 00:00:00 GMT", "If-Range: @", RESPONSE_HAS_DATE,
+                 -T0.s, INT64_C(-2208988800) - T0.s);
+    assert_dates("Last-Modified: Wed, 31 Dec 1969 23:59:58 GMT", "If-Range: @", RESPONSE_HAS_DATE, NO, NO);
+    /* Two digits of a year: seen from when the response came (T0 is in 2023). */
+    assert_dates("Last-Modified: Tuesday, 14-Nov-23 22:12:20 GMT", "If-Range: @", RESPONSE_HAS_DATE, -60, NO);
+}
+
 Test(validate, which_304_updates_what_is_stored)
 {
     static const struct {
