@@ -48,10 +48,27 @@ static void report_hung(struct helper_set *set, struct helper_slot *slot)
     set->hooks.report_hung(set->hooks.context, set->plan.role, slot - set->slots, slot->generation);
 }
 
-/* The helper with the fewest under way, NULL when none can take a call now. */
-static struct helper_slot *choose(struct helper_set *set)
+void helper_set_prefer(struct helper_set *set, unsigned helper)
 {
-    struct helper_slot *best = NULL;
+    set->has_preferred = true;
+    set->preferred = helper;
+}
+
+/* NULL: any helper will do. */
+static struct helper_slot *preferred_for(struct helper_set *set, const struct helper_call *call)
+{
+    if (!set->has_preferred || set->slots_end == 0 || !set->plan.goes_with_others(call))
+        return NULL;
+    struct helper_slot *slot = &set->slots[set->preferred % set->slots_end];
+    return slot->state == HELPER_ALIVE && slot->under_way < TOGETHER_MAX ? slot : NULL;
+}
+
+/* The preferred helper, or the one with the fewest under way; NULL when none can take a call now. */
+static struct helper_slot *choose(struct helper_set *set, const struct helper_call *call)
+{
+    struct helper_slot *best = preferred_for(set, call);
+    if (best)
+        return best;
     for (unsigned i = 0; i < HELPERS_MAX; i++) {
         struct helper_slot *slot = &set->slots[(set->next + i) % HELPERS_MAX];
         if (slot->state == HELPER_ALIVE && slot->under_way < set->plan.per_helper_max && (!best || slot->under_way < best->under_way))
@@ -64,7 +81,7 @@ static struct helper_slot *choose(struct helper_set *set)
 static void send_waiting(struct helper_set *set)
 {
     struct helper_slot *slot;
-    while (!list_is_empty(&set->waiting) && (slot = choose(set))) {
+    while (!list_is_empty(&set->waiting) && (slot = choose(set, CALL(set->waiting.next)))) {
         struct helper_call *call = CALL(set->waiting.next);
         if (!set->plan.send(slot->channel, call)) {
             if (slot->under_way > 0)

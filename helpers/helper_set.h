@@ -1,7 +1,9 @@
 /* One loop's view of the helpers of one role: their channels, which of them are alive, and the calls under way at each. Shared by the disk and the
  * resolver client. Belongs to one loop.
  *
- * DESIGN. A call waits until a helper can take it, is sent to the helper with the fewest under way, and ends with its answer. What can go wrong:
+ * DESIGN. A call waits until a helper can take it, is sent to the helper with the fewest under way, and ends with its answer. Calls that a helper does many of
+ * at once go to one and the same (helper_set_prefer), though others may have fewer: it is woken once for all of them, and answers with one wake-up.
+ * What can go wrong:
  *
  *     helper dies        EMPTY ← helper_set_lost: calls go back to the front of the queue. Only those that the helper had taken out of the ring can
  *                        have killed it: those end after CALL_DEATHS_MAX helpers.
@@ -19,7 +21,11 @@
 #include "base/list.h"
 #include "helpers/channel.h"
 
-enum { HELPERS_MAX = 16, CALL_DEATHS_MAX = 3 };
+enum {
+    HELPERS_MAX = 16,
+    CALL_DEATHS_MAX = 3,
+    TOGETHER_MAX = 32, /* calls under way at the preferred helper, which do for a batch; what comes beyond goes to others, too */
+};
 
 struct helper_hooks {
     void *context;
@@ -53,6 +59,8 @@ struct helper_plan {
     unsigned  queue_max;      /* calls in all */
     unsigned  per_helper_max; /* calls under way at one helper: so many answers fit its ring */
     bool      may_expire;     /* a call may end at its deadline while a helper still works on it: nothing of ours is written by the helper */
+    /* Whether the call goes to the helper that is preferred, if one is. NULL: none does. */
+    bool (*goes_with_others)(const struct helper_call *call);
     /* False: the ring has no room. */
     bool (*send)(struct channel *channel, struct helper_call *call);
     /* The call is over; calls the owner's `done`. False, without `done`: the message breaks a rule. */
@@ -86,6 +94,8 @@ struct helper_set {
     uint64_t            last_id;
     unsigned            calls, next;     /* next: who is asked first among equals */
     unsigned            slots_end;       /* slots from here on never had a helper */
+    bool                has_preferred;
+    unsigned            preferred;       /* modulo slots_end: which one */
     bool                was_attached;
     struct helper_stats stats;
 };
@@ -93,6 +103,9 @@ struct helper_set {
 void helper_set_init(struct helper_set *set, const struct helper_plan *plan, const struct helper_hooks *hooks);
 /* Closes the channels; calls are forgotten without a word. */
 void helper_set_end(struct helper_set *set);
+
+/* Calls that go with others go to this helper (where there are fewer: counted round), as long as it is alive and has less than TOGETHER_MAX. */
+void helper_set_prefer(struct helper_set *set, unsigned helper);
 
 /* Takes the channel. The earlier generation, if any, counts as lost. */
 void helper_set_attach(struct helper_set *set, unsigned helper, unsigned generation, struct channel *channel);

@@ -7,7 +7,10 @@
 #include <stdlib.h>
 
 /* Enough to keep a disk busy; what waits for more waits here, where another helper may take it. So many answers fit one ring, whatever happens. */
-enum { PER_HELPER_MAX = 256 };
+enum {
+    PER_HELPER_MAX = 256,
+    SMALL_READ_BYTES = 64 * 1024, /* others cost so much that a wake-up does not matter, and the small ones would wait for them */
+};
 _Static_assert(PER_HELPER_MAX *(WIRE_HEADER_BYTES + sizeof(struct message_store_read_done)) <= CHANNEL_RING_BYTES, "answers fit");
 _Static_assert(sizeof(struct store_header) == sizeof((struct message_store_read_done){0}.header), "the header in an answer");
 
@@ -78,6 +81,12 @@ static bool take_answer(struct helper_call *helper_call, const struct message *m
     return true;
 }
 
+static bool is_small_read(const struct helper_call *helper_call)
+{
+    const struct store_call *call = (const struct store_call *)((const char *)helper_call - offsetof(struct store_call, call));
+    return call->type == MESSAGE_STORE_READ && call->ask.read.bytes <= SMALL_READ_BYTES;
+}
+
 static void fail_call(struct helper_call *helper_call, enum helper_failure failure)
 {
     struct store_call *call = store_call_of(helper_call);
@@ -97,6 +106,7 @@ struct store_client *store_client_new(const struct helper_hooks *hooks, int64_t 
                                           .deadline_ms = deadline_ms,
                                           .queue_max = queue_max,
                                           .per_helper_max = PER_HELPER_MAX,
+                                          .goes_with_others = is_small_read,
                                           .send = send_call,
                                           .answer = take_answer,
                                           .fail = fail_call},
@@ -104,6 +114,11 @@ struct store_client *store_client_new(const struct helper_hooks *hooks, int64_t 
     client->set.was_attached =
         true; /* recovery begins before the first helper is there: it waits for it, as for one that is being replaced */
     return client;
+}
+
+void store_client_prefer(struct store_client *client, unsigned helper)
+{
+    helper_set_prefer(&client->set, helper);
 }
 
 void store_client_free(struct store_client **client)

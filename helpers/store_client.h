@@ -1,8 +1,8 @@
 /* A loop's requests to the store helpers: the cache's records on disk. Belongs to one loop; knows no loop: boot polls the channels.
  *
- * Each call goes to the helper with the fewest under way, and, being stateless, to another when that one dies or hangs (helper_set.h). `done` comes from
- * store_client_receive, _tick, _lost or _attach, never from inside store_client_submit, and may submit further calls. What a call names in the slab is
- * the owner's to keep until then. Without a helper, be it the first one that has not come yet, calls wait up to their deadline. */
+ * Each call goes to the helper with the fewest under way (small reads: store_client_prefer), and, being stateless, to another when that one dies or hangs
+ * (helper_set.h). `done` comes from store_client_receive, _tick, _lost or _attach, never from inside store_client_submit, and may submit further calls. What a
+ * call names in the slab is the owner's to keep until then. Without a helper, be it the first one that has not come yet, calls wait up to their deadline. */
 #ifndef HELPERS_STORE_CLIENT_H
 #define HELPERS_STORE_CLIENT_H
 
@@ -35,6 +35,8 @@ struct store_call {
 struct store_client;
 
 struct store_client *store_client_new(const struct helper_hooks *hooks, int64_t deadline_ms, unsigned queue_max);
+/* Helpers have many reads under way at once (io_uring): small ones go to this helper, which is woken once for all that a loop's turn asks for. */
+void store_client_prefer(struct store_client *client, unsigned helper);
 /* Calls under way are dropped without their `done`. */
 void store_client_free(struct store_client **client);
 void store_client_attach(struct store_client *client, unsigned helper, unsigned generation, struct channel *channel);

@@ -382,6 +382,8 @@ void proxy_loop_init(struct proxy_loop *loop, const struct proxy_loop_settings *
     worker->resolver = resolver_client_new(&hooks, deadline_ms);
     struct disk_inline *made_here = settings->files->count > 0 ? disk_inline_new(worker->loop, settings->slab, settings->files) : NULL;
     disk_port_init(&loop->disk_port, worker->loop, worker->counters, &hooks, deadline_ms, made_here);
+    if (settings->has_rings)
+        store_client_prefer(loop->disk_port.client, settings->number);
     worker->disk_io = settings->has_store ? &loop->disk_port.io : NULL;
     worker->log = log_client_new();
     worker->serves_one = settings->control != NULL && settings->config->concurrency >= CONCURRENCY_MT;

@@ -110,6 +110,7 @@ struct proxy_loop_settings {
     struct proxy_loop *control; /* NULL: this is it */
     struct slab       *slab;
     bool               has_store; /* there is a disk tier… */
+    bool               has_rings; /* …whose helpers have io_uring… */
     void (*tell_heir)(struct bytes key, struct bytes group); /* see worker.h */
     const struct disk_files *files; /* …and, where there are any, the loop itself reads and writes it */
 };

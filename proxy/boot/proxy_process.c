@@ -14,6 +14,7 @@
 #include "cache/policy/key_rules.h"
 #include "helpers/control.h"
 #include "helpers/sandbox.h"
+#include "helpers/store_engine.h"
 #include "proxy/net/tls.h"
 #include "proxy/origin/origin_tls.h"
 #include "proxy/request/routes.h"
@@ -576,6 +577,7 @@ static void build(struct config *config)
                                                     .control = is_control ? NULL : proxy.control_loop,
                                                     .slab = proxy.slab,
                                                     .has_store = proxy.geometry.count > 0,
+                                                    .has_rings = proxy.may_ring && config->disk_engine != DISK_ENGINE_BLOCKING,
                                                     .tell_heir = tell_heir,
                                                     .files = &proxy.files};
         proxy_loop_init(&proxy.loops[i], &loop_settings);
@@ -639,6 +641,7 @@ void proxy_main(int control, int slab)
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); /* private keys and what clients said are not for core dumps */
     proxy.tickets = tls_tickets_new();
     prepare_for_sandbox();
+    proxy.may_ring = store_engine_may_ring(); /* as a helper may, which is the same user */
     sandbox_enter(ROLE_PROXY, NULL, 0);
     begin();
     for (unsigned i = 0; i < proxy.worker_count; i++)

@@ -22,6 +22,7 @@ struct proxy {
     uint32_t           serial;  /* of the configuration that serves; 0: none yet */
     struct wall_seconds started;
     struct message_store_geometry geometry; /* count 0: no disk tier */
+    bool               may_ring;  /* this account gets io_uring */
     struct disk_files  files; /* of the disk tier, where the loops themselves read and write it */
     struct store_home  store_home;
     struct memory_home memory_home;

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""What a hit from disk costs the event loop, and how many messages there are to a wake-up, between it and its store helper.
+"""What a hit from disk costs the event loop, and how many messages there are to a wake-up, between it and its store helpers.
 
-One loop, one helper, on one core; the store lies in memory (tmpfs), so that reading takes processor time and no waiting. Connections ask for 16 KiB at random, of so
+One loop and its helpers on one core; the store lies in memory (tmpfs), so that reading takes processor time and no waiting. Connections ask for 16 KiB at random, of so
 much more than memory holds that most of it is read; and then for as much as memory holds, for comparison. --report puts the table into docs/STORE.md."""
 import os
 import pathlib
@@ -19,8 +19,9 @@ PEER = Peer("disk/outrigger.yaml", [str(ROOT / "build" / "outrigger"), "-c", "{f
 BYTES, ON_DISK, IN_MEMORY = 16384, 8000, 256  # objects
 CONNECTIONS = (1, 8, 32, 128)
 SLOTS = 4096  # of bells.c
-HEAD = ["connections", "hits/s", "% of them from disk", "loop's CPU of a hit from memory, µs", "… from disk, µs", "helper's CPU of a hit from disk, µs",
-        "messages a wake-up, to the helper", "… to the loop"]
+HELPERS = 4  # as many as there are: which of them are used is the server's business
+HEAD = ["connections", "hits/s", "% of them from disk", "loop's CPU of a hit from memory, µs", "… from disk, µs", "helpers' CPU of a hit from disk, µs",
+        "messages a wake-up, to a helper", "… to the loop"]
 
 
 def say(*words):
@@ -38,7 +39,7 @@ def thread_seconds(pid, name=None):
 
 
 class Watched:
-    """A server with one loop and one store helper, and what they have done so far."""
+    """A server with one loop, and what it and its store helpers have done so far."""
 
     def __init__(self, directory, counts, origin):
         self.counts, self.admin = counts, free_port()
@@ -47,23 +48,23 @@ class Watched:
             self.server = Server(directory, PEER, origin=origin.port, admin=self.admin)
         finally:
             del os.environ["LD_PRELOAD"], os.environ["OUTRIGGER_BELLS"]
-        await_true(lambda: self.process(b"proxy") and self.process(b"store"), "the processes to have their titles")
-        self.proxy, self.helper = self.process(b"proxy"), self.process(b"store")
+        await_true(lambda: len(self.processes(b"proxy")) == 1 and len(self.processes(b"store")) == HELPERS, "the processes to have their titles")
+        self.proxy, self.helpers = self.processes(b"proxy"), self.processes(b"store")
 
-    def process(self, role):
+    def processes(self, role):
         titles = {pid: pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() for pid in self.server.family()}
-        return next((pid for pid, title in titles.items() if title.startswith(b"outrigger: " + role)), None)
+        return [pid for pid, title in titles.items() if title.startswith(b"outrigger: " + role)]
 
-    def bells(self, pid):
-        return struct.unpack_from("<Q", self.counts.read_bytes(), 8 * (pid % SLOTS))[0]
+    def bells(self, pids):
+        return sum(struct.unpack_from("<Q", self.counts.read_bytes(), 8 * (pid % SLOTS))[0] for pid in pids)
 
     def look(self):
         return {
             "hits": metrics(self.admin)["store_hits_total"],
-            "loop": thread_seconds(self.proxy, "loop-0"),
-            "helper": thread_seconds(self.helper),
+            "loop": sum(thread_seconds(pid, "loop-0") for pid in self.proxy),
+            "helper": sum(thread_seconds(pid) for pid in self.helpers),
             "to_helper": self.bells(self.proxy),
-            "to_loop": self.bells(self.helper),
+            "to_loop": self.bells(self.helpers),
         }
 
     def measure(self, connections, objects, seconds, seed):

@@ -177,6 +177,76 @@ Test(store_client, what_a_dead_helper_had_is_sent_to_another)
     cr_assert_eq(stats.failures, 0);
 }
 
+static unsigned count_taken(struct channel *end)
+{
+    unsigned count = 0;
+    while (take(end).is_there)
+        count++;
+    return count;
+}
+
+Test(store_client, small_reads_go_together_to_the_preferred_helper)
+{
+    struct channel *ends[2] = {attach(0, 1), attach(1, 1)};
+    struct store_call calls[8];
+    store_client_prefer(client, 3); /* of two: the second */
+    for (unsigned i = 0; i < 8; i++)
+        start(&calls[i], MESSAGE_STORE_READ);
+    cr_assert_eq(count_taken(ends[0]), 0);
+    cr_assert_eq(count_taken(ends[1]), 8);
+}
+
+Test(store_client, without_a_preferred_helper_they_are_spread)
+{
+    struct channel *ends[2] = {attach(0, 1), attach(1, 1)};
+    struct store_call calls[8];
+    for (unsigned i = 0; i < 8; i++)
+        start(&calls[i], MESSAGE_STORE_READ);
+    cr_assert_eq(count_taken(ends[0]), 4);
+    cr_assert_eq(count_taken(ends[1]), 4);
+}
+
+Test(store_client, what_takes_long_goes_to_the_helper_with_the_fewest_under_way)
+{
+    struct channel *ends[2] = {attach(0, 1), attach(1, 1)};
+    struct store_call small[3], write, order, large = {.type = MESSAGE_STORE_READ, .done = count_done, .ask.read.bytes = 1024 * 1024};
+    store_client_prefer(client, 0);
+    for (unsigned i = 0; i < 3; i++)
+        start(&small[i], MESSAGE_STORE_READ);
+    start(&write, MESSAGE_STORE_WRITE);
+    start(&order, MESSAGE_STORE_ORDER);
+    store_client_submit(client, &large, at_ms(0));
+    cr_assert_eq(count_taken(ends[0]), 3);
+    cr_assert_eq(count_taken(ends[1]), 3);
+}
+
+Test(store_client, small_reads_beyond_what_goes_together_are_spread)
+{
+    static struct store_call calls[2 * TOGETHER_MAX];
+    struct channel *ends[2] = {attach(0, 1), attach(1, 1)};
+    store_client_prefer(client, 0);
+    for (unsigned i = 0; i < TOGETHER_MAX + 3; i++)
+        start(&calls[i], MESSAGE_STORE_READ);
+    cr_assert_eq(count_taken(ends[0]), TOGETHER_MAX);
+    cr_assert_eq(count_taken(ends[1]), 3);
+}
+
+Test(store_client, small_reads_of_a_preferred_helper_that_died_go_to_another_until_it_is_back)
+{
+    struct channel *ends[2] = {attach(0, 1), attach(1, 1)};
+    struct store_call calls[5];
+    store_client_prefer(client, 0);
+    start(&calls[0], MESSAGE_STORE_READ);
+    start(&calls[1], MESSAGE_STORE_READ);
+    store_client_lost(client, 0, 1);
+    cr_assert_eq(count_taken(ends[1]), 2);
+    start(&calls[2], MESSAGE_STORE_READ);
+    cr_assert_eq(count_taken(ends[1]), 1);
+    ends[0] = attach(0, 2);
+    start(&calls[3], MESSAGE_STORE_READ);
+    cr_assert_eq(count_taken(ends[0]), 1);
+}
+
 Test(store_client, a_silent_helper_is_reported_and_one_that_does_not_die_keeps_what_it_was_given)
 {
     struct store_call call;
