@@ -392,7 +392,7 @@ help:
 	@echo "make replay      a real server's log through the accelerator, every byte checked, with and without it"
 	@echo "make bench       speed beside six peers on this machine; CASES=hit1k,zipf PEERS=nginx,h2o: some; QUICK=1: a little; FIRST=1: where it is not idle"
 	@echo "make bench-report    the same, to docs/BENCHMARKS.md"
-	@echo "make bench-instructions    instructions a request under callgrind, by function;  CASES=hit,pipelined,logged,100k,h2,newconn,miss,pass JSON=FILE"
+	@echo "make bench-instructions    instructions a request under callgrind, by function;  CASES=hit,pipelined,logged,100k,h2,newconn,handshake,resumed,miss,pass JSON=FILE"
 	@echo "make bench-sendfile    writev against sendfile from a memory file"
 	@echo "make bench-diskbound    hits from memory beside a load that a slow disk bounds, against four peers; needs root;  REPORT=1: to docs/STORE.md"
 	@echo "make bench-architectures    helpers, one loop, threads and processes side by side, as in the Flash paper; needs root;  CASES=breakdown: some;  REPORT=1: to docs/ARCHITECTURES.md"

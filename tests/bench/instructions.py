@@ -17,12 +17,14 @@ import pathlib
 import re
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
 import time
 
 from measurement import workplace
+from place import write_certificate
 from servers import HERE, PROGRAMS, ROOT, Origin, children, fill_in, free_port
 
 # Part of the figure: what is tracked over the years is one and the same request.
@@ -91,6 +93,34 @@ class NewClient(Client):
             self.socket.sendall(request(path)[:-2] + b"Connection: close\r\n\r\n")
             heads.append(self.response())
         return heads
+
+
+class TlsClient(NewClient):
+    """A TLS 1.3 handshake for each request, which takes up the session of the last."""
+
+    RESUMES = True
+
+    def __init__(self, port):
+        Client.__init__(self, port)
+        self.port = port
+        if not hasattr(self, "context"):
+            self.context, self.session = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), None
+            self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
+            self.context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self.socket = self.context.wrap_socket(self.socket, server_hostname="localhost", session=self.session)
+        if self.session and not self.socket.session_reused:
+            sys.exit("the proxy does not resume the session")
+
+    def response(self):
+        head = super().response()
+        self.session = self.socket.session if self.RESUMES else None
+        return head
+
+
+class FullTlsClient(TlsClient):
+    """The same without a session."""
+
+    RESUMES = False
 
 
 class Http2Client(Client):
@@ -168,14 +198,18 @@ CASES = {
     "100k": Case("100 KB hit", one_at_a_time("/s/102400/object"), {}, "hit"),
     "h2": Case(f"1 KB hit over HTTP/2, {STREAMS} requests to a read", together("/s/1024/object", STREAMS), {}, "hit", Http2Client),
     "newconn": Case("1 KB hit on a connection of its own", one_at_a_time("/s/1024/object"), {}, "hit", NewClient),
+    "handshake": Case("1 KB hit after a TLS 1.3 handshake of its own", one_at_a_time("/s/1024/object"), {}, "hit", FullTlsClient),
+    "resumed": Case("1 KB hit after a resumed TLS 1.3 handshake", one_at_a_time("/s/1024/object"), {}, "hit", TlsClient),
     "miss": Case("1 KB miss, stored", one_at_a_time("/s/1024/%u"), {}, "stored"),
     "pass": Case("pass-through, no-store", one_at_a_time("/count"), {}, "fwd"),
 }
 
 
 def configured(directory, case, port, origin):
-    file = directory / "outrigger.yaml"
-    fill_in(HERE / "peers" / "outrigger.yaml", file, {"port": port, "admin": free_port(), "origin": origin.port})
+    file, values = directory / "outrigger.yaml", {"port": port, "admin": free_port(), "origin": origin.port}
+    if issubclass(case.client, TlsClient):
+        values.update(write_certificate(directory), port=free_port(), tls_port=port)
+    fill_in(HERE / "peers" / ("outrigger-tls.yaml" if "tls_port" in values else "outrigger.yaml"), file, values)
     text = file.read_text()
     if case.client is Http2Client:
         text = text.replace(f"- address: 127.0.0.1:{port}", f"- {{address: '127.0.0.1:{port}', http2: true}}")
@@ -218,7 +252,7 @@ def counted(directory, case, requests, origin):
             sys.exit("no hit: " + last.decode())
         client.socket.close()
     finally:
-        server.send_signal(signal.SIGTERM)
+        server.send_signal(signal.SIGQUIT)  # after SIGTERM there is little time for callgrind to write what it counted
         server.wait()
     return read_counts(out)
 
