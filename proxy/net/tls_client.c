@@ -101,6 +101,7 @@ static void offer_session(struct tls_client *client, SSL *ssl, const char *name)
 void tls_prepare(void)
 {
     OPENSSL_init_ssl(0, NULL); /* reads openssl.cnf */
+    tls_kdf_properties();
 }
 
 /* ---- contexts --------------------------------------------------------------------------------------------------------------------------- */
@@ -127,7 +128,7 @@ struct tls_client *tls_client_new(const struct tls_client_settings *settings, tl
     struct reporting reporting = {.report = report, .context = context};
     struct tls_client *client = calloc(1, sizeof(*client));
     pthread_once(&once, make_indices);
-    if (!client || !(client->context = SSL_CTX_new(TLS_client_method())))
+    if (!client || !(client->context = SSL_CTX_new_ex(NULL, tls_kdf_properties(), TLS_client_method())))
         abort();
     ref_init(&client->ref);
     pthread_mutex_init(&client->lock, NULL);

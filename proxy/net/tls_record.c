@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <pthread.h>
 
 enum { TAG_BYTES = 16, GCM_SALT_BYTES = 4, EXPLICIT_NONCE_BYTES = 8, NONCE_BYTES = 12, KEY_MAX = 32, VERSION_12 = 0x0303 };
@@ -44,7 +43,7 @@ static size_t key_bytes(const struct tls_records *records)
 
 static const EVP_MD *digest_of(const struct tls_records *records)
 {
-    return records->is_sha384 ? EVP_sha384() : EVP_sha256();
+    return records->is_sha384 ? tls_kdf_sha384() : tls_kdf_sha256();
 }
 
 static size_t digest_bytes(const struct tls_records *records)
@@ -61,33 +60,23 @@ static bool use_key(const struct tls_records *records, struct record_direction *
 
 /* ---- keys ------------------------------------------------------------------------------------------------------------------------------- */
 
-/* RFC 8446 §7.1 with an empty context; never longer than one block of HKDF-Expand (RFC 5869 §2.3). */
-static bool expand_label(const struct tls_records *records, const uint8_t *secret, struct bytes label, uint8_t *out, size_t length)
+static struct bytes secret_of(const struct tls_records *records, const struct record_direction *direction)
 {
-    uint8_t info[64], block[EVP_MAX_MD_SIZE];
-    size_t at = 0;
-    info[at++] = 0;
-    info[at++] = (uint8_t)length;
-    info[at++] = (uint8_t)(6 + label.len);
-    memcpy(info + at, "tls13 ", 6);
-    memcpy(info + at + 6, label.at, label.len);
-    at += 6 + label.len;
-    info[at++] = 0;
-    info[at++] = 1;
-    if (!HMAC(digest_of(records), secret, (int)digest_bytes(records), info, at, block, NULL))
-        return false;
-    memcpy(out, block, length);
-    OPENSSL_cleanse(block, sizeof(block));
-    return true;
+    return bytes_from((const char *)direction->secret, digest_bytes(records));
+}
+
+static bool expand_label(const struct tls_records *records, const struct record_direction *direction, struct bytes label, uint8_t *out,
+                         size_t length)
+{
+    return tls_kdf_expand_label(digest_of(records), secret_of(records, direction), label, BYTES_NONE, out, length);
 }
 
 /* RFC 8446 §7.3 */
 static bool derive_13(const struct tls_records *records, struct record_direction *direction, bool seals)
 {
     uint8_t key[KEY_MAX];
-    bool derived = expand_label(records, direction->secret, BYTES("key"), key, key_bytes(records)) &&
-                   expand_label(records, direction->secret, BYTES("iv"), direction->iv, NONCE_BYTES) &&
-                   use_key(records, direction, key, seals);
+    bool derived = expand_label(records, direction, BYTES("key"), key, key_bytes(records)) &&
+                   expand_label(records, direction, BYTES("iv"), direction->iv, NONCE_BYTES) && use_key(records, direction, key, seals);
     OPENSSL_cleanse(key, sizeof(key));
     return derived;
 }
@@ -95,7 +84,7 @@ static bool derive_13(const struct tls_records *records, struct record_direction
 bool tls_record_update(struct tls_records *records, struct record_direction *direction, bool seals)
 {
     uint8_t next[RECORD_SECRET_MAX];
-    if (!expand_label(records, direction->secret, BYTES("traffic upd"), next, digest_bytes(records)))
+    if (!expand_label(records, direction, BYTES("traffic upd"), next, digest_bytes(records)))
         return false;
     memcpy(direction->secret, next, sizeof(next));
     OPENSSL_cleanse(next, sizeof(next));
@@ -114,24 +103,20 @@ static bool take_13(struct tls_records *records, const struct record_secrets *se
 }
 
 /* RFC 5246 §5: P_hash of the master secret. */
-static bool expand_12(const struct tls_records *records, const uint8_t *secret, size_t secret_length, struct bytes seed, uint8_t *out,
-                      size_t length)
+static bool expand_12(const struct tls_records *records, struct bytes secret, struct bytes seed, uint8_t *out, size_t length)
 {
-    uint8_t input[EVP_MAX_MD_SIZE + 128], chained[EVP_MAX_MD_SIZE], block[EVP_MAX_MD_SIZE];
+    uint8_t chained[EVP_MAX_MD_SIZE], block[EVP_MAX_MD_SIZE];
     const size_t size = digest_bytes(records);
-    if (!HMAC(digest_of(records), secret, (int)secret_length, (const uint8_t *)seed.at, seed.len, chained, NULL))
-        return false;
-    for (size_t done = 0; done < length; done += size) {
-        memcpy(input, chained, size);
-        memcpy(input + size, seed.at, seed.len);
-        if (!HMAC(digest_of(records), secret, (int)secret_length, input, size + seed.len, block, NULL) ||
-            !HMAC(digest_of(records), secret, (int)secret_length, input, size, chained, NULL))
-            return false;
+    const EVP_MD *digest = digest_of(records);
+    const struct bytes parts[] = {bytes_from((char *)chained, size), seed};
+    bool good = tls_kdf_hmac(digest, secret, &seed, 1, chained);
+    for (size_t done = 0; done < length && good; done += size) {
+        good = tls_kdf_hmac(digest, secret, parts, 2, block) && tls_kdf_hmac(digest, secret, parts, 1, chained);
         memcpy(out + done, block, length - done < size ? length - done : size);
     }
     OPENSSL_cleanse(block, sizeof(block));
     OPENSSL_cleanse(chained, sizeof(chained));
-    return true;
+    return good;
 }
 
 /* RFC 5246 §6.3: client's key, server's key, client's IV, server's IV; an AEAD has no MAC keys. */
@@ -146,7 +131,7 @@ static bool take_12(struct tls_records *records, SSL *ssl)
     memcpy(seed, label, LABEL_BYTES);
     SSL_get_server_random(ssl, (uint8_t *)seed + LABEL_BYTES, SSL3_RANDOM_SIZE);
     SSL_get_client_random(ssl, (uint8_t *)seed + LABEL_BYTES + SSL3_RANDOM_SIZE, SSL3_RANDOM_SIZE);
-    bool taken = expand_12(records, master, master_length, bytes_from(seed, sizeof(seed)), block, 2 * (key + iv));
+    bool taken = expand_12(records, bytes_from((char *)master, master_length), bytes_from(seed, sizeof(seed)), block, 2 * (key + iv));
     if (taken) {
         memcpy(records->in.iv, block + 2 * key, iv);
         memcpy(records->out.iv, block + 2 * key + iv, iv);

@@ -10,6 +10,7 @@
 #define NET_TLS_RECORD_H
 
 #include "base/bytes.h"
+#include "proxy/net/tls_kdf.h"
 
 #include <openssl/ssl.h>
 #include <sys/uio.h>
@@ -19,7 +20,7 @@ enum {
     RECORD_PLAIN_MAX = 16384,                      /* RFC 8446 §5.1 */
     RECORD_GROWTH_MAX = RECORD_HEAD_BYTES + 8 + 16 + 1, /* what sealing adds */
     RECORD_CIPHER_MAX = RECORD_PLAIN_MAX + 256,    /* behind the head, RFC 8446 §5.2 */
-    RECORD_SECRET_MAX = 48,
+    RECORD_SECRET_MAX = KDF_SECRET_MAX,
 };
 
 enum record_type { RECORD_CCS = 20, RECORD_ALERT = 21, RECORD_HANDSHAKE = 22, RECORD_DATA = 23 };
@@ -37,13 +38,6 @@ struct tls_records {
     bool     is_256;    /* the key's bits; of AES */
     bool     is_sha384; /* the secret's length */
     uint16_t plain_max; /* what the peer takes in a record (RFC 6066 §4) */
-};
-
-/* The traffic secrets of TLS 1.3, as the handshake made them. */
-struct record_secrets {
-    uint8_t  in[RECORD_SECRET_MAX], out[RECORD_SECRET_MAX];
-    unsigned in_length, out_length;
-    uint64_t out_sequence; /* records that were sealed with the last of `out` */
 };
 
 /* Of a server's handshake that is over. False: these are not keys that we know how to use. */

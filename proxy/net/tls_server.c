@@ -193,7 +193,7 @@ static bool parse_secret(const char *line, uint8_t *out, unsigned *length)
     return *length <= RECORD_SECRET_MAX;
 }
 
-/* The one way by which OpenSSL tells the secrets that tls_record.h goes on with. */
+/* Where the handshake's key derivation is OpenSSL's own (tls_kdf.h), the one way by which it tells the secrets that tls_record.h goes on with. */
 static void on_secret(const SSL *ssl, const char *line)
 {
     static const char in[] = "CLIENT_TRAFFIC_SECRET_0 ", out[] = "SERVER_TRAFFIC_SECRET_0 ";
@@ -267,7 +267,7 @@ static bool set_ciphers(SSL_CTX *context, const struct tls_server_settings *sett
 /* NULL: reported. */
 static SSL_CTX *context_new(const struct tls_server_settings *settings, struct reporting *reporting)
 {
-    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    SSL_CTX *context = SSL_CTX_new_ex(NULL, tls_kdf_properties(), TLS_server_method());
     if (!context)
         abort();
     SSL_CTX_set_min_proto_version(context, settings->needs_13 ? TLS1_3_VERSION : TLS1_2_VERSION);
@@ -280,7 +280,8 @@ static SSL_CTX *context_new(const struct tls_server_settings *settings, struct r
     SSL_CTX_set_num_tickets(context, settings->tickets ? 1 : 0);
     SSL_CTX_set_max_early_data(context, 0);
     SSL_CTX_set_alpn_select_cb(context, on_alpn, NULL);
-    SSL_CTX_set_keylog_callback(context, on_secret);
+    if (!tls_kdf_is_chosen())
+        SSL_CTX_set_keylog_callback(context, on_secret);
     SSL_CTX_set_msg_callback(context, on_record);
     if (settings->tickets)
         SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket);

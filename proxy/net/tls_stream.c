@@ -311,7 +311,9 @@ static enum tls_progress over(struct tls_stream *stream, enum error *error)
 static enum tls_progress shake(struct tls_stream *stream, enum error *error)
 {
     ERR_clear_error();
+    tls_kdf_note_in(stream->is_client ? NULL : &stream->handshake->secrets);
     int result = SSL_do_handshake(stream->ssl);
+    tls_kdf_note_in(NULL);
     if (result == 1)
         return over(stream, error);
     int why = SSL_get_error(stream->ssl, result);

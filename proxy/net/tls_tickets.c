@@ -116,14 +116,23 @@ static int find_key(struct tls_tickets *tickets, const uint8_t *name, int64_t no
     return found;
 }
 
+static EVP_CIPHER *aes; /* found by name once, and not for each ticket */
+
+static void fetch_aes(void)
+{
+    aes = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+}
+
 static bool use_key(const struct ticket_key *key, const uint8_t *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int seals)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     OSSL_PARAM parameters[] = {
         OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)key->hmac, sizeof(key->hmac)),
         OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)"sha256", 0),
         OSSL_PARAM_construct_end(),
     };
-    return EVP_MAC_CTX_set_params(mac, parameters) == 1 && EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->aes, iv, seals) == 1;
+    pthread_once(&once, fetch_aes);
+    return EVP_MAC_CTX_set_params(mac, parameters) == 1 && EVP_CipherInit_ex2(cipher, aes, key->aes, iv, seals, NULL) == 1;
 }
 
 int tls_tickets_use(struct tls_tickets *tickets, int64_t now_s, uint8_t *name, uint8_t *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
