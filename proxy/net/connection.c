@@ -8,6 +8,7 @@
  * affair and not the owner's; and what OpenSSL or we hold makes a connection readable without the kernel, by way of the loop's queue (tls_loop.h).
  */
 #include "proxy/net/connection.h"
+#include "proxy/net/loop_inside.h"
 #include "proxy/net/readiness.h"
 #include "proxy/net/tls_stream.h"
 
@@ -136,10 +137,6 @@ static void settle_unwanted(struct connection *connection, bool is_news)
 static void tls_shake(struct connection *connection)
 {
     enum error error;
-    if (!tls_loop_has_time(connection->tls->loop)) {
-        tls_loop_enqueue(connection->tls->loop, connection->tls);
-        return;
-    }
     enum tls_progress progress = tls_stream_shake(connection->tls, &error);
     if (progress == TLS_GOES_ON) {
         ask_needs(connection);
@@ -148,6 +145,7 @@ static void tls_shake(struct connection *connection)
     struct tls_stream *tls = connection->tls;
     if (progress == TLS_OVER) {
         connection->wants = WANT_NOTHING;
+        ask(connection, WANT_READ);
         tls_loop_enqueue(tls->loop, tls); /* for what came behind the handshake, and what it still has to send */
     } else if (error == ERROR_TLS_PLAIN_HTTP) {
         connection->tls = NULL;
@@ -195,19 +193,15 @@ static bool tls_flush(struct connection *connection, bool failed)
 static void on_tls_ready(struct connection *connection, bool failed, unsigned ready)
 {
     if (is_shaking_hands(connection)) {
-        bool is_queued = list_is_linked(&connection->tls->link);
+        bool has_waited = list_is_linked(&connection->tls->link); /* for its turn, since another turn of the loop */
         if ((ready & READY_WRITE) && connection->tls->out)
             tls_stream_flush(connection->tls);
-        if (failed || (ready & READY_READ)) {
-            if (!is_queued && !list_is_empty(&connection->tls->loop->queue))
-                tls_loop_enqueue(connection->tls->loop, connection->tls);
-            else if (!is_queued)
-                tls_shake(connection);
-        }
-        if (!is_closed(connection) && is_shaking_hands(connection))
-            ask(connection, needs_of(connection));
+        if (failed || (ready & READY_READ))
+            tls_loop_enqueue(connection->tls->loop, connection->tls);
+        ask(connection, has_waited ? WANT_NOTHING : needs_of(connection));
         return;
     }
+    loop_note_served(connection->polled.loop);
     unsigned needs = needs_of(connection);
     ready = failed ? WANT_READ | WANT_WRITE : ready;
     bool unwanted = failed || (ready & ~needs), is_news = !(ready & needs);
@@ -233,6 +227,7 @@ static void on_ready(struct polled *polled, unsigned ready)
         on_tls_ready(connection, failed, ready);
         return;
     }
+    loop_note_served(polled->loop);
     ready = failed ? WANT_READ | WANT_WRITE : ready;
     bool unwanted = failed || (ready & ~(unsigned)connection->wants), is_news = !(ready & connection->wants);
     if (ready & connection->wants & WANT_READ)

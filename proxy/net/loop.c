@@ -36,7 +36,8 @@ struct loop {
     struct turn_end_hook hooks[TURN_END_HOOKS_MAX];
     unsigned hook_count;
     char *read_buffer;
-    struct tls_loop *tls; /* NULL: no TLS yet */
+    struct tls_loop *tls;       /* NULL: no TLS yet */
+    struct monotonic_ms served; /* when an open connection last had something to do */
     struct wheel wheel;
 
     /* Any thread's */
@@ -54,6 +55,16 @@ struct readiness *loop_readiness(struct loop *loop)
 struct tls_loop **loop_tls(struct loop *loop)
 {
     return &loop->tls;
+}
+
+void loop_note_served(struct loop *loop)
+{
+    loop->served = loop_now(loop);
+}
+
+struct monotonic_ms loop_served(const struct loop *loop)
+{
+    return loop->served;
 }
 
 struct mailbox *loop_mailbox(struct loop *loop)
@@ -147,6 +158,7 @@ struct loop *loop_new(unsigned number)
     loop->hook_count = 0;
     loop->read_buffer = read_buffer;
     loop->tls = NULL;
+    loop->served = (struct monotonic_ms){INT64_MIN / 2};
     atomic_init(&loop->mailbox.newest, NULL);
     atomic_init(&loop->stopping, false);
     atomic_init(&loop->thread, 0);

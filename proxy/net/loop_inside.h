@@ -10,5 +10,8 @@ struct tls_loop;
 struct readiness *loop_readiness(struct loop *loop);
 /* Where the loop keeps what its TLS streams share; NULL in it until there is one (tls_loop.h). */
 struct tls_loop **loop_tls(struct loop *loop);
+/* An open connection has something to do: notes the time; and when that was last. */
+void                loop_note_served(struct loop *loop);
+struct monotonic_ms loop_served(const struct loop *loop);
 
 #endif

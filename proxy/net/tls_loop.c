@@ -12,9 +12,14 @@ uint64_t tls_clock_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+uint64_t tls_turn_ns(int64_t served_ms_ago)
+{
+    return served_ms_ago < TLS_BUSY_MS ? TLS_BUSY_TURN_NS : TLS_TURN_NS;
+}
+
 bool tls_loop_has_time(const struct tls_loop *tls)
 {
-    return tls->spent_ns < TLS_TURN_NS;
+    return tls->spent_ns < tls_turn_ns(loop_now(tls->loop).ms - loop_served(tls->loop).ms);
 }
 
 void tls_loop_spend(struct tls_loop *tls, uint64_t from_ns)
@@ -26,20 +31,45 @@ void tls_loop_enqueue(struct tls_loop *tls, struct tls_stream *stream)
 {
     if (list_is_linked(&stream->link))
         return;
-    list_push_back(&tls->queue, &stream->link);
+    list_push_back(stream->handshake ? &tls->shaking : &tls->queue, &stream->link);
     mail_post(&tls->mail);
 }
 
-/* Those that come to the queue meanwhile have the next turn, and so have handshakes when this turn's time is up. */
+static void take_all(struct list *from, struct list *to)
+{
+    list_init(to);
+    for (struct list *node; (node = list_pop_front(from)) != NULL;)
+        list_push_back(to, node);
+}
+
+static void turn_of_first(struct list *list)
+{
+    connection_tls_turn(LIST_OWNER(list_pop_front(list), struct tls_stream, link)->connection);
+}
+
+static void turn_of_each(struct list *list)
+{
+    while (!list_is_empty(list))
+        turn_of_first(list);
+}
+
+/* Open streams, handshakes, and those that these have opened: their request has usually come along. Who comes back to the queue meanwhile has the next turn, and
+ * so have handshakes when this turn's time is up. */
 static void deliver(struct mail *mail)
 {
     struct tls_loop *tls = LIST_OWNER(mail, struct tls_loop, mail);
-    struct list present;
-    list_init(&present);
-    for (struct list *node; (node = list_pop_front(&tls->queue)) != NULL;)
-        list_push_back(&present, node);
-    for (struct list *node; (node = list_pop_front(&present)) != NULL;)
-        connection_tls_turn(LIST_OWNER(node, struct tls_stream, link)->connection);
+    struct list present, later, opened;
+    take_all(&tls->queue, &present);
+    turn_of_each(&present);
+    take_all(&tls->queue, &later);
+    while (!list_is_empty(&tls->shaking) && tls_loop_has_time(tls))
+        turn_of_first(&tls->shaking);
+    take_all(&tls->queue, &opened);
+    turn_of_each(&opened);
+    for (struct list *node; (node = list_pop_front(&later)) != NULL;)
+        list_push_back(&tls->queue, node);
+    if (!list_is_empty(&tls->shaking) || !list_is_empty(&tls->queue))
+        mail_post(&tls->mail);
 }
 
 static void on_turn_end(void *context)
@@ -61,6 +91,7 @@ struct tls_loop *tls_loop_of(struct loop *loop)
     tls->in = in;
     tls->out = out;
     list_init(&tls->queue);
+    list_init(&tls->shaking);
     mail_init(&tls->mail, loop, deliver);
     loop_at_turn_end(loop, on_turn_end, tls);
     return *slot = tls;

@@ -1,7 +1,10 @@
 /* What the TLS streams of one loop share: buffers that idle connections do not own, and the queue of those that have something to do without the kernel
  * saying so: handshakes that wait for their turn, and input that was received with what came before it.
  *
- * A turn of the loop does handshakes for TLS_TURN_NS, one at least: a flood of them delays a hit by that much and one operation, not by all of them.
+ * Handshakes come last in a turn of the loop, in the order of their coming, one step at least (a step is what a client's flight leads to: of its ClientHello a
+ * key exchange and a signature). While other connections have something to say, it is one: what comes from them meanwhile is served before the next, and so a
+ * hit waits for one step and not for a flood of them. Where there are only handshakes, a turn does them for TLS_TURN_NS. Those that wait for
+ * long are not polled meanwhile.
  */
 #ifndef NET_TLS_LOOP_H
 #define NET_TLS_LOOP_H
@@ -15,12 +18,15 @@ enum {
     TLS_IN_BYTES = 80 * 1024,  /* more than a caller reads at once, sealed */
     TLS_OUT_BYTES = 66 * 1024, /* four whole records: what leaves in one send(2) */
     TLS_TURN_NS = 500 * 1000,
+    TLS_BUSY_TURN_NS = 20 * 1000, /* less than a step that calculates: those that only find that something is missing share a turn */
+    TLS_BUSY_MS = 100,            /* after what other connections had to say; they are served before they are slowed down by what a longer turn would save */
 };
 
 struct tls_loop {
     struct loop *loop;
     struct mail  mail;
-    struct list  queue; /* of struct tls_stream */
+    struct list  queue;   /* of struct tls_stream: those that are open */
+    struct list  shaking; /* likewise: whose handshake has something to do */
     uint64_t     spent_ns; /* on handshakes, this turn */
     uint8_t     *in, *out;
     struct bytes input;      /* of the step of a handshake that is being made; in `in` */
@@ -36,6 +42,9 @@ void             tls_loop_free(struct tls_loop **tls);
 void             tls_loop_enqueue(struct tls_loop *tls, struct tls_stream *stream);
 bool             tls_loop_has_time(const struct tls_loop *tls);
 void             tls_loop_spend(struct tls_loop *tls, uint64_t from_ns);
+/* For how long a turn may make handshakes, where other connections had something to say so long ago. */
+uint64_t         tls_turn_ns(int64_t served_ms_ago);
+/* Whether another step of a handshake has its place in this turn. */
 uint64_t         tls_clock_ns(void);
 
 #endif
