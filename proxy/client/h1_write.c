@@ -198,8 +198,8 @@ static ssize_t write_counted(struct h1_client *client, const struct iovec *iov, 
     return written;
 }
 
-/* Writes the plan behind what waits; returns the body bytes taken, or STREAM_GONE. */
-static ssize_t write_plan(struct plan *plan, struct h1_client *client)
+/* Writes the plan behind what waits; returns the body bytes taken, or STREAM_GONE. `is_end`: of the response. */
+static ssize_t write_plan(struct plan *plan, struct h1_client *client, bool is_end)
 {
     struct h1_clients *clients = client->worker->clients;
     struct bytes waiting = spill_bytes(client->out);
@@ -210,6 +210,8 @@ static ssize_t write_plan(struct plan *plan, struct h1_client *client)
     int first = waiting.len ? 0 : 1, count = plan->before_count + plan->body_count + plan->after_count;
     if (first == count)
         return 0;
+    if (is_end && client->closes)
+        connection_expect_end(client->connection);
     ssize_t written = write_counted(client, plan->iov + first, count - first);
     if (written == CONNECTION_ERROR)
         return STREAM_GONE;
@@ -244,8 +246,10 @@ static ssize_t send_response(struct h1_client *client, const struct response_hea
         make_plan(&plan, client, head, &offer, last);
         size_t offered = offer_bytes(&offer);
         ssize_t sent = (ssize_t)plan.body_bytes;
-        if (!plan_joins_batch(&plan, client, last && plan.body_bytes == offered))
-            sent = write_plan(&plan, client);
+        bool is_whole = last && plan.body_bytes == offered;
+        bool is_end = is_whole && (exchange->body == H1_BODY_UNTIL_CLOSE || exchange->left == plan.body_bytes);
+        if (!plan_joins_batch(&plan, client, is_whole))
+            sent = write_plan(&plan, client, is_end);
         if (sent == STREAM_GONE)
             return STREAM_GONE;
         head = NULL;

@@ -382,6 +382,12 @@ ssize_t connection_write(struct connection *connection, const void *bytes, size_
     return outcome(send(connection->polled.fd, bytes, length, MSG_NOSIGNAL | (more ? MSG_MORE : 0)));
 }
 
+void connection_expect_end(struct connection *connection)
+{
+    if (connection->tls)
+        connection->tls->ends = true;
+}
+
 void connection_shutdown(struct connection *connection)
 {
     struct tls_stream *tls = connection->tls;

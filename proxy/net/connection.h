@@ -77,6 +77,9 @@ ssize_t connection_writev(struct connection *connection, const struct iovec *iov
 /* `more`: more follows at once (MSG_MORE). */
 ssize_t connection_write(struct connection *connection, const void *bytes, size_t length, bool more);
 
+/* What is written next is the last, if all of it is taken: with TLS its end (close_notify) goes with it. Then nothing more may be written, and the connection is
+ * to be shut down or closed as ever. */
+void connection_expect_end(struct connection *connection);
 /* No more from us (close_notify, TCP FIN); reading goes on. */
 void connection_shutdown(struct connection *connection);
 /* Nulls. Whatever the kernel still holds of what was written is sent. */

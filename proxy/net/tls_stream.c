@@ -378,18 +378,24 @@ bool tls_stream_has_input(const struct tls_stream *stream)
     return stream->looks || stream->plain || stream->ended || stream->broken || (length != 0 && length <= in.len) || length == SIZE_MAX;
 }
 
-void tls_stream_say_end(struct tls_stream *stream)
+void tls_stream_put_end(struct tls_stream *stream)
 {
     static const uint8_t close_notify[2] = {1, 0};
     const struct iovec alert = {(void *)close_notify, sizeof(close_notify)}, *iov = &alert;
+    struct tls_loop *loop = stream->loop;
     size_t offset = 0;
+    loop->out_length += tls_record_seal(&stream->records, RECORD_ALERT, &iov, &offset, sizeof(close_notify), loop->out + loop->out_length);
+    stream->shut = true;
+}
+
+void tls_stream_say_end(struct tls_stream *stream)
+{
     if (stream->shut || stream->broken || stream->handshake)
         return;
-    stream->shut = true;
     if (stream->ssl)
         SSL_shutdown(stream->ssl);
     else
-        stream->loop->out_length += tls_record_seal(&stream->records, RECORD_ALERT, &iov, &offset, sizeof(close_notify),
-                                                    stream->loop->out + stream->loop->out_length);
+        tls_stream_put_end(stream);
+    stream->shut = true;
     tls_stream_send(stream);
 }

@@ -48,6 +48,7 @@ struct tls_stream {
     bool                  has_written; /* at written_ms */
     bool                  ended;    /* the peer said that it ends (close_notify), or the kernel did */
     bool                  broken;
+    bool                  ends;     /* after what is written next, if all of it is taken */
     bool                  shut;     /* we said that we end; with `fins`, the FIN follows when `out` is empty */
     bool                  fins;
     bool                  parts;    /* its connection is closed but for `out` */
@@ -71,8 +72,10 @@ bool               tls_stream_send(struct tls_stream *stream);
 void               tls_stream_put(struct tls_stream *stream, const void *bytes, size_t length);
 /* Something can be read though the kernel may have nothing. */
 bool               tls_stream_has_input(const struct tls_stream *stream);
-/* close_notify, into `out`. */
+/* close_notify, sent. */
 void               tls_stream_say_end(struct tls_stream *stream);
+/* Likewise, of an open server's stream, into the loop's buffer, which has room for it: tls_stream_send sends it. */
+void               tls_stream_put_end(struct tls_stream *stream);
 
 /* tls_transfer.c, tls_transfer_ssl.c: as connection_read and connection_writev. */
 ssize_t tls_stream_read(struct tls_stream *stream, void *buffer, size_t capacity);

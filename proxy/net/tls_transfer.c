@@ -251,9 +251,13 @@ ssize_t tls_stream_writev(struct tls_stream *stream, const struct iovec *iov, in
     if (stream->out && !stream->holds)
         return CONNECTION_AGAIN;
     size_t offset = 0, left = bytes_left(iov, iov + count, 0), written = 0;
+    bool ends = stream->ends;
+    stream->ends = false;
     begin_burst(stream);
     while (written < left) {
         written += seal_some(stream, &iov, &offset, left - written, written == 0);
+        if (ends && written == left && stream->loop->out_length + RECORD_GROWTH_MAX + 2 <= TLS_OUT_BYTES)
+            tls_stream_put_end(stream);
         if (!tls_stream_send(stream))
             return CONNECTION_ERROR;
         if (stream->out)

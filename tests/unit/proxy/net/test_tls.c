@@ -1,4 +1,6 @@
 /* TLS on connections: handshakes of both sides, data both ways, records, ends. The server is ours; the client is OpenSSL in a thread, or ours too. */
+#include "proxy/net/tls_kdf.h"
+
 #include "tests/unit/proxy/net/tls_peer.h"
 
 #include <fcntl.h>
@@ -17,11 +19,14 @@ static char failure[200];
 static char *kept; /* what the echo has not written yet */
 static size_t kept_length;
 static bool saw_end, saw_error;
+static bool ends_with_echo; /* connection_expect_end */
 
 static void echo(void)
 {
     while (kept_length > 0) {
         const struct iovec iov[3] = {{kept, kept_length / 3}, {kept, 0}, {kept + kept_length / 3, kept_length - kept_length / 3}};
+        if (ends_with_echo)
+            connection_expect_end(connection);
         ssize_t written = connection_writev(connection, iov, 3);
         if (written == CONNECTION_AGAIN) {
             connection_want(connection, WANT_WRITE);
@@ -311,6 +316,45 @@ Test(tls, data_goes_both_ways_with_every_cipher)
         against_server(&script, false);
         cr_expect(script.shaken && shaken == ERROR_OK, "%zu: %s", i, failure);
         cr_expect(saw_end, "%zu", i);
+        SSL_SESSION_free(script.session);
+    }
+}
+
+/* As with a FIPS provider: OpenSSL is told to have its own only. */
+Test(tls, data_goes_both_ways_where_the_library_derives_the_keys)
+{
+    struct script script = {.act = updates_keys};
+    EVP_set_default_properties(NULL, "provider=default");
+    cr_assert_not(tls_kdf_is_chosen());
+    serve_standard();
+    for (int i = 0; i < 2; i++) { /* a full one, and one that resumes */
+        against_server(&script, false);
+        cr_expect(script.shaken && saw_end && script.resumed == (i == 1));
+    }
+    SSL_SESSION_free(script.session);
+}
+
+static bool ended_cleanly;
+
+static void waits_for_the_end(SSL *ssl)
+{
+    char byte;
+    size_t got;
+    little(ssl);
+    ended_cleanly = SSL_read_ex(ssl, &byte, 1, &got) == 0 && SSL_get_error(ssl, 0) == SSL_ERROR_ZERO_RETURN;
+}
+
+/* The server does not close its side: the client's end ends the test. */
+Test(tls, the_end_goes_with_what_is_written_last)
+{
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    serve_standard();
+    ends_with_echo = true;
+    for (size_t i = 0; i < sizeof(versions) / sizeof(*versions); i++) {
+        struct script script = {.version = versions[i], .act = waits_for_the_end};
+        ended_cleanly = false;
+        against_server(&script, false);
+        cr_expect(script.shaken && ended_cleanly && saw_end, "%zu", i);
         SSL_SESSION_free(script.session);
     }
 }
