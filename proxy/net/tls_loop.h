@@ -31,6 +31,8 @@ struct tls_loop {
     uint8_t     *in, *out;
     struct bytes input;      /* of the step of a handshake that is being made; in `in` */
     size_t       out_length; /* between two sends of one stream */
+    uint32_t     scarce_ms;  /* the loop's time at which the kernel took less than it had room for, if it ever did; wraps */
+    bool         was_scarce;
 };
 
 struct tls_stream;
@@ -40,11 +42,11 @@ struct tls_loop *tls_loop_of(struct loop *loop);
 void             tls_loop_free(struct tls_loop **tls);
 /* The stream has something to do: connection_tls_turn is called before the loop waits for events again. */
 void             tls_loop_enqueue(struct tls_loop *tls, struct tls_stream *stream);
-bool             tls_loop_has_time(const struct tls_loop *tls);
-void             tls_loop_spend(struct tls_loop *tls, uint64_t from_ns);
 /* For how long a turn may make handshakes, where other connections had something to say so long ago. */
 uint64_t         tls_turn_ns(int64_t served_ms_ago);
 /* Whether another step of a handshake has its place in this turn. */
+bool             tls_loop_has_time(const struct tls_loop *tls);
+void             tls_loop_spend(struct tls_loop *tls, uint64_t from_ns);
 uint64_t         tls_clock_ns(void);
 
 #endif

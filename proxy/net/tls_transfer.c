@@ -2,7 +2,8 @@
  *
  * DESIGN. One read is one recv(2), of which as many records are opened as the caller has room for; what is left waits sealed, and is said to be readable. One
  * write seals from the caller's memory into the loop's buffer, several records at once, and sends that at once. No more is sealed than the kernel has room
- * for, and a little where it has none: what it does not take has to be kept, and a client that does not read is not to cost a record, let alone a buffer.
+ * for, and a little where it has none: what it does not take has to be kept, and a client that does not read is not to cost a record, let alone a buffer. A
+ * kernel that is short of memory takes less than it has room for: once that was seen, one record is sealed at a time for a while, whomever it is for.
  * Records that begin a burst are small enough for one packet: a client can use them before the next packet comes; then they are as large as can be.
  */
 #include "proxy/net/socket_room.h"
@@ -11,12 +12,12 @@
 #include <errno.h>
 
 enum {
-    SMALL_PLAIN_BYTES = 1300,      /* fits a packet, sealed, with the options of TCP and IPv6 */
-    SMALL_RECORDS = 10,            /* as many packets as a connection may begin with (RFC 6928) */
-    BURST_PAUSE_MS = 1000,         /* after that it begins anew */
-    SEALED_LITTLE_BYTES = 4096,    /* where the kernel has no room */
-    QUEUED_MUCH_BYTES = 64 * 1024, /* in the kernel; then one record at once */
-    IDLE_RECORDS_MAX = 32,         /* that carry nothing: nobody needs more */
+    SMALL_PLAIN_BYTES = 1300,   /* fits a packet, sealed, with the options of TCP and IPv6 */
+    SMALL_RECORDS = 10,         /* as many packets as a connection may begin with (RFC 6928) */
+    BURST_PAUSE_MS = 1000,      /* after that it begins anew */
+    SEALED_LITTLE_BYTES = 4096, /* where the kernel has no room */
+    SCARCE_MS = 1000,           /* after the kernel was short of memory: one record at once */
+    IDLE_RECORDS_MAX = 32,      /* that carry nothing: nobody needs more */
 };
 
 enum { ALERT_CLOSE_NOTIFY = 0, ALERT_USER_CANCELED = 90, ALERT_WARNING = 1, HANDSHAKE_KEY_UPDATE = 24, KEY_UPDATE_BYTES = 5 };
@@ -193,22 +194,41 @@ static size_t bytes_left(const struct iovec *iov, const struct iovec *end, size_
     return bytes - offset;
 }
 
-/* How many sealed bytes may be made of so many plain ones now. What makes a single record is not worth a system call; the first one shows whether the kernel
- * has memory, without which it takes less than it has room for. */
-static size_t sealed_max(const struct tls_stream *stream, size_t left, bool is_first)
+static uint32_t now_ms(const struct tls_stream *stream)
 {
+    return (uint32_t)loop_now(stream->loop->loop).ms;
+}
+
+/* A kernel that is short of memory takes less than it has room for. It was so a moment ago. */
+static bool is_memory_scarce(const struct tls_stream *stream)
+{
+    const struct tls_loop *loop = stream->loop;
+    return loop->was_scarce && now_ms(stream) - loop->scarce_ms < SCARCE_MS;
+}
+
+static void note_scarcity(const struct tls_stream *stream)
+{
+    stream->loop->was_scarce = true;
+    stream->loop->scarce_ms = now_ms(stream);
+}
+
+/* How many sealed bytes may be made of so many plain ones now. What makes a single record is not worth a system call. *room: what the kernel has room for,
+ * 0: that is not known. */
+static size_t sealed_max(const struct tls_stream *stream, size_t left, size_t *room)
+{
+    *room = 0;
     if (left <= RECORD_PLAIN_MAX)
         return TLS_OUT_BYTES;
-    struct socket_room room = socket_room(stream->fd);
-    size_t most = is_first || room.queued > QUEUED_MUCH_BYTES ? RECORD_PLAIN_MAX + RECORD_GROWTH_MAX : TLS_OUT_BYTES;
-    if (room.free < SEALED_LITTLE_BYTES)
+    *room = socket_room(stream->fd).free;
+    size_t most = is_memory_scarce(stream) ? RECORD_PLAIN_MAX + RECORD_GROWTH_MAX : TLS_OUT_BYTES;
+    if (*room < SEALED_LITTLE_BYTES)
         return SEALED_LITTLE_BYTES;
-    return room.free < most ? room.free : most;
+    return *room < most ? *room : most;
 }
 
 static void begin_burst(struct tls_stream *stream)
 {
-    uint32_t now = (uint32_t)loop_now(stream->loop->loop).ms;
+    uint32_t now = now_ms(stream);
     if (!stream->has_written || now - stream->written_ms > BURST_PAUSE_MS)
         stream->small_left = SMALL_RECORDS;
     stream->has_written = true;
@@ -228,10 +248,10 @@ static size_t next_record_bytes(const struct tls_stream *stream, size_t left, si
 }
 
 /* Seals what the kernel has room for, as far as the buffer goes. Returns the plain bytes. */
-static size_t seal_some(struct tls_stream *stream, const struct iovec **iov, size_t *offset, size_t left, bool is_first)
+static size_t seal_some(struct tls_stream *stream, const struct iovec **iov, size_t *offset, size_t left, size_t *room)
 {
     struct tls_loop *loop = stream->loop;
-    size_t most = sealed_max(stream, left, is_first), sealed = 0, length;
+    size_t most = sealed_max(stream, left, room), sealed = 0, length;
     while (sealed < left && (length = next_record_bytes(stream, left - sealed, most - loop->out_length)) > 0) {
         stream->small_left -= stream->small_left > 0;
         loop->out_length += tls_record_seal(&stream->records, RECORD_DATA, iov, offset, length, loop->out + loop->out_length);
@@ -255,11 +275,15 @@ ssize_t tls_stream_writev(struct tls_stream *stream, const struct iovec *iov, in
     stream->ends = false;
     begin_burst(stream);
     while (written < left) {
-        written += seal_some(stream, &iov, &offset, left - written, written == 0);
+        size_t room;
+        written += seal_some(stream, &iov, &offset, left - written, &room);
+        bool has_room = stream->loop->out_length <= room;
         if (ends && written == left && stream->loop->out_length + RECORD_GROWTH_MAX + 2 <= TLS_OUT_BYTES)
             tls_stream_put_end(stream);
         if (!tls_stream_send(stream))
             return CONNECTION_ERROR;
+        if (stream->out && has_room)
+            note_scarcity(stream);
         if (stream->out)
             break;
     }
