@@ -113,6 +113,15 @@ static void take_descriptors(struct msghdr *packet, struct control_message *mess
     }
 }
 
+/* The packet that was looked at. */
+static void drop_packet(int socket)
+{
+    struct msghdr nothing = {0};
+    while (recvmsg(socket, &nothing, MSG_DONTWAIT) < 0 && errno == EINTR) {
+    }
+}
+
+/* Looked at first, descriptors included, and then taken: those that there is no room for are lost with a packet that is taken at once. */
 enum control_event control_receive(int socket, enum role self, enum role peer, bool wait, struct control_message *message)
 {
     union descriptors control;
@@ -122,11 +131,16 @@ enum control_event control_receive(int socket, enum role self, enum role peer, b
     size_t used;
     message->fd_count = 0;
     do
-        received = recvmsg(socket, &packet, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
+        received = recvmsg(socket, &packet, MSG_PEEK | MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
     while (received < 0 && errno == EINTR);
     if (received < 0)
         return errno == EAGAIN || errno == EWOULDBLOCK ? CONTROL_AGAIN : CONTROL_CLOSED;
     take_descriptors(&packet, message);
+    if ((packet.msg_flags & MSG_CTRUNC) && message->fd_count < MESSAGE_FDS_MAX) {
+        close_all(message);
+        return CONTROL_NO_DESCRIPTORS;
+    }
+    drop_packet(socket);
     if (received == 0 || (packet.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ||
         !wire_decode(bytes_from(message->buffer, received), peer, self, message->fd_count, &message->message, &used) ||
         used != (size_t)received) {

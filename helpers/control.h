@@ -26,9 +26,10 @@ void control_log_to(int socket);
 
 enum { CONTROL_LOG_LINES = 20 };
 
-enum control_event { CONTROL_MESSAGE, CONTROL_AGAIN, CONTROL_CLOSED };
+enum control_event { CONTROL_MESSAGE, CONTROL_AGAIN, CONTROL_NO_DESCRIPTORS, CONTROL_CLOSED };
 
-/* CONTROL_AGAIN only on a non-blocking read (`wait` false). A packet that breaks a rule counts as CONTROL_CLOSED. */
+/* CONTROL_AGAIN only on a non-blocking read (`wait` false). A packet that breaks a rule counts as CONTROL_CLOSED. CONTROL_NO_DESCRIPTORS: this process may not
+ * open as many as the next packet has; the packet stays, to be asked for again. */
 enum control_event control_receive(int socket, enum role self, enum role peer, bool wait, struct control_message *message);
 
 #endif

@@ -124,6 +124,7 @@ static void serve_control(struct helper_loop *loop)
     for (;;) {
         switch (control_receive(loop->control, loop->engine->role, ROLE_SUPERVISOR, false, &message)) {
         case CONTROL_AGAIN:
+        case CONTROL_NO_DESCRIPTORS:
             return;
         case CONTROL_CLOSED:
             finish(loop);

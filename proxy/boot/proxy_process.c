@@ -26,7 +26,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DRAIN_TICK_MS = 50 };
+enum { DRAIN_TICK_MS = 50, CONTROL_PAUSE_MS = 100 };
 
 static struct proxy proxy; /* a process has one; static, so that a leak checker sees what it holds */
 
@@ -368,15 +368,41 @@ static void take_message(struct control_message *received)
     }
 }
 
+static void control_is_readable(void *context);
+
+static void watch_control(struct deadline *pause)
+{
+    struct loop *loop = proxy.control_loop->worker.loop;
+    proxy.control_watch = loop_watch(loop, proxy.control, control_is_readable, NULL);
+    if (proxy.control_watch == NULL)
+        loop_set_deadline(loop, pause, CONTROL_PAUSE_MS, watch_control);
+}
+
+static void pause_control(void)
+{
+    if (!proxy.is_short)
+        log_error("proxy", "no descriptor left for what the supervisor sends: it waits (raise the limit of open files)");
+    proxy.is_short = true;
+    watch_free(&proxy.control_watch);
+    loop_set_deadline(proxy.control_loop->worker.loop, &proxy.control_pause, CONTROL_PAUSE_MS, watch_control);
+}
+
 static void control_is_readable(void *context)
 {
     struct control_message received;
     enum control_event event;
     (void)context;
-    while ((event = control_receive(proxy.control, ROLE_PROXY, ROLE_SUPERVISOR, false, &received)) == CONTROL_MESSAGE)
-        take_message(&received);
+    while ((event = control_receive(proxy.control, ROLE_PROXY, ROLE_SUPERVISOR, false, &received)) == CONTROL_MESSAGE ||
+           (event == CONTROL_NO_DESCRIPTORS && reserve_give_up(&proxy.reserve)))
+        if (event == CONTROL_MESSAGE)
+            take_message(&received);
     if (event == CONTROL_CLOSED)
         _exit(EXIT_FAILURE); /* without a supervisor there is nobody to serve for */
+    if (event == CONTROL_NO_DESCRIPTORS)
+        pause_control();
+    else
+        proxy.is_short = false;
+    reserve_open(&proxy.reserve);
 }
 
 /* ---- admin ------------------------------------------------------------------------------------------------------------------------------ */
@@ -596,7 +622,8 @@ static void build(struct config *config)
         begin_store();
     proxy.admin = admin_new(&ports);
     proxy.control_loop->worker.admin = proxy.admin;
-    proxy.control_watch = loop_watch(proxy.control_loop->worker.loop, proxy.control, control_is_readable, NULL);
+    reserve_init(&proxy.reserve);
+    watch_control(&proxy.control_pause);
 }
 
 /* Up to the first CONFIG; the channels that came before it are given to the loops, which exist then. */

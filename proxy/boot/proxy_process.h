@@ -6,6 +6,7 @@
 #include "proxy/boot/memory_home.h"
 #include "proxy/boot/memory_watch.h"
 #include "proxy/boot/proxy_loop.h"
+#include "proxy/boot/reserve.h"
 #include "proxy/boot/store_home.h"
 
 struct proxy {
@@ -16,7 +17,10 @@ struct proxy {
     unsigned           worker_count;
     struct live      **lives;   /* of the workers */
     struct proxy_loop *control_loop;
-    struct watch      *control_watch;
+    struct watch      *control_watch;  /* NULL while it waits for descriptors */
+    struct deadline    control_pause;
+    bool               is_short;        /* of descriptors, when last looked */
+    struct reserve     reserve;
     struct admin      *admin;
     struct tls_tickets *tickets; /* that seal sessions where no file has the keys; they outlive configurations */
     uint32_t           serial;  /* of the configuration that serves; 0: none yet */

@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -83,6 +84,55 @@ Test(control, an_empty_socket_says_again_and_a_closed_one_closed)
     cr_assert_eq(control_receive(pair[1], ROLE_DISK, ROLE_SUPERVISOR, true, &message), CONTROL_CLOSED);
     struct message_empty nothing = {0};
     cr_assert_eq(control_send(pair[1], MESSAGE_READY, &nothing, BYTES_NONE, NULL, 0), -1, "and no SIGPIPE");
+}
+
+/* So many may still be opened. */
+static void leave_descriptors(int count, rlim_t *before)
+{
+    struct rlimit files;
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &files), 0);
+    *before = files.rlim_cur;
+    int next = 0;
+    for (; count > 0 || fcntl(next, F_GETFD) >= 0; next++)
+        count -= fcntl(next, F_GETFD) < 0;
+    files.rlim_cur = (rlim_t)next;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
+}
+
+static void give_descriptors_back(rlim_t before)
+{
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = before;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
+}
+
+Test(control, a_packet_waits_until_there_is_room_for_its_descriptors)
+{
+    int pair[2];
+    rlim_t before;
+    struct message_channel about = {.role = ROLE_PROXY, .generation = 7};
+    struct message_empty nothing = {0};
+    make(pair);
+    cr_assert_eq(control_send(pair[0], MESSAGE_CHANNEL, &about, BYTES_NONE, (int[]){STDIN_FILENO, STDOUT_FILENO}, 2), 0);
+    cr_assert_eq(control_send(pair[0], MESSAGE_STOP, &nothing, BYTES_NONE, NULL, 0), 0);
+    unsigned open_before = count_descriptors();
+    for (int room = 0; room < 2; room++) {
+        leave_descriptors(room, &before);
+        cr_assert_eq(control_receive(pair[1], ROLE_PROXY, ROLE_SUPERVISOR, room == 0, &message), CONTROL_NO_DESCRIPTORS);
+        cr_assert_eq(message.fd_count, 0);
+        give_descriptors_back(before);
+        cr_assert_eq(count_descriptors(), open_before);
+    }
+    leave_descriptors(2, &before);
+    cr_assert_eq(control_receive(pair[1], ROLE_PROXY, ROLE_SUPERVISOR, true, &message), CONTROL_MESSAGE);
+    give_descriptors_back(before);
+    cr_assert_eq(message.fd_count, 2);
+    cr_assert_eq(((const struct message_channel *)message.message.payload)->generation, 7);
+    cr_assert_eq(count_descriptors(), open_before + 2, "and each is there once");
+    cr_assert_eq(control_receive(pair[1], ROLE_PROXY, ROLE_SUPERVISOR, false, &message), CONTROL_MESSAGE);
+    cr_assert_eq(message.message.type, MESSAGE_STOP);
+    cr_assert_eq(control_receive(pair[1], ROLE_PROXY, ROLE_SUPERVISOR, false, &message), CONTROL_AGAIN);
 }
 
 /* Sends what control_send would refuse, with `fd_count` descriptors attached. */

@@ -1,0 +1,48 @@
+"""The proxy has no descriptor left: whoever is connected is served, and neither a helper's death nor a reload ends it."""
+import os
+import resource
+import signal
+import socket
+
+from harness.poll import until
+
+
+def descriptors(pid):
+    return [int(fd) for fd in os.listdir(f"/proc/{pid}/fd")]
+
+
+def fill(outrigger, proxy):
+    """Clients until no more of them are accepted; the first is one that asks."""
+    soft, hard = resource.prlimit(proxy, resource.RLIMIT_NOFILE)
+    resource.prlimit(proxy, resource.RLIMIT_NOFILE, (max(descriptors(proxy)) + 20, hard))
+    crowd = []
+
+    def is_full():
+        crowd.extend(socket.create_connection(("127.0.0.1", outrigger.port)) for _ in range(10))
+        return "no descriptor left for a new client" in outrigger.errors()
+
+    until(is_full, what="no descriptor to be left")
+    return crowd
+
+
+def test_a_proxy_without_descriptors_outlives_its_helpers_and_reloads(make_outrigger, origin):
+    origin.on("/stored", lambda request: request.answer(b"stored", fields={"Cache-Control": "max-age=3600"}))
+    outrigger = make_outrigger(origin=origin.url, config={"limits": {"connections": 10000}})
+    (proxy,) = outrigger.children("proxy")
+    with outrigger.connect() as client:
+        assert client.request("/stored").body == b"stored"
+        crowd = fill(outrigger, proxy)
+        for role in ("log", "resolver", "disk"):
+            victim = outrigger.children(role)[0]
+            count = len(outrigger.children(role))
+            os.kill(victim, signal.SIGKILL)
+            outrigger.await_children(role, count, without=victim)
+            assert client.request("/stored").body == b"stored"
+        outrigger.send_signal(signal.SIGHUP)
+        until(lambda: "the new configuration serves" in outrigger.errors(), what="the reload")
+        assert client.request("/stored").body == b"stored"
+        assert outrigger.children("proxy") == [proxy], outrigger.errors()
+        for one in crowd:
+            one.close()
+        until(lambda: outrigger.get("/stored").status == 200, what="new clients to be served")
+    assert outrigger.children("proxy") == [proxy]
