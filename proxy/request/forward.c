@@ -165,7 +165,7 @@ void forward_fields(struct headers *out, const struct request *request, struct a
             (for_cache && header_selects_a_part(field->id)))
             continue;
         if (!header_is_hop_by_hop(field, &head->fields) || is_client_name(request, field))
-            headers_add(out, field->id, field->name, field->value);
+            headers_add(out, field->id, field->name, forwards_left(request, field, arena));
     }
     if (head->wants_upgrade) {
         headers_add_known(out, HEADER_CONNECTION, BYTES("upgrade"));

@@ -136,6 +136,9 @@ struct bytes challenge_target(const struct request *request);
 /* step_lookup.c: of the target, by the site's rules; once. */
 void request_build_key(struct request *request);
 
+/* Any method but CONNECT is forwarded. */
+#define ALLOW_LINE "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
+
 /* respond.c: prepares an answer made here; the step to take is STEP_RESPOND. */
 enum step respond_error(struct request *request, enum error error);
 enum step respond_redirect(struct request *request, unsigned status, struct bytes location);
@@ -193,6 +196,11 @@ bool header_selects_a_part(enum header_id id);
 /* forward.c: the fields as they go to the origin (RFC 9110 §7.6), in `arena`. `stale`: the stored response to validate, or NULL; with `for_cache` the
  * client's own conditions and ranges are left out, since the whole response is wanted. */
 void forward_fields(struct headers *out, const struct request *request, struct arena *arena, bool for_cache, const struct response_view *stale);
+
+/* max_forwards.c: whether nobody further may be asked; the answer then; and the field as it goes to the origin. */
+bool         forwards_are_used_up(const struct request *request);
+enum step    respond_as_last(struct request *request);
+struct bytes forwards_left(const struct request *request, const struct header *field, struct arena *arena);
 
 /* compose_head.c: the stored head, put together anew of what its fields say (`without: header`); in the request's arena. */
 struct bytes compose_head(struct request *request, const struct response_view *view);

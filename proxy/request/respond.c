@@ -54,7 +54,7 @@ static const char *status_fields(unsigned status)
 {
     switch (status) {
     case 405:
-        return "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"; /* RFC 9110 §15.5.6; any method but CONNECT is forwarded */
+        return ALLOW_LINE; /* RFC 9110 §15.5.6 */
     case 503:
         return "Retry-After: 1\r\n";
     default:

@@ -93,6 +93,8 @@ enum step step_route(struct request *request)
     name_client(request);
     if (passed_here_before(request))
         return respond_error(request, ERROR_LOOP_DETECTED);
+    if (forwards_are_used_up(request))
+        return respond_as_last(request);
     bool is_redirected = request->site->config->https_redirect != 0 && !bytes_equal(head->scheme, BYTES("https"));
     request->query = query_apply_rules(head->query, &request->site->rules.query, &request->arena);
     if (head->method == METHOD_PURGE) {

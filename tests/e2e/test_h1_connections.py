@@ -194,6 +194,18 @@ def test_options_of_the_whole_server_is_forwarded(proxy, back):
         del back.handlers["*"]
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
+def test_no_more_servers_are_asked_than_max_forwards_says(proxy, back, path, method):
+    """RFC 9110 §7.6.2."""
+    back.on(path, lambda request: request.answer(request.get("max-forwards")))
+    for sent, passed in (("1", b"0"), ("10", b"9"), ("010", b"9"), ("x", b"x"), ("", b"")):
+        assert proxy.get(path, method=method, fields={"Max-Forwards": sent}).body == passed
+    before = back.count(path)
+    response = proxy.get(path, method=method, fields={"Max-Forwards": "0"})
+    assert response.status == (200 if method == "OPTIONS" else 405) and "GET" in response.get("allow") and back.count(path) == before
+    assert proxy.get(path, fields={"Max-Forwards": "0"}).body == b"0", "of other methods it says nothing"
+
+
 def test_100_continue_is_sent_when_the_body_is_wanted(proxy, back, path):
     back.on(path, lambda request: request.answer(request.body))
     with proxy.connect() as client:
