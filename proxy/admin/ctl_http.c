@@ -53,6 +53,16 @@ static bool write_all(int fd, const char *text, size_t length)
     return true;
 }
 
+/* signal(7): with a time limit, a read is not begun again by itself when the process was stopped and goes on. */
+static ssize_t read_some(int fd, char *into, size_t most)
+{
+    ssize_t got;
+    do
+        got = read(fd, into, most);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
 /* Up to the end of the connection; malloc'ed, NUL-terminated. NULL with errno. */
 static char *read_all(int fd, size_t *length)
 {
@@ -60,7 +70,7 @@ static char *read_all(int fd, size_t *length)
     char *text = malloc(capacity + 1);
     *length = 0;
     while (text) {
-        ssize_t got = read(fd, text + *length, capacity - *length);
+        ssize_t got = read_some(fd, text + *length, capacity - *length);
         if (got == 0) {
             text[*length] = '\0';
             return text;
@@ -149,7 +159,7 @@ static bool take_lines(char *text, size_t *length, ctl_line *line, void *context
 static bool follow_body(int fd, char *text, size_t length, ctl_line *line, void *context)
 {
     while (take_lines(text, &length, line, context)) {
-        ssize_t got = length < FOLLOWED_MAX_BYTES ? read(fd, text + length, FOLLOWED_MAX_BYTES - length) : -1;
+        ssize_t got = length < FOLLOWED_MAX_BYTES ? read_some(fd, text + length, FOLLOWED_MAX_BYTES - length) : -1;
         if (got <= 0)
             return got == 0;
         length += (size_t)got;
@@ -164,7 +174,7 @@ static ssize_t read_head(int fd, char *text)
     ssize_t got;
     text[0] = '\0';
     while (!strstr(text, "\r\n\r\n") && length < FOLLOWED_MAX_BYTES) {
-        got = read(fd, text + length, FOLLOWED_MAX_BYTES - length);
+        got = read_some(fd, text + length, FOLLOWED_MAX_BYTES - length);
         if (got <= 0)
             return got < 0 ? got : (ssize_t)length;
         length += (size_t)got;
@@ -185,7 +195,7 @@ static bool follow(int fd, char *text, ctl_line *line, void *context, struct ctl
     if (answer->status == 200)
         return follow_body(fd, text, (size_t)length, line, context);
     for (ssize_t got = 1; got > 0 && length<FOLLOWED_MAX_BYTES; length += got> 0 ? got : 0)
-        got = read(fd, text + length, FOLLOWED_MAX_BYTES - (size_t)length);
+        got = read_some(fd, text + length, FOLLOWED_MAX_BYTES - (size_t)length);
     answer->body = strndup(text, (size_t)length);
     return answer->body != NULL;
 }

@@ -207,6 +207,19 @@ def test_it_ends_with_the_server(outrigger, origin, view):
     assert viewer.await_end() == (0, "outriggerctl: outrigger has ended\n")
 
 
+def test_a_viewer_that_was_stopped_goes_on(outrigger, origin, view):
+    """As by Ctrl-Z and fg."""
+    origin.on("*", b"x")
+    viewer = view(outrigger)
+    viewer.await_start(outrigger)
+    for turn in range(3):
+        viewer.process.send_signal(signal.SIGSTOP)
+        until(lambda: "State:\tT" in open(f"/proc/{viewer.process.pid}/status").read(), 30 * SLOW, "it to stand still")
+        viewer.process.send_signal(signal.SIGCONT)
+        outrigger.get(f"/after-{turn}")
+        assert viewer.await_line(f"/after-{turn} ")
+
+
 def test_what_is_watched_survives_a_reload(outrigger, origin, stream):
     origin.on("*", b"x")
     one = stream(outrigger, "?site=site.test")
