@@ -8,6 +8,7 @@
 #include "proxy/boot/heir.h"
 #include "proxy/boot/prepare.h"
 #include "proxy/boot/proxy_process.h"
+#include "proxy/boot/slices.h"
 #include "proxy/boot/tls_setup.h"
 
 #include "base/log.h"
@@ -668,6 +669,7 @@ void proxy_main(int control, int slab)
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); /* private keys and what clients said are not for core dumps */
     proxy.tickets = tls_tickets_new();
     prepare_for_sandbox();
+    slices_shorten();
     proxy.may_ring = store_engine_may_ring(); /* as a helper may, which is the same user */
     sandbox_enter(ROLE_PROXY, NULL, 0);
     begin();
