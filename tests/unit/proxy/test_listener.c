@@ -204,3 +204,37 @@ Test(listener, without_descriptors_it_turns_one_away_pauses_and_comes_back)
     turn_until(have_all, 10000);
     cr_expect_geq(wanted, 17);
 }
+
+Test(listener, while_it_is_shut_clients_wait)
+{
+    listener = listener_start(&worker, listening, LISTENER_PUBLIC, "address");
+    listener_open(listener, false);
+    connect_clients(0, 5);
+    turn_until(NULL, 200);
+    cr_expect_eq(worker.connections, 0);
+    cr_expect_eq(accepts, 0);
+    listener_open(listener, true);
+    wanted = 5;
+    turn_until(have_all, 10000);
+}
+
+Test(listener, one_that_was_shut_while_it_paused_stays_shut_when_the_pause_is_over)
+{
+    enum { PAUSE_AND_MORE_MS = 800 };
+    struct rlimit limit, before;
+    getrlimit(RLIMIT_NOFILE, &before);
+    listener = listener_start(&worker, listening, LISTENER_PUBLIC, "address");
+    connect_clients(0, 5);
+    int probe = dup(0);
+    close(probe);
+    limit = (struct rlimit){(rlim_t)probe, before.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &limit);
+    turn_until(one_turned_away, 10000);
+    setrlimit(RLIMIT_NOFILE, &before);
+    listener_open(listener, false);
+    turn_until(NULL, PAUSE_AND_MORE_MS);
+    cr_expect_eq(worker.connections, 0);
+    listener_open(listener, true);
+    wanted = 5 - answered("503");
+    turn_until(have_all, 10000);
+}
