@@ -259,7 +259,8 @@ class Cache:
             self.confirm(fill, fields, now, received)
             return
         bodiless = fill.request["method"] == "HEAD" or script["status"] == 204
-        kept = [(n, v) for n, v in end_to_end(fields) if bodiless or n.lower() != "content-length"]
+        tells_length = bodiless and script["status"] != 204  # RFC 9110 §8.6
+        kept = [(n, v) for n, v in end_to_end(fields) if tells_length or n.lower() != "content-length"]
         body, size = ("", 0) if bodiless or not script["size"] else (script["body"], script["size"])
         response = Stored(script["status"], kept, fields, body, size, self.rules, now, received)
         request = fill.request
