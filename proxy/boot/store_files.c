@@ -1,12 +1,14 @@
 #include "proxy/boot/store_files.h"
 
 #include "base/log.h"
+#include "cache/disk/disk_index.h"
 
 #include <pwd.h>
 #include <string.h>
 #include <sys/vfs.h>
 
 _Static_assert((int)DISKS_MAX <= (int)STORE_DIRECTORIES, "every directory of the configuration can be told");
+_Static_assert(DISKS_MAX_BYTES <= DISK_INDEX_UNITS_MAX * STORE_UNIT_BYTES, "every place in them has a number");
 
 /* The account that the helpers will run as. */
 static void find_owner(const char *user, int *uid, int *gid)

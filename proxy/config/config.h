@@ -35,6 +35,7 @@ struct config_disk {
 };
 
 enum { DISKS_MAX = 16 };
+#define DISKS_MAX_BYTES ((uint64_t)8 << 40) /* of all of them together */
 enum config_concurrency { CONCURRENCY_AMPED, CONCURRENCY_SPED, CONCURRENCY_MT, CONCURRENCY_MP };
 enum config_without { WITHOUT_NOTHING, WITHOUT_INDEX, WITHOUT_HEADER, WITHOUT_PAGES, WITHOUT_ALL };
 enum config_disk_engine { DISK_ENGINE_AUTO, DISK_ENGINE_IO_URING, DISK_ENGINE_BLOCKING };

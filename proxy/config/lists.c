@@ -68,6 +68,15 @@ static bool is_same_path(const char *a, const char *b)
     return true;
 }
 
+/* Places have so many bits in the disk tier's index (cache/disk/disk_index.h). */
+static bool are_disks_too_large(const struct config *config)
+{
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < config->disk_count; i++)
+        bytes += config->disks[i].size_bytes;
+    return bytes > DISKS_MAX_BYTES;
+}
+
 static void read_disk(struct reading *reading, const struct yaml_node *node)
 {
     struct config *config = reading->config;
@@ -91,6 +100,9 @@ static void read_disk(struct reading *reading, const struct yaml_node *node)
     for (unsigned i = 0; i + 1 < config->disk_count && disk->path; i++)
         if (is_same_path(config->disks[i].path, disk->path))
             report_error(&reading->report, node->place, "cache.disk: %s is listed twice", disk->path);
+    if (reading->report.errors == errors && are_disks_too_large(config))
+        report_error(&reading->report, node->place,
+                     "cache.disk: with this one all directories have more than 8TiB, which is as much as can be used");
 }
 
 void list_read_disks(struct reading *reading, const struct yaml_node *node)

@@ -395,6 +395,10 @@ static const struct {
     {"cache:\n  disk:\n    - path: /var/cache\n" SITE, "t.yaml:3:7: error: cache.disk: this one has no \"size\"\n"
                                                        "        - path: /var/cache\n"
                                                        "          ^\n"},
+    {"cache: {disk: [{path: /a, size: 5TiB}, {path: /b, size: 3TiB}, {path: /c, size: 8MiB}]}\n" SITE,
+     "t.yaml:1:64: error: cache.disk: with this one all directories have more than 8TiB, which is as much as can be used\n"
+     "    cache: {disk: [{path: /a, size: 5TiB}, {path: /b, size: 3TiB}, {path: /c, size: 8MiB}]}\n"
+     "                                                                   ^\n"},
     {"cache: {disk: {size: 1GiB}}\n" SITE, "t.yaml:1:15: error: cache.disk: this one has no \"path\"\n"
                                            "    cache: {disk: {size: 1GiB}}\n"
                                            "                  ^\n"},
