@@ -235,6 +235,20 @@ def test_a_disk_in_trouble_is_an_alarm_until_it_works_again(make_outrigger, orig
     until(lambda: alarms(chromium) == "", timeout=30 * SLOW, what="the end of the alarm")
 
 
+@browser_needed
+def test_memory_that_is_short_is_an_alarm_until_there_is_more(make_outrigger, origin, chromium):
+    outrigger = make_outrigger(origin=origin.url)
+    chromium.open(page_of(outrigger))
+    chromium.until("document.getElementById('state') && document.getElementById('state').className === 'live'")
+    assert alarms(chromium) == ""
+    for limit, told in (("1MiB", lambda: "memory is short, " in alarms(chromium) and "no new client is accepted" in alarms(chromium)), ("off", lambda: alarms(chromium) == "")):
+        outrigger.config["limits"] = {"memory": limit}
+        outrigger.write_config()
+        outrigger.ctl("reload")
+        until(told, timeout=30 * SLOW, what=f"what the page says with {limit}")
+    assert chromium.errors == []
+
+
 def body_of(target):
     return b"x" * 5000 * (1 + sum(target.encode()) % 7)
 
