@@ -1,41 +1,43 @@
 /* The inside of an HTTP/2 client connection, shared by h2*.c and nobody else.
  *
- * DESIGN. nghttp2 keeps the states, windows and tables of the protocol; this module keeps the requests, the bytes and the order of things. A session lives as
- * long as its connection; a stream, from the worker's spare ones, from a whole field section until its request is over.
+ * DESIGN. A session lives as long as its connection; a stream, from the worker's spare ones, from a whole field section until its request is over. Frames are
+ * read, checked and made here (RFC 9113); of the protocol a library (nghttp2) only decodes HPACK (h2_decoder.h).
  *
- * In. Bytes go to nghttp2, whose callbacks (h2_receive.c) only take notes, since nghttp2 must not be called from inside of itself: a stream to which something
- * happened is put on `events`. When nghttp2 has returned, h2_leave acts on the notes: requests start, uploads go on, requests of reset streams end.
+ * In. Bytes are cut into frames (h2_input.c), which are checked against the connection's and their stream's state (h2_receive.c; field sections: h2_section.c)
+ * and what a client may do (h2_guard.c). All that is only noted, because what follows of a read may take it back: a stream to which something happened is put on
+ * `events`. When all of a read was seen, h2_leave acts on the notes: requests start, uploads go on, requests of reset streams end.
  *
- * Out. A request offers its memory (h2_send). nghttp2 makes frames of as much as the windows and this stream's turn allow, but for the fields of responses,
- * which are put into its HEADERS frames as they leave (h2_encoder.h), and the plan (h2_write.c) collects them: what is small is copied into the plan and leaves at the end of the loop's turn with everything else that is ready by then; what is large
- * is referred to, and leaves at once with all that is planned before it, in one writev. What the kernel does not take is kept in `out`; while that is there,
- * nghttp2 makes no frames, so it holds at most a plan.
- * A stream that could send more waits: for a window, then nghttp2 asks for its bytes when that opens; or for its turn, in `ready`: urgency by urgency,
- * round robin among incremental streams, one after the other among the rest (RFC 9218 §10).
+ * Out. Frames are collected in the plan (h2_plan.c): what is small is copied into it and leaves at the end of the loop's turn with everything else that is ready
+ * by then; what is large is referred to, and leaves at once with all that is planned before it, in one writev. What the kernel does not take is kept in `out`;
+ * while that is there, no head and no body is taken of any request, so it holds at most a plan and what the client's own frames are answered with, which
+ * h2_guard.c bounds. A request offers its memory (h2_send), of which as much becomes DATA frames as the windows and this stream's turn allow (h2_write.c).
+ * A stream that could send more waits: for its own window, which brings it back when it opens; for its turn or the connection's window, in `ready`:
+ * urgency by urgency, round robin among incremental streams, one after the other among the rest (RFC 9218 §10); or, where it needs no window, in `prompt`.
  *
  * Invariants: 1. every way in (an event, a deadline, an operation of a stream) is bracketed by h2_enter and h2_leave: the session is freed by the last
- * h2_leave; 2. nothing of a request is called from a callback of nghttp2; 3. the plan is one session's, and refers to a request's memory only inside h2_send;
- * 4. a stream is nghttp2's user data exactly as long as it is in `streams`.
+ * h2_leave; 2. nothing of a request is called while a read is looked at; 3. the plan is one session's, and refers to a request's memory only inside h2_send;
+ * 4. a stream is in `table` exactly until it is closed in the sense of RFC 9113 §5.1, or its request is over, which closes it; 5. when nothing more may be said
+ * (`gone`, `is_terminated`), no frame is made.
  */
 #ifndef CLIENT_H2_CLIENT_H
 #define CLIENT_H2_CLIENT_H
 
 #include "proxy/client/h2.h"
+#include "proxy/client/h2_decoder.h"
 #include "proxy/client/h2_encoder.h"
-#include "proxy/client/h2_fields.h"
+#include "proxy/client/h2_flow.h"
 #include "proxy/client/h2_head.h"
 #include "proxy/client/h2_repeats.h"
+#include "proxy/client/h2_table.h"
+#include "proxy/client/h2_wire.h"
 #include "proxy/origin/tunnel.h"
 #include "base/spill.h"
-
-#include <nghttp2/nghttp2.h>
 
 enum {
     H2_READ_BYTES = 64 * 1024,
     H2_PLAN_BYTES = 64 * 1024,  /* of frames that are copied */
     H2_PLAN_IOVECS = 64,
     H2_COPY_MAX_BYTES = 16 * 1024, /* of a body's frame: costs less than a system call of its own */
-    H2_FRAME_HEADER_BYTES = 9,
     H2_FRAME_BYTES = 16 * 1024 - H2_FRAME_HEADER_BYTES, /* of a body, where more follows: with its header they fill a TLS record */
     H2_TURN_MAX_BYTES = 4 * H2_FRAME_BYTES, /* of one stream, where the kernel has room for it */
     H2_LITTLE_BYTES = 4 * 1024,       /* likewise, where it has none: about what is copied to `out` then */
@@ -44,8 +46,8 @@ enum {
     H2_TURN_REST_BYTES = 512,  /* a rest that is no larger goes with its turn */
     H2_SESSION_TURN_BYTES = 512 * 1024, /* of one session; then the loop's other connections have their turn */
     H2_SPARE_STREAMS_MAX = 256,
-    H2_BLOCK_UNITS = 32, /* of 16 bytes: nghttp2's blocks that are smaller are kept */
     H2_URGENCIES = 8,
+    H2_URGENCY_DEFAULT = 3, /* RFC 9218 §4.1 */
     H2_LINGER_MAX_BYTES = 256 * 1024,
     H2_LINGER_MS = 2000,
     H2_DRAIN_NOTICE_MS = 500,  /* between the notice that no more requests are wanted and the word that none is taken (RFC 9113 §6.8) */
@@ -77,39 +79,57 @@ struct h2_budget {
 struct h2_session {
     struct worker      *worker;
     struct connection  *connection;
-    nghttp2_session    *protocol;
     struct list         link; /* in sessions or resumable */
     struct list         streams, events;
-    struct list         ready[H2_URGENCIES];
-    struct deadline     deadline; 
+    struct list         ready[H2_URGENCIES], prompt;
+    struct deadline     deadline;
     struct spill       *out;
+    struct h2_table     table;
+    struct h2_decoder   decoder;
     struct h2_encoder   encoder;
-    struct h2_stream   *sending; /* inside h2_write_body: of most callbacks of nghttp2 then */
-    const struct response_head *sent_head; /* of the HEADERS frame that nghttp2 has just made */
-    void               *frame_buffer; /* of `protocol`; the worker's */
     struct h2_block    *block; /* of the field section that is coming; NULL: none, or one that is not wanted */
+    struct spill       *partial; /* what has come of `frame`, its header included */
+    struct h2_frame     frame;   /* that is coming; of DATA, its payload */
     union socket_address peer;
     struct h2_budget    resets, control;
+    struct h2_inflow    inflow;
+    int32_t             outflow;
+    uint32_t            stream_outflow;             /* that a stream begins with: the client's setting */
+    uint32_t            stream_inflow;              /* likewise ours, as far as the client has acknowledged it */
+    uint32_t            said_inflow, said_table;    /* as it was said to him */
+    uint32_t            said_streams;
     uint32_t            stream_count;
     uint32_t            turn_bytes; /* sent in this turn */
     uint32_t            lingered_bytes;
     uint32_t            section_bytes, section_frames; /* of the field section that is coming, wanted or not */
+    uint32_t            data_left, padding_left;       /* of the DATA frame that is coming */
     uint64_t            written_bytes; /* to the kernel, in all */
     uint64_t            window_bytes;  /* of those, when the deadline of a stalled client was set */
     size_t              queued_bytes;  /* in the kernel at that time */
     uint64_t            opened, ended; /* bit n: the client has opened, has ended, stream last_stream - 2n */
-    int32_t             last_stream; /* of the client's requests */
-    int32_t             section_of; /* stream of the field section that is coming; 0: none */
-    uint32_t            passing_bytes; /* of the preface, then of the frame that is coming */
-    uint8_t             header[H2_FRAME_HEADER_BYTES], header_len; /* of the next one, as far as it has come */
+    int32_t             last_stream;   /* of the client's requests */
+    int32_t             last_taken;    /* of those, the last one that was not ignored */
+    int32_t             section_of;    /* stream of the field section that is coming; 0: none */
+    uint8_t             preface_bytes; /* that have come */
+    uint8_t             section_use;   /* enum h2_section_use: of the one that is coming */
+    bool                section_ends;  /* its stream */
+    bool                is_section_malformed; /* the trailers that are coming */
     uint8_t             state, listener, goaway; /* enum h2_goaway: we have ended it, for that */
-    uint8_t             fault; /* enum h2_goaway: found in a callback, to be acted upon */
+    uint8_t             fault; /* enum h2_goaway: found in a read, to be acted upon */
+    uint8_t             fault_code; /* enum h2_code; of H2_GOAWAY_PROTOCOL */
     uint8_t             depth;
     uint8_t             watched; /* what the deadline is for */
+    bool                has_frame;     /* `frame` was read and checked */
+    bool                is_greeted;      /* the client's settings have come */
+    bool                is_acknowledged; /* ours have come to him */
+    bool                is_terminated; /* the last frame was made, and nothing is read any more */
+    bool                goaway_received;
+    uint8_t             no_priorities; /* RFC 9218 §2.1: the client's setting; H2_UNSAID */
     bool                gone;  /* reading or writing failed */
-    bool                is_section_malformed; /* the trailers that are coming */
     bool                was_used; /* a request came since the deadline was set */
 };
+
+enum { H2_UNSAID = 2 };
 
 enum h2_event { H2_EVENT_HEAD = 1, H2_EVENT_BODY = 2, H2_EVENT_CLOSED = 4 };
 
@@ -121,7 +141,7 @@ struct h2_upload {
     bool            complete, expects_continue;
 };
 
-/* What a stream offers to nghttp2; only inside h2_send. */
+/* What a stream offers; only inside h2_send. */
 struct h2_offer {
     const struct iovec *iov;
     int    count;
@@ -135,23 +155,25 @@ struct h2_offer {
 struct h2_stream {
     struct stream      stream;
     struct list        link;  /* in streams or spare */
-    struct list        turn;  /* in ready, or nowhere */
+    struct list        turn;  /* in ready or prompt, or nowhere */
     struct list        event; /* in events, or nowhere */
+    struct h2_table_link number; /* in table until it is closed */
     struct h2_session *session;
     struct request    *request; /* NULL: over */
-    const struct response_head *head; /* nghttp2 has its HEADERS frame still to make; inside send the caller's, then the arena's */
-    int32_t            id;
+    struct response_head *head; /* that waits until `out` is gone; the arena's */
+    struct h2_inflow   inflow;
+    int32_t            outflow;
     struct h2_priority priority;
     uint8_t            events;
     enum error         error;    /* of H2_EVENT_HEAD: refuse it; of H2_EVENT_CLOSED: why */
     bool has_begun;    /* the request was started or refused */
     bool head_sent;
+    bool head_ends;    /* the head that waits ends the stream */
     bool ends;         /* the body's end was offered, and all of it taken */
-    bool end_sent;     /* END_STREAM left nghttp2 */
+    bool end_sent;     /* END_STREAM was made */
     bool remote_ended; /* END_STREAM came */
-    bool is_closed;    /* in nghttp2 */
+    bool is_closed;    /* RFC 9113 §5.1 */
     bool is_malformed; /* it was reset for that, and is to be forgotten */
-    bool is_deferred;  /* nghttp2 does not ask for its bytes until it is told to */
     bool waits;        /* the request was told that less was taken than offered */
     bool moved;        /* bytes of its body left since it was last given a turn */
     bool is_tunnel;    /* RFC 8441, after the origin's 101: there are only bytes now */
@@ -180,18 +202,6 @@ struct h2_plan {
     char   frames[H2_PLAN_BYTES];
 };
 
-struct h2_block_link {
-    struct h2_block_link *next;
-};
-
-/* Memory of nghttp2's sessions: h2_memory.c. Zeroed at first. */
-struct h2_memory {
-    struct h2_block_link *blocks[H2_BLOCK_UNITS];
-    uint32_t blocks_bytes;
-    void    *frame_buffer; /* of all of them */
-    size_t   frame_buffer_bytes;
-};
-
 /* A worker's clients. */
 struct h2_clients {
     struct worker   *worker;
@@ -203,12 +213,8 @@ struct h2_clients {
     bool             is_cut; /* waits for its mail to be freed */
     struct h2_block *spare_block;
     struct h2_repeats repeats;
-    nghttp2_session_callbacks *callbacks; /* of every session */
-    nghttp2_option  *options;
-    struct h2_fields fields;
-    char            *heads; /* where frames with a response's fields are made */
+    char            *heads; /* where heads are made that are too large for the plan */
     size_t           heads_capacity;
-    struct h2_memory memory;
     struct h2_plan   plan;
 };
 
@@ -222,12 +228,11 @@ static inline struct h2_stream *h2_stream_of(struct stream *stream)
     return LIST_OWNER(stream, struct h2_stream, stream);
 }
 
-/* What nghttp2's callbacks are about. NULL: its request is over. */
-static inline struct h2_stream *h2_stream_by_id(const struct h2_session *session, int32_t id)
+/* NULL: it is idle, or closed. */
+static inline struct h2_stream *h2_stream_find(const struct h2_session *session, int32_t id)
 {
-    if (session->sending && session->sending->id == id && !session->sending->is_closed)
-        return session->sending;
-    return nghttp2_session_get_stream_user_data(session->protocol, id);
+    struct h2_table_link *link = h2_table_find(&session->table, id);
+    return link ? LIST_OWNER(link, struct h2_stream, number) : NULL;
 }
 
 /* h2_clients.c */
@@ -236,10 +241,6 @@ void h2_block_give(struct h2_clients *clients, struct h2_block **block);
 struct h2_stream *h2_stream_take(struct h2_session *session, int32_t id);
 /* Forgets the stream: its request is over. */
 void h2_stream_drop(struct h2_stream *stream);
-
-/* h2_memory.c: for nghttp2_session_server_new3. */
-nghttp2_mem h2_memory_of(struct h2_session *session);
-void h2_memory_free(struct h2_memory *memory);
 
 /* h2_session.c */
 /* What came before this module had the connection. */
@@ -258,34 +259,83 @@ void h2_begin_drain(struct h2_session *session);
 void h2_note_end(struct h2_session *session, enum h2_goaway why);
 extern const struct connection_events h2_connection_events;
 
+/* h2_input.c */
+/* What came of the client, in the order in which it came. */
+void h2_receive(struct h2_session *session, struct bytes input);
+
 /* h2_receive.c */
-/* Settings are submitted. */
-nghttp2_session *h2_protocol_new(struct h2_session *session);
+/* Its header: false, and a fault: it is not to be read. */
+bool h2_receive_header(struct h2_session *session, struct h2_frame frame);
+/* All of it, but for DATA. */
+void h2_receive_frame(struct h2_session *session, struct h2_frame frame, struct bytes payload);
+/* DATA: its beginning; its payload, as it comes; its end, all of it but the padding having come. */
+void h2_receive_data_begin(struct h2_session *session, struct h2_frame frame, uint32_t padding);
+void h2_receive_data(struct h2_session *session, struct h2_frame frame, struct bytes data);
+void h2_receive_data_end(struct h2_session *session, struct h2_frame frame);
+/* An error of the connection (RFC 9113 §5.4.1). False. */
+bool h2_fail(struct h2_session *session, enum h2_code code);
 void h2_note(struct h2_stream *stream, enum h2_event event);
+/* The client has ended the stream. */
+void h2_receive_end(struct h2_stream *stream);
+
+/* h2_section.c */
+enum h2_section_use { H2_SECTION_REQUEST, H2_SECTION_TRAILERS, H2_SECTION_IGNORED };
+void h2_section_begin(struct h2_session *session, int32_t id, enum h2_section_use use, bool ends);
+/* Takes a fragment. False, and a fault: it cannot be decoded. */
+bool h2_section_read(struct h2_session *session, struct bytes fragment);
+/* The last fragment was taken. */
+void h2_section_end(struct h2_session *session);
+/* It is broken off, if there is one. */
+void h2_section_forget(struct h2_session *session);
+/* RFC 9113 §8.1.1: resets it. */
+void h2_reset_malformed(struct h2_stream *stream);
 
 /* h2_guard.c: false: it is too much, session->fault says why. */
-bool h2_guard_input(struct h2_session *session, struct bytes input);
+/* A frame has come. */
+bool h2_guard_frame(struct h2_session *session, const struct h2_frame *frame);
 /* The client has opened a window. */
 bool h2_guard_window(struct h2_session *session, uint32_t increment);
 /* His windows make us send a frame of a few bytes. */
 bool h2_guard_small_frame(struct h2_session *session);
 /* A stream was reset by us. */
-void h2_guard_reset_sent(struct h2_session *session, uint32_t code);
+void h2_guard_reset_sent(struct h2_session *session, enum h2_code code);
 
-/* h2_write.c */
-/* Lets nghttp2 make the frames that it has. */
-void h2_produce(struct h2_session *session);
+/* h2_plan.c: nothing of it does anything when nothing more may be said. */
 /* Writes the plan, if it is this session's. */
 void h2_flush(struct h2_session *session);
 /* Writes `out`. */
 void h2_flush_out(struct h2_session *session);
+void h2_plan_copy(struct h2_session *session, const void *at, size_t length);
+/* Memory that stays until the plan is written. */
+void h2_plan_refer(struct h2_session *session, const char *at, size_t length);
+void h2_put_settings(struct h2_session *session);
+void h2_put_settings_ack(struct h2_session *session);
+void h2_put_ping_ack(struct h2_session *session, const char *payload);
+void h2_put_window_update(struct h2_session *session, int32_t id, uint32_t increment);
+void h2_put_goaway(struct h2_session *session, int32_t last_stream, enum h2_code code);
+/* Closes the stream, unless it is closed: the client is told by this code. */
+void h2_put_reset(struct h2_stream *stream, enum h2_code code);
+/* Of a stream that has no memory here. */
+void h2_put_refusal(struct h2_session *session, int32_t id, enum h2_code code);
+/* While there is no `out`. */
+void h2_put_head(struct h2_stream *stream, const struct response_head *head, bool ends);
+void h2_put_interim(struct h2_stream *stream, unsigned status, const struct headers *fields);
+
+/* h2_write.c */
 /* Streams that wait have their turns. */
 void h2_take_turns(struct h2_session *session);
+bool h2_has_turns(const struct h2_session *session);
+/* It waits for a turn, with windows that are not shut. */
 void h2_make_ready(struct h2_stream *stream);
-extern const nghttp2_data_provider h2_body_provider;
-int h2_on_send_data(nghttp2_session *protocol, nghttp2_frame *frame, const uint8_t *header, size_t length, nghttp2_data_source *source,
-                    void *context);
+/* It is told, or says something, that needs no window. */
+void h2_make_prompt(struct h2_stream *stream);
+/* Its window, or the connection's, was opened from nothing. */
+void h2_window_opened(struct h2_stream *stream);
 ssize_t h2_write_body(struct h2_stream *stream, const struct iovec *iov, int count, bool last);
+/* END_STREAM was made. */
+void h2_stream_end_sent(struct h2_stream *stream);
+/* So many bytes of the client's were taken, or are not wanted: they make room, in the window of their stream too, if it is there, or only in the connection's. */
+void h2_give_room(struct h2_session *session, struct h2_stream *stream, uint32_t bytes);
 
 /* h2_stream.c */
 extern const struct stream_ops h2_stream_ops;
@@ -294,7 +344,9 @@ void h2_stream_gone(struct h2_stream *stream, enum error why);
 /* Acts on what was noted of it. */
 void h2_stream_act(struct h2_stream *stream);
 /* Its request ends here; the client is told by this code. */
-void h2_stream_abort(struct h2_stream *stream, uint32_t code, enum error why);
+void h2_stream_abort(struct h2_stream *stream, enum h2_code code, enum error why);
+/* It is closed in the sense of RFC 9113 §5.1; its request may go on. */
+void h2_stream_close(struct h2_stream *stream);
 void h2_stream_watch_stall(struct h2_stream *stream);
 /* It is given up unless something comes in time. */
 void h2_stream_await_end(struct h2_stream *stream);

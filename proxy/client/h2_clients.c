@@ -28,6 +28,8 @@ static void block_free(struct h2_block *block)
 
 void h2_block_give(struct h2_clients *clients, struct h2_block **block)
 {
+    if (clients->spare_block == clients->repeats.of)
+        h2_repeats_end(&clients->repeats);
     block_free(clients->spare_block);
     clients->spare_block = *block;
     *block = NULL;
@@ -45,12 +47,13 @@ struct h2_stream *h2_stream_take(struct h2_session *session, int32_t id)
     list_init(&stream->event);
     stream->stream.ops = &h2_stream_ops;
     stream->session = session;
-    stream->id = id;
-    stream->priority = (struct h2_priority){.urgency = NGHTTP2_EXTPRI_DEFAULT_URGENCY};
+    stream->inflow = h2_inflow_open(session->stream_inflow);
+    stream->outflow = (int32_t)session->stream_outflow;
+    stream->priority = (struct h2_priority){.urgency = H2_URGENCY_DEFAULT};
     list_push_back(&session->streams, &stream->link);
     session->stream_count++;
     session->was_used = true;
-    nghttp2_session_set_stream_user_data(session->protocol, id, stream);
+    h2_table_add(&session->table, &stream->number, id);
     counter_add(session->worker->counters, COUNTER_HTTP2_STREAMS, 1);
     return stream;
 }
@@ -59,8 +62,7 @@ void h2_stream_drop(struct h2_stream *stream)
 {
     struct h2_session *session = stream->session;
     struct h2_clients *clients = session->worker->h2;
-    if (!stream->is_closed)
-        nghttp2_session_set_stream_user_data(session->protocol, stream->id, NULL);
+    h2_stream_close(stream);
     if (stream->has_upload)
         h2_upload_end(stream);
     deadline_clear(&stream->stall);
@@ -82,11 +84,7 @@ static void clients_free(struct h2_clients *clients)
     while ((node = list_pop_front(&clients->spare)))
         free(LIST_OWNER(node, struct h2_stream, link));
     block_free(clients->spare_block);
-    h2_fields_free(&clients->fields);
     free(clients->heads);
-    h2_memory_free(&clients->memory);
-    nghttp2_session_callbacks_del(clients->callbacks);
-    nghttp2_option_del(clients->options);
     free(clients);
 }
 
@@ -147,6 +145,18 @@ static struct h2_clients *clients_of(struct worker *worker)
 
 /* --- coming and going --- */
 
+/* What we say of our windows and tables is kept: the configuration may change. */
+static void prepare_flow(struct h2_session *session, const struct config *config)
+{
+    session->said_streams = config->http2_streams;
+    session->said_table = config->http2_header_table;
+    session->said_inflow = config->http2_window;
+    session->stream_inflow = session->stream_outflow = H2_WINDOW_DEFAULT;
+    session->inflow = h2_inflow_open(config->http2_connection_window);
+    session->outflow = H2_WINDOW_DEFAULT;
+    session->no_priorities = H2_UNSAID;
+}
+
 void h2_accept(struct worker *worker, struct connection *connection, enum listener_kind kind, const union socket_address *peer,
                struct bytes already_read)
 {
@@ -157,15 +167,16 @@ void h2_accept(struct worker *worker, struct connection *connection, enum listen
     session->connection = connection;
     session->listener = (uint8_t)kind;
     session->peer = *peer;
-    session->passing_bytes = NGHTTP2_CLIENT_MAGIC_LEN;
+    prepare_flow(session, worker->config);
+    h2_decoder_init(&session->decoder);
     h2_encoder_init(&session->encoder);
     list_init(&session->streams);
     list_init(&session->events);
+    list_init(&session->prompt);
     for (unsigned u = 0; u < H2_URGENCIES; u++)
         list_init(&session->ready[u]);
     list_push_back(&clients->sessions, &session->link);
     connection_set_owner(connection, &h2_connection_events, session);
-    session->protocol = h2_protocol_new(session);
     counter_add(worker->counters, COUNTER_HTTP2_CONNECTIONS, 1);
     h2_begin(session, already_read);
 }

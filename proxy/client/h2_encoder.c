@@ -16,7 +16,8 @@ enum {
 
 /* §6: kinds of representations, and how many bits of the first byte are left to them */
 enum { INDEXED = 0x80, INDEXED_BITS = 7, INSERTED = 0x40, INSERTED_BITS = 6, NOT_INSERTED = 0, NOT_INSERTED_BITS = 4, STRING_BITS = 7 };
-enum { SIZE_UPDATE = 0x20, SIZE_UPDATE_MASK = 0xe0, SIZE_UPDATE_BITS = 5 };
+enum { SIZE_UPDATE = 0x20, SIZE_UPDATE_BITS = 5 };
+enum { NUMBER_BYTES_MAX = 6, BEGIN_BYTES_MAX = 3 * NUMBER_BYTES_MAX }; /* of 32 bits; two sizes, and a status */
 
 struct entry {
     char *line;           /* owned; without its end */
@@ -222,29 +223,47 @@ static char *put_string(char *at, struct bytes text)
     return bytes_put(put_number(at, 0, STRING_BITS, text.len), text);
 }
 
-/* A length that somebody else's encoder chose: no larger than its table, which is ours to allow (DEFAULT_BYTES). */
-static size_t read_number(const unsigned char **at, const unsigned char *end, unsigned bits)
+/* §4.2: of several sizes since the last block the smallest, and the last. */
+void h2_encoder_resize(struct h2_encoder *encoder, uint32_t bytes)
 {
-    size_t most = (1U << bits) - 1, number = *(*at)++ & most;
-    if (number < most)
-        return number;
-    for (unsigned shift = 0; *at < end; shift += 7) {
-        unsigned char byte = *(*at)++;
-        number += (size_t)(byte & 0x7f) << shift;
-        if (!(byte & 0x80))
-            break;
-    }
-    return number;
+    if (bytes > DEFAULT_BYTES)
+        bytes = DEFAULT_BYTES;
+    if (bytes == encoder->bytes_max)
+        return;
+    if (!encoder->is_resized || bytes < encoder->bytes_least)
+        encoder->bytes_least = bytes;
+    encoder->bytes_max = bytes;
+    encoder->is_resized = true;
+    if (encoder->entries)
+        evict_to(encoder->entries, bytes);
 }
 
-void h2_encoder_begin(struct h2_encoder *encoder, struct bytes block)
+static char *put_sizes(struct h2_encoder *encoder, char *at)
 {
-    const unsigned char *at = (const unsigned char *)block.at, *end = at + block.len;
-    while (at < end && (*at & SIZE_UPDATE_MASK) == SIZE_UPDATE) {
-        encoder->bytes_max = (uint32_t)read_number(&at, end, SIZE_UPDATE_BITS);
-        if (encoder->entries)
-            evict_to(encoder->entries, encoder->bytes_max);
-    }
+    if (!encoder->is_resized)
+        return at;
+    if (encoder->bytes_least < encoder->bytes_max)
+        at = put_number(at, SIZE_UPDATE, SIZE_UPDATE_BITS, encoder->bytes_least);
+    encoder->is_resized = false;
+    return put_number(at, SIZE_UPDATE, SIZE_UPDATE_BITS, encoder->bytes_max);
+}
+
+/* Appendix A: some are entries, in which the name comes first. */
+static char *put_status(char *at, unsigned status)
+{
+    static const uint16_t known[] = {200, 204, 206, 304, 400, 404, 500};
+    enum { STATUS_INDEX = 8, STATUS_DIGITS = 3 };
+    for (unsigned i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (status == known[i])
+            return put_number(at, INDEXED, INDEXED_BITS, STATUS_INDEX + i);
+    at = put_number(at, NOT_INSERTED, NOT_INSERTED_BITS, STATUS_INDEX);
+    *at++ = STATUS_DIGITS;
+    return bytes_put_decimal(at, status);
+}
+
+static char *begin_block(struct h2_encoder *encoder, char *at, unsigned status)
+{
+    return put_status(put_sizes(encoder, at), status);
 }
 
 bool h2_field_is_of_the_connection(struct bytes name)
@@ -359,13 +378,15 @@ size_t h2_encoder_bound(const struct response_head *head)
 {
     enum { LENGTH_FIELD_BYTES = 2 + 1 + DECIMAL_BYTES_MAX };
     size_t lines = head->head.len + head->extra.len;
-    return lines + lines / 2 + LENGTH_FIELD_BYTES; /* a byte more than a line with a bare LF; four where its parts are long */
+    return BEGIN_BYTES_MAX + lines + lines / 2 +
+           LENGTH_FIELD_BYTES; /* a byte more than a line with a bare LF; four where its parts are long */
 }
 
 char *h2_encode_head(struct h2_encoder *encoder, char *at, const struct response_head *head)
 {
     size_t status_line = bytes_find(head->head, '\n');
     uint32_t next = encoder->entries ? encoder->entries->first : 0;
+    at = begin_block(encoder, at, head->status);
     if (status_line < head->head.len)
         at = encode_lines(encoder, at, bytes_from(head->head.at + status_line + 1, head->head.len - status_line - 1), &next);
     at = encode_lines(encoder, at, head->extra, &next);
@@ -374,6 +395,28 @@ char *h2_encode_head(struct h2_encoder *encoder, char *at, const struct response
         size_t length = (size_t)(bytes_put_decimal(digits, head->length) - digits);
         at = put_number(at, NOT_INSERTED, NOT_INSERTED_BITS, static_index[HEADER_CONTENT_LENGTH]);
         at = put_string(at, bytes_from(digits, length));
+    }
+    return at;
+}
+
+size_t h2_encoder_bound_interim(const struct headers *fields)
+{
+    size_t bytes = BEGIN_BYTES_MAX;
+    for (unsigned i = 0; fields && i < fields->count; i++)
+        bytes += 1 + 2 * NUMBER_BYTES_MAX + fields->at[i].name.len + fields->at[i].value.len;
+    return bytes;
+}
+
+char *h2_encode_interim(struct h2_encoder *encoder, char *at, unsigned status, const struct headers *fields)
+{
+    at = begin_block(encoder, at, status);
+    for (unsigned i = 0; fields && i < fields->count; i++) {
+        struct bytes name = fields->at[i].name;
+        if (h2_field_is_of_the_connection(name))
+            continue;
+        at = put_number(at, NOT_INSERTED, NOT_INSERTED_BITS, 0);
+        at = bytes_put_lower(put_number(at, 0, STRING_BITS, name.len), name);
+        at = put_string(at, fields->at[i].value);
     }
     return at;
 }

@@ -6,9 +6,6 @@
  * What is another value nearly each time (a length, an age, an entity tag) is never inserted. Nothing is Huffman-coded: it would save a quarter of the few bytes
  * that are not found in the table.
  *
- * nghttp2 makes the frame and its :status, this the rest of the block; and nghttp2 inserts nothing (NGHTTP2_NV_FLAG_NO_INDEX), so that the table is all ours. Its
- * size is what nghttp2 says at the beginning of a block.
- *
  * Invariant: the entries are those that the client's decoder has after all blocks encoded so far; so a block that is encoded MUST be sent.
  */
 #ifndef CLIENT_H2_ENCODER_H
@@ -23,18 +20,24 @@ struct h2_entries;
 struct h2_encoder {
     struct h2_entries *entries; /* NULL: none */
     uint32_t           bytes_max; /* of the client's table, as §4.1 counts */
+    uint32_t           bytes_least; /* which it has had since the last block */
+    bool               is_resized;  /* since then: the next block begins with that */
 };
 
 void h2_encoder_init(struct h2_encoder *encoder);
 void h2_encoder_free(struct h2_encoder *encoder);
 
-/* The beginning of a block, before its fields: the sizes that it sets (§6.3). */
-void h2_encoder_begin(struct h2_encoder *encoder, struct bytes block);
+/* The client's table may have so many bytes from now on (SETTINGS_HEADER_TABLE_SIZE), of which no more than the default are used. */
+void h2_encoder_resize(struct h2_encoder *encoder, uint32_t bytes);
 
 /* What h2_encode_head writes at most. */
 size_t h2_encoder_bound(const struct response_head *head);
-/* Writes all fields but :status, and returns what is behind them. Connection-specific ones are left out (RFC 9113 §8.2.2). */
+/* Writes the block of a response, and returns what is behind it. Connection-specific fields are left out (RFC 9113 §8.2.2). */
 char *h2_encode_head(struct h2_encoder *encoder, char *at, const struct response_head *head);
+
+/* Likewise of an interim response, or of what answers a CONNECT: nothing of it is inserted in the table. `fields`: NULL: none. */
+size_t h2_encoder_bound_interim(const struct headers *fields);
+char *h2_encode_interim(struct h2_encoder *encoder, char *at, unsigned status, const struct headers *fields);
 
 /* Fields that HTTP/2 has not: RFC 9113 §8.2.2; RFC 8441 §5 for the Sec-WebSocket-Accept. Without case. */
 bool h2_field_is_of_the_connection(struct bytes name);

@@ -18,11 +18,11 @@ enum watched {
 };
 
 static const struct {
-    uint32_t code;
+    enum h2_code code;
     enum counter counter;
     const char *text;
 } goaways[] = {
-#define H2_GOAWAY(name, code, text) [H2_GOAWAY_##name] = {NGHTTP2_##code, COUNTER_HTTP2_GOAWAY_##name, text},
+#define H2_GOAWAY(name, code, text) [H2_GOAWAY_##name] = {H2_CODE_##code, COUNTER_HTTP2_GOAWAY_##name, text},
 #include "proxy/client/h2_goaway.tbl"
 #undef H2_GOAWAY
 };
@@ -41,10 +41,13 @@ static void abort_streams(struct h2_session *session, enum error why)
 
 static void forget_protocol(struct h2_session *session)
 {
-    if (session->block)
-        h2_block_give(session->worker->h2, &session->block);
-    nghttp2_session_del(session->protocol);
-    session->protocol = NULL;
+    struct h2_clients *clients = session->worker->h2;
+    h2_section_forget(session);
+    spill_free(&session->partial);
+    if (clients->repeats.entries == &session->decoder)
+        h2_repeats_end(&clients->repeats);
+    h2_table_free(&session->table);
+    h2_decoder_free(&session->decoder);
     h2_encoder_free(&session->encoder);
 }
 
@@ -55,8 +58,7 @@ void h2_close(struct h2_session *session, enum error why)
     session->gone = true;
     h2_flush(session); /* forgets it */
     abort_streams(session, why);
-    if (session->protocol)
-        forget_protocol(session);
+    forget_protocol(session);
     session->state = H2_CLOSED;
     connection_reset(&session->connection);
     deadline_clear(&session->deadline);
@@ -94,7 +96,8 @@ void h2_end(struct h2_session *session, enum h2_goaway why)
         h2_note_end(session, why);
     if (session->state < H2_ENDING)
         session->state = H2_ENDING;
-    nghttp2_session_terminate_session(session->protocol, goaways[why].code);
+    h2_put_goaway(session, session->last_taken, why == H2_GOAWAY_PROTOCOL ? session->fault_code : goaways[why].code);
+    session->is_terminated = true;
 }
 
 /* RFC 9113 §6.8: first that no more requests are wanted, then, when those on their way must have come, that none is taken. */
@@ -104,14 +107,13 @@ void h2_begin_drain(struct h2_session *session)
         return;
     h2_note_end(session, H2_GOAWAY_DRAIN);
     session->state = H2_NOTICED;
-    nghttp2_submit_shutdown_notice(session->protocol);
+    h2_put_goaway(session, INT32_MAX, H2_CODE_NO_ERROR);
 }
 
 static void end_drain(struct h2_session *session)
 {
     session->state = H2_ENDING;
-    nghttp2_submit_goaway(session->protocol, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session->protocol),
-                          NGHTTP2_NO_ERROR, NULL, 0);
+    h2_put_goaway(session, session->last_taken, H2_CODE_NO_ERROR);
 }
 
 static void begin_linger(struct h2_session *session)
@@ -131,7 +133,7 @@ static enum watched watched_of(const struct h2_session *session)
         return WATCH_STALL;
     if (session->state == H2_GREETING)
         return WATCH_GREETING;
-    if (session->section_of != 0)
+    if (session->section_of != 0 || (session->has_frame && session->frame.type == H2_FRAME_HEADERS))
         return WATCH_SECTION;
     if (session->state == H2_NOTICED)
         return WATCH_NOTICE;
@@ -229,10 +231,12 @@ static void act_on_events(struct h2_session *session)
         h2_stream_act(LIST_OWNER(node, struct h2_stream, event));
 }
 
-/* nghttp2 has ended it by itself: the client broke the protocol. */
+/* The last word was said, or no more requests come, and there is none left. */
 static bool is_over(const struct h2_session *session)
 {
-    return !nghttp2_session_want_read(session->protocol) && !nghttp2_session_want_write(session->protocol);
+    if (session->is_terminated)
+        return true;
+    return (session->state >= H2_ENDING || session->goaway_received) && list_is_empty(&session->streams) && session->section_of == 0;
 }
 
 static void end_if_over(struct h2_session *session)
@@ -249,34 +253,25 @@ static void end_if_over(struct h2_session *session)
 /* Keep-alive has ended: who has nothing under way any more is told that no more is wanted. One that has just come may ask first. */
 static bool is_to_part(const struct h2_session *session)
 {
-    return session->worker->ends_keep_alive && session->state == H2_OPEN && session->stream_count == 0 &&
-           nghttp2_session_get_last_proc_stream_id(session->protocol) > 0;
+    return session->worker->ends_keep_alive && session->state == H2_OPEN && session->stream_count == 0 && session->last_taken > 0;
 }
 
 /* Acts on everything that was noted, and sends what can be sent. */
 static void settle(struct h2_session *session)
 {
     do {
-        act_on_events(session);
-        if (session->fault != H2_GOAWAY_NONE) {
+        if (session->fault != H2_GOAWAY_NONE && !session->is_terminated)
             h2_end(session, session->fault);
-            session->fault = H2_GOAWAY_NONE;
-        }
+        session->fault = H2_GOAWAY_NONE;
+        if (session->is_terminated)
+            break;
+        act_on_events(session);
         if (is_to_part(session))
             h2_begin_drain(session);
-        h2_produce(session);
         h2_take_turns(session);
     } while (!list_is_empty(&session->events) || session->fault != H2_GOAWAY_NONE || is_to_part(session));
     if (!session->gone)
         end_if_over(session);
-}
-
-static bool has_more_to_send(const struct h2_session *session)
-{
-    for (unsigned u = 0; u < H2_URGENCIES && !session->out; u++)
-        if (!list_is_empty(&session->ready[u]))
-            return true;
-    return false;
 }
 
 void h2_leave(struct h2_session *session)
@@ -293,7 +288,7 @@ void h2_leave(struct h2_session *session)
     }
     watch(session);
     connection_want(session->connection, WANT_READ | (session->out ? WANT_WRITE : 0));
-    if (session->state < H2_LINGER && has_more_to_send(session))
+    if (session->state < H2_LINGER && h2_has_turns(session))
         h2_settle_later(session);
 }
 
@@ -315,18 +310,6 @@ void h2_leave_later(struct h2_session *session)
 
 /* --- events --- */
 
-static void receive(struct h2_session *session, struct bytes input)
-{
-    if (!h2_guard_input(session, input))
-        return;
-    ssize_t used = nghttp2_session_mem_recv(session->protocol, (const uint8_t *)input.at, input.len);
-    h2_repeats_end(&session->worker->h2->repeats);
-    if (used >= 0)
-        return;
-    if (session->fault == H2_GOAWAY_NONE) /* what it does not answer itself: no preface, floods of its own count */
-        session->fault = H2_GOAWAY_PROTOCOL;
-}
-
 static void read_frames(struct h2_session *session)
 {
     char *buffer = loop_read_buffer(session->worker->loop);
@@ -338,7 +321,7 @@ static void read_frames(struct h2_session *session)
         return;
     }
     counter_add(session->worker->counters, COUNTER_CLIENT_BYTES_RECEIVED, (uint64_t)got);
-    receive(session, bytes_from(buffer, (size_t)got));
+    h2_receive(session, bytes_from(buffer, (size_t)got));
 }
 
 static void read_and_discard(struct h2_session *session)
@@ -383,8 +366,10 @@ const struct connection_events h2_connection_events = {.readable = on_readable, 
 void h2_begin(struct h2_session *session, struct bytes already_read)
 {
     h2_enter(session);
+    h2_put_settings(session);
+    h2_put_window_update(session, 0, h2_config(session)->http2_connection_window - H2_WINDOW_DEFAULT);
     if (already_read.len > 0)
-        receive(session, already_read);
+        h2_receive(session, already_read);
     if (session->worker->draining)
         h2_begin_drain(session);
     h2_leave(session);

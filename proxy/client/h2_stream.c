@@ -43,11 +43,18 @@ void h2_stream_act(struct h2_stream *stream)
         begin(stream);
 }
 
-void h2_stream_abort(struct h2_stream *stream, uint32_t code, enum error why)
+void h2_stream_abort(struct h2_stream *stream, enum h2_code code, enum error why)
 {
-    if (!stream->is_closed)
-        nghttp2_submit_rst_stream(stream->session->protocol, NGHTTP2_FLAG_NONE, stream->id, code);
+    h2_put_reset(stream, code);
     h2_stream_gone(stream, why);
+}
+
+void h2_stream_close(struct h2_stream *stream)
+{
+    if (stream->is_closed)
+        return;
+    h2_table_remove(&stream->session->table, &stream->number);
+    stream->is_closed = true;
 }
 
 /* --- a client that does not take its response --- */
@@ -58,9 +65,9 @@ static bool is_taken(const struct h2_stream *stream)
 {
     const struct h2_session *session = stream->session;
     uint64_t taken = stream->sent_bytes - stream->window_bytes;
-    if (session->out || list_is_linked(&stream->turn))
+    if (session->out || (list_is_linked(&stream->turn) && session->outflow > 0))
         return true;
-    if (nghttp2_session_get_stream_remote_window_size(session->protocol, stream->id) > 0)
+    if (stream->outflow > 0)
         taken = session->written_bytes - stream->window_session_bytes;
     return clients_take_enough(h2_config(session), (int64_t)taken);
 }
@@ -73,7 +80,7 @@ static void on_stall(struct deadline *deadline)
     if (stream->has_begun && is_taken(stream))
         h2_stream_watch_stall(stream);
     else
-        h2_stream_abort(stream, NGHTTP2_CANCEL, ERROR_CLIENT_STALLED);
+        h2_stream_abort(stream, H2_CODE_CANCEL, ERROR_CLIENT_STALLED);
     h2_leave(session);
 }
 
@@ -102,55 +109,42 @@ static void interim(struct stream *base, unsigned status, const struct headers *
 {
     struct h2_stream *stream = h2_stream_of(base);
     struct h2_session *session = stream->session;
-    struct h2_fields *fields = &session->worker->h2->fields;
-    if (stream->is_closed || stream->head_sent || (status == 101 && !stream->is_extended_connect)) /* RFC 9113 §8.6 */
+    bool is_tunnel = status == 101;                                                            /* RFC 8441 §5 */
+    if (stream->is_closed || stream->head_sent || (is_tunnel && !stream->is_extended_connect)) /* RFC 9113 §8.6 */
         return;
     h2_enter(session);
-    h2_fields_of_headers(fields, status == 101 ? 200 : status, headers);
-    if (status == 101) { /* RFC 8441 §5 */
-        stream->head_sent = true;
-        nghttp2_submit_response(session->protocol, stream->id, fields->at, fields->count, &h2_body_provider);
-    } else {
-        nghttp2_submit_headers(session->protocol, NGHTTP2_FLAG_NONE, stream->id, NULL, fields->at, fields->count, NULL);
-    }
-    h2_produce(session);
+    stream->head_sent = is_tunnel;
+    h2_put_interim(stream, is_tunnel ? 200 : status, headers);
     h2_leave_later(session);
 }
 
-static void submit_head(struct h2_stream *stream, const struct response_head *head, bool has_body)
-{
-    struct h2_session *session = stream->session;
-    char digits[H2_STATUS_DIGITS];
-    nghttp2_nv status = h2_status_field(digits, head->status);
-    assert(!stream->head_sent);
-    stream->head_sent = true;
-    stream->head = head;
-    nghttp2_submit_response(session->protocol, stream->id, &status, 1, has_body ? &h2_body_provider : NULL);
-}
-
 /* What was sent before does not let it go yet. */
-static void keep_head(struct h2_stream *stream)
+static void keep_head(struct h2_stream *stream, const struct response_head *head, bool ends)
 {
     struct arena *arena = request_arena(stream->request);
-    struct response_head *head = arena_alloc(arena, sizeof(*head));
-    *head = *stream->head;
-    head->head = arena_copy(arena, head->head);
-    head->extra = arena_copy(arena, head->extra);
-    stream->head = head;
+    stream->head = arena_alloc(arena, sizeof(*stream->head));
+    *stream->head = *head;
+    stream->head->head = arena_copy(arena, head->head);
+    stream->head->extra = arena_copy(arena, head->extra);
+    stream->head_ends = ends;
+    h2_make_prompt(stream);
 }
 
 static ssize_t send_response(struct stream *base, const struct response_head *head, const struct iovec *iov, int count, bool last)
 {
     struct h2_stream *stream = h2_stream_of(base);
     struct h2_session *session = stream->session;
-    if (session->gone || stream->is_closed)
+    bool ends = head && count == 0 && last; /* with its head */
+    if (session->gone || session->is_terminated || stream->is_closed)
         return STREAM_GONE;
     h2_enter(session);
-    if (head)
-        submit_head(stream, head, count > 0 || !last);
-    ssize_t taken = h2_write_body(stream, iov, count, last);
-    if (head && stream->head)
-        keep_head(stream);
+    assert(!head || !stream->head_sent);
+    stream->head_sent = true;
+    if (head && session->out)
+        keep_head(stream, head, ends);
+    else if (head)
+        h2_put_head(stream, head, ends);
+    ssize_t taken = ends ? 0 : h2_write_body(stream, iov, count, last);
     h2_leave_later(session);
     return taken;
 }
@@ -170,10 +164,10 @@ static void finished(struct stream *base, bool broken)
     struct h2_stream *stream = h2_stream_of(base);
     struct h2_session *session = stream->session;
     h2_enter(session);
-    if (!stream->is_closed && (broken || !stream->end_sent))
-        nghttp2_submit_rst_stream(session->protocol, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_INTERNAL_ERROR);
-    else if (!stream->is_closed && !stream->remote_ended) /* RFC 9113 §8.1: the rest of the request makes no difference */
-        nghttp2_submit_rst_stream(session->protocol, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
+    if (broken || !stream->end_sent)
+        h2_put_reset(stream, H2_CODE_INTERNAL_ERROR);
+    else if (!stream->remote_ended) /* RFC 9113 §8.1: the rest of the request makes no difference */
+        h2_put_reset(stream, H2_CODE_NO_ERROR);
     h2_stream_drop(stream);
     h2_leave_later(session);
 }

@@ -25,7 +25,7 @@ static ssize_t tunnel_read(struct tunnel_stream *tunnel, void *buffer, size_t ca
     memcpy(buffer, there.at, count);
     h2_enter(session);
     spill_drop(&stream->upload.received, count);
-    nghttp2_session_consume(session->protocol, stream->id, count);
+    h2_give_room(session, stream, (uint32_t)count);
     h2_leave_later(session);
     return (ssize_t)count;
 }
@@ -34,7 +34,7 @@ static ssize_t write_bytes(struct h2_stream *stream, const void *bytes, size_t l
 {
     struct h2_session *session = stream->session;
     struct iovec iov = {(void *)bytes, length};
-    if (session->gone || stream->is_closed)
+    if (session->gone || session->is_terminated || stream->is_closed)
         return CONNECTION_ERROR;
     h2_enter(session);
     ssize_t taken = h2_write_body(stream, &iov, length > 0, last);
@@ -54,7 +54,7 @@ static void tunnel_want(struct tunnel_stream *tunnel, unsigned wants)
     if (is_readable(stream))
         h2_note(stream, H2_EVENT_BODY);
     if ((wants & WANT_WRITE) && !stream->waits) /* for nothing: it is told at once */
-        h2_make_ready(stream);
+        h2_make_prompt(stream);
 }
 
 static void tunnel_shutdown(struct tunnel_stream *tunnel)
@@ -67,8 +67,8 @@ static void tunnel_close(struct tunnel_stream *tunnel)
     struct h2_stream *stream = stream_of(tunnel);
     struct h2_session *session = stream->session;
     h2_enter(session);
-    if (!stream->is_closed && session->protocol && !(stream->ends && stream->remote_ended))
-        nghttp2_submit_rst_stream(session->protocol, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_CONNECT_ERROR);
+    if (!(stream->ends && stream->remote_ended))
+        h2_put_reset(stream, H2_CODE_CONNECT_ERROR);
     h2_stream_drop(stream);
     h2_leave_later(session);
 }

@@ -40,7 +40,7 @@ static void consume(struct upload *base, size_t count)
     struct h2_session *session = stream->session;
     h2_enter(session);
     spill_drop(&stream->upload.received, count);
-    nghttp2_session_consume(session->protocol, stream->id, count);
+    h2_give_room(session, stream, (uint32_t)count);
     h2_upload_watch(stream);
     h2_leave_later(session);
 }
@@ -134,5 +134,5 @@ void h2_upload_end(struct h2_stream *stream)
     deadline_clear(&upload->deadline);
     spill_free(&upload->received);
     if (unread > 0) /* the other streams need its part of the connection's window */
-        nghttp2_session_consume_connection(stream->session->protocol, unread);
+        h2_give_room(stream->session, NULL, (uint32_t)unread);
 }

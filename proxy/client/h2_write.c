@@ -1,223 +1,13 @@
-/* Frames on their way to an HTTP/2 client, and whose turn it is. See h2_client.h for the design. */
+/* Bodies of responses as DATA frames, and whose turn it is. See h2_client.h for the design. */
 #include "proxy/client/h2_client.h"
 #include "proxy/net/socket_room.h"
 
-#include <assert.h>
-#include <stdlib.h>
-
-/* --- the plan --- */
-
-static void keep_unsent(struct h2_session *session, const struct h2_plan *plan, size_t sent)
-{
-    for (int i = 0; i < plan->count; i++) {
-        size_t skipped = sent < plan->iov[i].iov_len ? sent : plan->iov[i].iov_len;
-        spill_append(&session->out, bytes_from((char *)plan->iov[i].iov_base + skipped, plan->iov[i].iov_len - skipped));
-        sent -= skipped;
-    }
-}
-
-static size_t write_counted(struct h2_session *session, const struct iovec *iov, int count)
-{
-    ssize_t written = connection_writev(session->connection, iov, count);
-    if (written == CONNECTION_ERROR)
-        session->gone = true;
-    if (written <= 0)
-        return 0;
-    session->written_bytes += (uint64_t)written;
-    counter_add(session->worker->counters, COUNTER_CLIENT_BYTES_SENT, (uint64_t)written);
-    return (size_t)written;
-}
-
-void h2_flush(struct h2_session *session)
-{
-    struct h2_plan *plan = &session->worker->h2->plan;
-    if (plan->of != session)
-        return;
-    size_t written = plan->count && !session->gone ? write_counted(session, plan->iov, plan->count) : 0;
-    if (written < plan->bytes && !session->gone)
-        keep_unsent(session, plan, written);
-    plan->of = NULL;
-    plan->count = 0;
-    plan->bytes = plan->used = 0;
-    plan->refers = false;
-}
-
-void h2_flush_out(struct h2_session *session)
-{
-    struct bytes waiting = spill_bytes(session->out);
-    struct iovec iov = {(char *)waiting.at, waiting.len};
-    if (waiting.len == 0)
-        return;
-    spill_drop(&session->out, write_counted(session, &iov, 1));
-    if (session->out)
-        return;
-    LIST_FOR_EACH(node, &session->streams)
-    {
-        struct h2_stream *stream = LIST_OWNER(node, struct h2_stream, link);
-        if (stream->end_sent && stream->waits)
-            h2_make_ready(stream);
-    }
-}
-
-static bool has_room(const struct h2_plan *plan, size_t bytes)
-{
-    return plan->used + bytes <= sizeof(plan->frames) && plan->count < H2_PLAN_IOVECS;
-}
-
-/* NULL: what comes has to wait in `out`. */
-static struct h2_plan *make_room(struct h2_session *session, size_t bytes)
-{
-    struct h2_plan *plan = &session->worker->h2->plan;
-    if (plan->of && plan->of != session) {
-        struct h2_session *other = plan->of;
-        h2_flush(other);
-        h2_settle_later(other);
-    }
-    if (plan->of && !has_room(plan, bytes))
-        h2_flush(session);
-    if (session->out)
-        return NULL;
-    plan->of = session;
-    return plan;
-}
-
-static inline struct h2_plan *plan_with_room(struct h2_session *session, size_t bytes)
-{
-    struct h2_plan *plan = &session->worker->h2->plan;
-    return plan->of == session && !session->out && has_room(plan, bytes) ? plan : make_room(session, bytes);
-}
-
-static void plan_copy(struct h2_session *session, const void *at, size_t length)
-{
-    struct h2_plan *plan = plan_with_room(session, length);
-    if (!plan) {
-        spill_append(&session->out, bytes_from(at, length));
-        return;
-    }
-    char *to = plan->frames + plan->used;
-    struct iovec *last = plan->count ? &plan->iov[plan->count - 1] : NULL;
-    memcpy(to, at, length);
-    if (last && (char *)last->iov_base + last->iov_len == to)
-        last->iov_len += length;
-    else
-        plan->iov[plan->count++] = (struct iovec){to, length};
-    plan->used += length;
-    plan->bytes += length;
-}
-
-static void plan_refer(struct h2_session *session, const char *at, size_t length)
-{
-    struct h2_plan *plan = plan_with_room(session, 0);
-    if (!plan) {
-        spill_append(&session->out, bytes_from(at, length));
-        return;
-    }
-    plan->iov[plan->count++] = (struct iovec){(char *)at, length};
-    plan->bytes += length;
-    plan->refers = true;
-}
-
-/* RFC 9113 §4.1 */
-static void put_frame_header(char *at, size_t length, uint8_t type, uint8_t flags)
-{
-    at[0] = (char)(length >> 16);
-    at[1] = (char)(length >> 8);
-    at[2] = (char)length;
-    at[3] = (char)type;
-    at[4] = (char)flags;
-}
-
-/* A HEADERS frame whose block may be too large for it (§6.10). */
-static void plan_section(struct h2_session *session, char *frame, size_t length)
-{
-    enum { FRAME_MAX_BYTES = 16 * 1024 }; /* §4.2: that much is always allowed */
-    char header[H2_FRAME_HEADER_BYTES];
-    uint8_t type = NGHTTP2_HEADERS, flags = (uint8_t)(frame[4] & ~NGHTTP2_FLAG_END_HEADERS);
-    memcpy(header, frame, sizeof(header));
-    for (size_t at = sizeof(header), piece; at < length; at += piece) {
-        piece = length - at < FRAME_MAX_BYTES ? length - at : FRAME_MAX_BYTES;
-        put_frame_header(header, piece, type, flags | (at + piece == length ? NGHTTP2_FLAG_END_HEADERS : 0));
-        memcpy(frame + at - sizeof(header), header, sizeof(header)); /* over what is planned already */
-        plan_copy(session, frame + at - sizeof(header), sizeof(header) + piece);
-        type = NGHTTP2_CONTINUATION;
-        flags = 0;
-    }
-}
-
-static char *heads_with_room(struct h2_clients *clients, size_t bytes)
-{
-    if (clients->heads_capacity < bytes) {
-        free(clients->heads);
-        clients->heads = malloc(clients->heads_capacity = bytes * 2);
-        assert(clients->heads);
-    }
-    return clients->heads;
-}
-
-/* nghttp2's HEADERS frame, with the fields of the response behind its own. */
-static void plan_head(struct h2_session *session, struct bytes frame)
-{
-    const struct response_head *head = session->sent_head;
-    h2_encoder_begin(&session->encoder, bytes_from(frame.at + H2_FRAME_HEADER_BYTES, frame.len - H2_FRAME_HEADER_BYTES));
-    if (!head) { /* an interim response */
-        plan_copy(session, frame.at, frame.len);
-        return;
-    }
-    char *at = heads_with_room(session->worker->h2, frame.len + h2_encoder_bound(head));
-    char *end = h2_encode_head(&session->encoder, bytes_put(at, frame), head);
-    session->sent_head = NULL;
-    plan_section(session, at, (size_t)(end - at));
-}
-
-void h2_produce(struct h2_session *session)
-{
-    while (!session->out && !session->gone) {
-        const uint8_t *frames;
-        ssize_t length = nghttp2_session_mem_send(session->protocol, &frames);
-        if (length < 0)
-            session->gone = true; /* no memory; or a callback of ours failed, and none does */
-        if (length <= 0)
-            return;
-        if (frames[3] == NGHTTP2_HEADERS)
-            plan_head(session, bytes_from((const char *)frames, (size_t)length));
-        else
-            plan_copy(session, frames, (size_t)length);
-    }
-}
-
 /* --- bodies --- */
 
-static ssize_t defer(struct h2_stream *stream)
+static bool may_send(const struct h2_session *session)
 {
-    stream->is_deferred = true;
-    return NGHTTP2_ERR_DEFERRED;
+    return !session->out && !session->gone && !session->is_terminated;
 }
-
-/* nghttp2 can take at most `length` bytes of this stream now. */
-static ssize_t on_body_wanted(nghttp2_session *protocol, int32_t id, uint8_t *buffer, size_t length, uint32_t *flags,
-                              nghttp2_data_source *source, void *context)
-{
-    struct h2_session *session = context;
-    struct h2_stream *stream = h2_stream_by_id(session, id);
-    (void)protocol, (void)buffer, (void)source;
-    if (!stream)
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* it was just reset, and nobody offers anything */
-    struct h2_offer *offer = &stream->offer;
-    size_t most = offer->left < offer->turn ? offer->left : offer->turn;
-    bool may_send = !session->out && !session->gone;
-    if (!may_send || (most == 0 && !(stream->ends && offer->left == 0))) {
-        if ((stream->waits || stream->ends) && !offer->iov)
-            h2_make_ready(stream);
-        return defer(stream);
-    }
-    size_t taken = most <= length ? most : length < H2_FRAME_BYTES ? length : H2_FRAME_BYTES;
-    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (stream->ends && taken == offer->left)
-        *flags |= NGHTTP2_DATA_FLAG_EOF;
-    return (ssize_t)taken;
-}
-
-const nghttp2_data_provider h2_body_provider = {.read_callback = on_body_wanted};
 
 /* A frame of a few bytes, where there would have been more: the client's windows are that small. */
 static void note_small(struct h2_stream *stream, size_t length)
@@ -227,24 +17,28 @@ static void note_small(struct h2_stream *stream, size_t length)
         h2_guard_small_frame(stream->session);
 }
 
-int h2_on_send_data(nghttp2_session *protocol, nghttp2_frame *frame, const uint8_t *header, size_t length, nghttp2_data_source *source,
-                    void *context)
+void h2_stream_end_sent(struct h2_stream *stream)
 {
-    struct h2_session *session = context;
-    struct h2_stream *stream = h2_stream_by_id(session, frame->hd.stream_id);
+    stream->end_sent = true;
+    if (stream->remote_ended)
+        h2_stream_close(stream);
+}
+
+/* The payload of a frame, from what is offered. */
+static void put_payload(struct h2_stream *stream, size_t length)
+{
+    struct h2_session *session = stream->session;
     struct h2_offer *offer = &stream->offer;
     bool copies = offer->left <= H2_COPY_MAX_BYTES && !session->worker->h2->plan.refers;
-    (void)protocol, (void)source;
-    plan_copy(session, header, H2_FRAME_HEADER_BYTES);
     for (size_t left = length; left > 0;) {
         size_t piece = offer->iov->iov_len - offer->at;
         const char *at = (const char *)offer->iov->iov_base + offer->at;
         if (piece > left)
             piece = left;
         if (copies)
-            plan_copy(session, at, piece);
+            h2_plan_copy(session, at, piece);
         else
-            plan_refer(session, at, piece);
+            h2_plan_refer(session, at, piece);
         left -= piece;
         offer->at += piece;
         if (offer->at == offer->iov->iov_len) {
@@ -252,13 +46,57 @@ int h2_on_send_data(nghttp2_session *protocol, nghttp2_frame *frame, const uint8
             offer->at = 0;
         }
     }
-    offer->left -= length;
-    offer->turn -= length;
+}
+
+/* Within the windows. */
+static void put_data(struct h2_stream *stream, size_t length, bool ends)
+{
+    struct h2_session *session = stream->session;
+    char header[H2_FRAME_HEADER_BYTES];
+    h2_put_frame(header, (struct h2_frame){(uint32_t)length, H2_FRAME_DATA, ends ? H2_FLAG_END_STREAM : 0, stream->number.id});
+    h2_plan_copy(session, header, sizeof(header));
+    put_payload(stream, length);
+    stream->offer.left -= length;
+    stream->offer.turn -= length;
+    stream->outflow -= (int32_t)length;
+    session->outflow -= (int32_t)length;
     session->turn_bytes += (uint32_t)length;
-    stream->moved = true;
+    stream->moved |= length > 0;
     stream->sent_bytes += length;
-    note_small(stream, length);
-    return 0;
+    if (length > 0)
+        note_small(stream, length);
+    if (ends)
+        h2_stream_end_sent(stream);
+}
+
+/* How much of what is offered goes into the next frame. */
+static size_t next_length(const struct h2_stream *stream)
+{
+    int32_t window = stream->outflow < stream->session->outflow ? stream->outflow : stream->session->outflow;
+    size_t most = stream->offer.left < stream->offer.turn ? stream->offer.left : stream->offer.turn;
+    if (window <= 0)
+        return 0;
+    if (most > (size_t)window)
+        most = (size_t)window;
+    return most <= H2_PAYLOAD_MAX_BYTES ? most : H2_FRAME_BYTES;
+}
+
+static void put_body(struct h2_stream *stream, bool last)
+{
+    size_t length;
+    while (may_send(stream->session) && (length = next_length(stream)) > 0)
+        put_data(stream, length, last && length == stream->offer.left);
+    if (last && stream->offer.left == 0 && !stream->end_sent && may_send(stream->session))
+        put_data(stream, 0, true);
+}
+
+static void put_waiting_head(struct h2_stream *stream)
+{
+    const struct response_head *head = stream->head;
+    if (!head || !may_send(stream->session))
+        return;
+    stream->head = NULL;
+    h2_put_head(stream, head, stream->head_ends);
 }
 
 /* What the kernel does not take is copied to `out`: a client that does not read is to cost little of it. When the kernel has much of his already, it may be
@@ -287,33 +125,45 @@ static size_t turn_of(const struct h2_stream *stream, size_t offered)
     return offered <= turn + H2_TURN_REST_BYTES ? offered : turn;
 }
 
+/* What is left of it waits. */
+static void wait_for_more(struct h2_stream *stream)
+{
+    if (stream->head || (stream->ends && !stream->end_sent))
+        h2_make_prompt(stream);
+    else if (stream->waits && stream->outflow > 0)
+        h2_make_ready(stream);
+}
+
 ssize_t h2_write_body(struct h2_stream *stream, const struct iovec *iov, int count, bool last)
 {
     struct h2_session *session = stream->session;
-    static const struct iovec nothing;
     size_t offered = 0;
     for (int i = 0; i < count; i++)
         offered += iov[i].iov_len;
-    size_t turn = turn_of(stream, offered);
-    stream->offer = (struct h2_offer){count ? iov : &nothing, count, 0, offered, turn};
-    stream->ends = last;
-    if (stream->is_deferred && (offered > 0 ? turn > 0 : last)) {
-        nghttp2_session_resume_data(session->protocol, stream->id);
-        stream->is_deferred = false;
-    }
-    session->sending = stream;
-    h2_produce(session);
-    session->sending = NULL;
+    put_waiting_head(stream);
+    stream->offer = (struct h2_offer){iov, count, 0, offered, turn_of(stream, offered)};
+    put_body(stream, last);
     if (session->worker->h2->plan.refers)
         h2_flush(session);
     size_t left = stream->offer.left;
     stream->offer = (struct h2_offer){.iov = NULL};
     stream->waits = left > 0;
     stream->ends = last && left == 0;
-    if (left > 0 && stream->is_deferred)
-        h2_make_ready(stream);
+    wait_for_more(stream);
     h2_stream_watch_stall(stream);
     return (ssize_t)(offered - left);
+}
+
+void h2_give_room(struct h2_session *session, struct h2_stream *stream, uint32_t bytes)
+{
+    uint32_t increment = h2_inflow_take(&session->inflow, bytes);
+    if (increment > 0)
+        h2_put_window_update(session, 0, increment);
+    if (!stream || stream->is_closed || stream->remote_ended)
+        return;
+    increment = h2_inflow_take(&stream->inflow, bytes);
+    if (increment > 0)
+        h2_put_window_update(session, stream->number.id, increment);
 }
 
 /* --- turns --- */
@@ -330,9 +180,24 @@ void h2_make_ready(struct h2_stream *stream)
     h2_settle_later(stream->session);
 }
 
-static struct h2_stream *first_ready(const struct h2_session *session)
+void h2_make_prompt(struct h2_stream *stream)
 {
-    for (unsigned u = 0; u < H2_URGENCIES; u++)
+    list_remove(&stream->turn);
+    list_push_back(&stream->session->prompt, &stream->turn);
+    h2_settle_later(stream->session);
+}
+
+void h2_window_opened(struct h2_stream *stream)
+{
+    if (stream->waits && !stream->end_sent)
+        h2_make_ready(stream);
+}
+
+static struct h2_stream *next_turn(const struct h2_session *session)
+{
+    if (!list_is_empty(&session->prompt))
+        return LIST_OWNER(session->prompt.next, struct h2_stream, turn);
+    for (unsigned u = 0; u < H2_URGENCIES && session->outflow > 0; u++)
         if (!list_is_empty(&session->ready[u]))
             return LIST_OWNER(session->ready[u].next, struct h2_stream, turn);
     return NULL;
@@ -342,8 +207,13 @@ static void take_turn(struct h2_stream *stream)
 {
     bool waits = stream->waits;
     list_remove(&stream->turn);
+    put_waiting_head(stream);
     if (stream->ends && !stream->end_sent) /* only the end is left, of which the request is rid */
         h2_write_body(stream, NULL, 0, true);
+    if (waits && !stream->end_sent && (stream->outflow <= 0 || stream->session->outflow <= 0)) { /* for a window */
+        wait_for_more(stream);
+        return;
+    }
     stream->waits = false;
     if (stream->is_tunnel)
         h2_tunnel_writable(stream);
@@ -354,7 +224,11 @@ static void take_turn(struct h2_stream *stream)
 void h2_take_turns(struct h2_session *session)
 {
     struct h2_stream *stream;
-    while (!session->out && !session->gone && session->turn_bytes < H2_SESSION_TURN_BYTES && (stream = first_ready(session))) {
+    while (may_send(session) && session->turn_bytes < H2_SESSION_TURN_BYTES && (stream = next_turn(session)))
         take_turn(stream);
-    }
+}
+
+bool h2_has_turns(const struct h2_session *session)
+{
+    return may_send(session) && next_turn(session) != NULL;
 }

@@ -122,6 +122,51 @@ ssize_t connection_read(struct connection *connection, void *buffer, size_t capa
     return (ssize_t)count;
 }
 
+/* What we say is frames, whatever was said to us (RFC 9113 §4.1, §6.8, §6.10). */
+static struct {
+    uint8_t header[H2_FRAME_HEADER_BYTES];
+    size_t header_len, payload_left;
+    struct h2_frame frame; /* the last one */
+    int32_t section_of;
+    uint32_t goaway_code, payload_len;
+} said;
+
+static void check_frame(void)
+{
+    static const bool is_sent[] = {true, true, false, true, true, false, true, true, true, true};
+    const struct h2_frame *frame = &said.frame;
+    REQUIRE(said.goaway_code == H2_CODE_NO_ERROR && frame->type < sizeof(is_sent) && is_sent[frame->type]);
+    REQUIRE(frame->length <= H2_PAYLOAD_MAX_BYTES && (frame->type == H2_FRAME_CONTINUATION) == (said.section_of != 0));
+    REQUIRE(said.section_of == 0 || frame->stream == said.section_of);
+    if (frame->type == H2_FRAME_HEADERS || frame->type == H2_FRAME_CONTINUATION)
+        said.section_of = frame->flags & H2_FLAG_END_HEADERS ? 0 : frame->stream;
+    said.payload_left = frame->length;
+    said.payload_len = 0;
+}
+
+static void check_byte(uint8_t byte)
+{
+    if (said.payload_left > 0) {
+        said.payload_left--;
+        if (said.frame.type == H2_FRAME_GOAWAY && said.payload_len++ >= 4)
+            said.goaway_code = said.goaway_code << 8 | byte;
+        return;
+    }
+    said.header[said.header_len++] = byte;
+    if (said.header_len < H2_FRAME_HEADER_BYTES)
+        return;
+    said.header_len = 0;
+    said.frame = h2_get_frame(said.header);
+    check_frame();
+}
+
+static void check_said(const struct iovec *iov, int count, size_t taken)
+{
+    for (int i = 0; i < count; i++)
+        for (size_t at = 0; at < iov[i].iov_len && taken > 0; at++, taken--)
+            check_byte(((const uint8_t *)iov[i].iov_base)[at]);
+}
+
 ssize_t connection_writev(struct connection *connection, const struct iovec *iov, int count)
 {
     size_t taken = 0;
@@ -134,6 +179,7 @@ ssize_t connection_writev(struct connection *connection, const struct iovec *iov
     if (taken_at_once > 0 && taken > taken_at_once)
         taken = taken_at_once;
     written += taken;
+    check_said(iov, count, taken);
     return written > WRITES_MAX_BYTES ? CONNECTION_ERROR : (ssize_t)taken;
 }
 
@@ -348,7 +394,7 @@ static void part(struct worker *worker)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char preface[] = NGHTTP2_CLIENT_MAGIC;
+    static const char preface[] = H2_PREFACE;
     static struct config config = {.header_bytes_max = 1000,
                                    .header_count_max = 10,
                                    .url_bytes_max = 100,
@@ -378,6 +424,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     taken_at_once = data[1] * 16U;
     manners = data[2];
     written = 0;
+    memset(&said, 0, sizeof(said));
     is_open = true;
     input = bytes_from((const char *)data + 3, size - 3);
     clients_count_accepted(&worker, LISTENER_PUBLIC);

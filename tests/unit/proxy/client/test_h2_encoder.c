@@ -51,23 +51,24 @@ static const char *decode(struct bytes block)
     return client.text;
 }
 
-/* Encodes, within the bound, behind `begun`, and decodes. */
-static const char *sent_behind(struct bytes begun, const struct response_head *head)
+/* Encodes, within the bound, and decodes. */
+static const char *sent_head(const struct response_head *head)
 {
-    char *at = client.block + begun.len;
-    memcpy(client.block, begun.at, begun.len);
-    h2_encoder_begin(&client.encoder, begun);
-    client.block_len = (size_t)(h2_encode_head(&client.encoder, at, head) - at);
+    client.block_len = (size_t)(h2_encode_head(&client.encoder, client.block, head) - client.block);
     cr_assert_leq(client.block_len, h2_encoder_bound(head));
-    return decode(bytes_from(client.block, begun.len + client.block_len));
+    return decode(bytes_from(client.block, client.block_len));
 }
 
+/* All but :status, which is a byte. */
 static const char *sent(const char *lines)
 {
     static char text[TEXT_BYTES];
     int length = sprintf(text, "HTTP/1.1 200 OK\r\n%s", lines);
     const struct response_head head = {.status = 200, .head = bytes_from(text, (size_t)length), .extra = BYTES("")};
-    return sent_behind(BYTES(""), &head);
+    const char *got = sent_head(&head);
+    client.block_len--;
+    cr_assert(bytes_starts_with(bytes_from_string(got), BYTES(":status: 200\n")));
+    return got + strlen(":status: 200\n");
 }
 
 Test(h2_encoder, names_in_lower_case_and_no_fields_of_the_connection)
@@ -81,8 +82,7 @@ Test(h2_encoder, names_in_lower_case_and_no_fields_of_the_connection)
         .length = 12345,
     };
     for (unsigned i = 0; i < 3; i++)
-        cr_assert_str_eq(sent_behind(BYTES("\x8a"), &head),
-                         ":status: 206\netag: \"a:b\"\nx-empty: \nx-tight: v\nage: 5\ncontent-length: 12345\n");
+        cr_assert_str_eq(sent_head(&head), ":status: 206\netag: \"a:b\"\nx-empty: \nx-tight: v\nage: 5\ncontent-length: 12345\n");
 }
 
 Test(h2_encoder, a_line_seen_before_is_a_byte_and_a_cookie_never)
@@ -139,20 +139,62 @@ Test(h2_encoder, white_space_is_not_kept)
     }
 }
 
+/* Of the sizes since the last block the smallest and the last are said (§4.2), no more than the default, and nothing where nothing changed. */
 Test(h2_encoder, follows_the_sizes_of_the_table)
 {
-    static const char *const begun[] = {"\x20\x88", "\x3f\x45\x88", "\x20\x3f\xe1\x1f\x88", "\x88",
-                                        "\x3f\xa9\x02\x88"}; /* 0; 100; 0, then 4096; –; 328 */
+    static const struct {
+        uint32_t sizes[3]; /* 1: none */
+        const char *said;
+    } cases[] = {
+        {{0, 1, 1}, "\x20"},     {{100, 1, 1}, "\x3f\x45"},     {{0, 65536, 1}, "\x20\x3f\xe1\x1f"}, {{1, 1, 1}, ""},
+        {{4096, 100000, 1}, ""}, {{328, 1, 1}, "\x3f\xa9\x02"}, {{200, 50, 90}, "\x3f\x13\x3f\x3b"}, {{4096, 1, 1}, "\x3f\xe1\x1f"},
+    };
     const struct response_head head = {
         .status = 200,
         .head = BYTES("HTTP/1.1 200 OK\r\nServer: a\r\nX-One: 1\r\nX-Two: 2\r\nX-Three: 3\r\nX-Four: 4\r\nX-One: 1\r\n"),
         .extra = BYTES(""),
     };
     for (unsigned i = 0; i < 40; i++) {
-        const char *with = begun[i % 5];
-        cr_assert_str_eq(sent_behind(bytes_from_string(with), &head),
-                         ":status: 200\nserver: a\nx-one: 1\nx-two: 2\nx-three: 3\nx-four: 4\nx-one: 1\n");
+        const char *said = cases[i % 8].said;
+        for (unsigned change = 0; change < 3; change++)
+            if (cases[i % 8].sizes[change] != 1)
+                h2_encoder_resize(&client.encoder, cases[i % 8].sizes[change]);
+        cr_assert_str_eq(sent_head(&head), ":status: 200\nserver: a\nx-one: 1\nx-two: 2\nx-three: 3\nx-four: 4\nx-one: 1\n");
+        cr_assert_eq(memcmp(client.block, said, strlen(said)), 0, "%u", i);
+        cr_assert_eq((uint8_t)client.block[strlen(said)], 0x88, "%u", i);
     }
+}
+
+static const char *sent_interim(unsigned status, const struct headers *fields)
+{
+    client.block_len = (size_t)(h2_encode_interim(&client.encoder, client.block, status, fields) - client.block);
+    cr_assert_leq(client.block_len, h2_encoder_bound_interim(fields));
+    return decode(bytes_from(client.block, client.block_len));
+}
+
+Test(h2_encoder, an_interim_response_inserts_nothing)
+{
+    struct arena arena;
+    struct headers fields;
+    arena_init(&arena);
+    headers_init(&fields, &arena);
+    headers_add_named(&fields, BYTES("Link"), BYTES("</a>"));
+    headers_add_named(&fields, BYTES("Connection"), BYTES("close"));
+    headers_add_named(&fields, BYTES("X-Empty"), BYTES(""));
+    cr_assert_str_eq(sent_interim(103, &fields), ":status: 103\nlink: </a>\nx-empty: \n");
+    cr_assert_str_eq(sent_interim(100, NULL), ":status: 100\n");
+    cr_assert_eq(nghttp2_hd_inflate_get_dynamic_table_size(client.inflater), 0);
+    arena_free(&arena);
+}
+
+Test(h2_encoder, every_status)
+{
+    for (unsigned status = 100; status < 1000; status++) {
+        char expected[32];
+        sprintf(expected, ":status: %u\n", status);
+        cr_assert_str_eq(sent_interim(status, NULL), expected);
+    }
+    cr_assert_eq(nghttp2_hd_inflate_get_dynamic_table_size(client.inflater), 0);
 }
 
 /* Heads of a few hundred fields, of which some come often and some seldom: entries are evicted all the time. */

@@ -1,4 +1,3 @@
-#include "proxy/client/h2_fields.h"
 #include "proxy/client/h2_head.h"
 
 #include <criterion/criterion.h>
@@ -140,47 +139,6 @@ Test(h2_head, priorities)
         h2_priority_parse(bytes_from_string(cases[i].value), &priority);
         cr_expect_eq(priority.urgency, cases[i].urgency, "%s", cases[i].value);
         cr_expect_eq(priority.is_incremental, cases[i].is_incremental, "%s", cases[i].value);
-    }
-}
-
-static bool has(const struct h2_fields *fields, size_t at, const char *name, const char *value)
-{
-    const nghttp2_nv *field = &fields->at[at];
-    return bytes_equal(bytes_from((char *)field->name, field->namelen), bytes_from_string(name)) &&
-           bytes_equal(bytes_from((char *)field->value, field->valuelen), bytes_from_string(value));
-}
-
-/* The client's table is h2_encoder's. */
-Test(h2_fields, of_an_interim_response_are_not_inserted)
-{
-    struct h2_fields fields = {.at = NULL};
-    struct arena arena;
-    struct headers headers;
-    arena_init(&arena);
-    headers_init(&headers, &arena);
-    headers_add_named(&headers, BYTES("Link"), BYTES("</a>"));
-    headers_add_named(&headers, BYTES("Connection"), BYTES("close"));
-    headers_add_named(&headers, BYTES("X-Empty"), BYTES(""));
-    h2_fields_of_headers(&fields, 103, &headers);
-    cr_assert_eq(fields.count, 3);
-    cr_assert(has(&fields, 0, ":status", "103") && has(&fields, 1, "link", "</a>") && has(&fields, 2, "x-empty", ""));
-    for (unsigned i = 0; i < fields.count; i++)
-        cr_assert(fields.at[i].flags & NGHTTP2_NV_FLAG_NO_INDEX);
-    h2_fields_free(&fields);
-    arena_free(&arena);
-}
-
-Test(h2_fields, a_status_is_inserted_never)
-{
-    for (unsigned status = 100; status < 600; status++) {
-        char digits[H2_STATUS_DIGITS];
-        uint8_t block[64];
-        nghttp2_nv field = h2_status_field(digits, status);
-        nghttp2_hd_deflater *deflater;
-        nghttp2_hd_deflate_new(&deflater, 4096);
-        cr_assert_gt(nghttp2_hd_deflate_hd(deflater, block, sizeof(block), &field, 1), 0);
-        cr_assert_eq(nghttp2_hd_deflate_get_dynamic_table_size(deflater), 0, "%u", status);
-        nghttp2_hd_deflate_del(deflater);
     }
 }
 
