@@ -1,4 +1,5 @@
 """Requests by HTTP/2: what the cache, the origins and the deadlines do does not depend on the protocol, and streams do not hold each other up."""
+import select
 import shutil
 import signal
 import subprocess
@@ -204,6 +205,24 @@ def test_an_origin_that_does_not_read_holds_the_client_up(make_server, origin, p
         client.ping()
         assert sent < 65536
         held.set()
+
+
+@pytest.mark.parametrize("windows", [{"window": "1KiB"}, {"window": "1GiB", "connection_window": "64KiB"}], ids=["stream", "connection"])
+def test_a_client_that_sends_more_than_its_windows_have(make_server, origin, path, windows):
+    origin.read_bodies = False
+    held = threading.Event()
+    origin.on(path, lambda request: (held.wait(20), request.answer("done", fields=PRIVATE)))
+    server = make_server(http2=windows)
+    with H2(server.port) as client:
+        client.ping()  # its settings are acknowledged
+        stream = client.ask(path, ends=False, method="POST")
+        got = None
+        while got is None or got.kind not in (GOAWAY, RST_STREAM):  # until then the origin's kernel may take some, and the window is opened
+            client.try_to_send(*[frame(DATA, 0, stream, b"x" * 16384)] * 16)
+            while select.select([client.socket], [], [], 0)[0] and (got is None or got.kind not in (GOAWAY, RST_STREAM)):
+                got = client.read()
+        assert (got.kind, got.code) == (RST_STREAM if "connection_window" not in windows else GOAWAY, FLOW_CONTROL_ERROR)
+    held.set()
 
 
 def test_100_continue_comes_when_the_body_is_wanted(back, client, path):

@@ -71,7 +71,36 @@ CONNECTION_ERRORS = {
     "CONTINUATION on an idle stream": (raw(CONTINUATION, END_HEADERS, 1, OTHER_REQUEST), (PROTOCOL_ERROR,)),
     "a request on an even stream": (raw(HEADERS, END_HEADERS | END_STREAM, 2, OTHER_REQUEST), (PROTOCOL_ERROR,)),
     "a stream lower than one before": (lambda c: c.send(frame(HEADERS, END_HEADERS | END_STREAM, 5, OTHER_REQUEST), frame(HEADERS, END_HEADERS | END_STREAM, 3, OTHER_REQUEST)), (PROTOCOL_ERROR, STREAM_CLOSED)),
+    "a stream that was left out": (lambda c: c.send(frame(HEADERS, END_HEADERS | END_STREAM, 5, OTHER_REQUEST), frame(DATA, END_STREAM, 3, b"x")), (PROTOCOL_ERROR,)),
+    "DATA on an even stream": (raw(DATA, END_STREAM, 2, b"x"), (PROTOCOL_ERROR,)),
+    "RST_STREAM on an even stream": (raw(RST_STREAM, 0, 2, b"\0\0\0\x08"), (PROTOCOL_ERROR,)),
+    "WINDOW_UPDATE on an even stream": (raw(WINDOW_UPDATE, 0, 2, b"\0\0\0\x08"), (PROTOCOL_ERROR,)),
+    "DATA behind a reset": (after_request(reset(1), frame(DATA, 0, 1, b"x"), ends=False, path="/up"), (STREAM_CLOSED,)),
+    "HEADERS behind a reset": (after_request(reset(1), frame(HEADERS, END_HEADERS | END_STREAM, 1, OTHER_REQUEST), ends=False, path="/up"), (STREAM_CLOSED,)),
+    "a ping within a field section": (lambda c: c.send(frame(HEADERS, END_STREAM, 1, OTHER_REQUEST), frame(PING, payload=b"12345678")), (PROTOCOL_ERROR,)),
+    "an unknown frame within a field section": (lambda c: c.send(frame(HEADERS, END_STREAM, 1, OTHER_REQUEST), frame(0x16, 0, 0, b"x")), (PROTOCOL_ERROR,)),
+    "settings within a field section": (lambda c: c.send(frame(HEADERS, END_STREAM, 1, OTHER_REQUEST), settings()), (PROTOCOL_ERROR,)),
+    "a table size behind an indexed field": (raw(HEADERS, END_HEADERS | END_STREAM, 1, b"\x82\x20\x86\x84"), (COMPRESSION_ERROR,)),
+    "a field section that ends within a field": (lambda c: c.send(frame(HEADERS, END_STREAM, 1, OTHER_REQUEST[:-3]), frame(CONTINUATION, END_HEADERS, 1)), (COMPRESSION_ERROR,)),
+    "a field section of a stream that is not wanted": (after_response(frame(RST_STREAM, 0, 1, b"\0\0\0\x08"), frame(HEADERS, END_HEADERS, 3, b"\xfe")), (COMPRESSION_ERROR,)),
+    "a section that cannot be decoded in trailers": (after_request(frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x80"), ends=False, path="/up"), (COMPRESSION_ERROR,)),
     # §6: frames of each type
+    "an unknown frame larger than the maximum": (raw(0x16, 0, 0, b"x" * 16385), (FRAME_SIZE_ERROR,)),
+    "DATA that is padded with nothing at all": (after_request(frame(DATA, PADDED, 1), ends=False, path="/up"), (FRAME_SIZE_ERROR, PROTOCOL_ERROR)),
+    "DATA that is padding to the last byte": (after_request(frame(DATA, PADDED, 1, b"\x05hello"), frame(DATA, PADDED, 1, b"\x06hello"), ends=False, path="/up"), (PROTOCOL_ERROR,)),
+    "HEADERS too short for their padding": (raw(HEADERS, END_HEADERS | END_STREAM | PADDED, 1), (FRAME_SIZE_ERROR, PROTOCOL_ERROR)),
+    "HEADERS too short for their priority": (raw(HEADERS, END_HEADERS | END_STREAM | HAS_PRIORITY, 1, b"\0\0\0\0"), (FRAME_SIZE_ERROR,)),
+    "HEADERS padded into their priority": (raw(HEADERS, END_HEADERS | END_STREAM | PADDED | HAS_PRIORITY, 1, b"\x02" + PRIORITY_PAYLOAD + b"\x82"), (PROTOCOL_ERROR,)),
+    "RST_STREAM that is too long": (after_request(frame(RST_STREAM, 0, 1, b"\0\0\0\x08\0")), (FRAME_SIZE_ERROR,)),
+    "a second acknowledgement of the settings": (lambda c: c.send(frame(SETTINGS, ACK), frame(SETTINGS, ACK)), (PROTOCOL_ERROR,)),
+    "more settings than there can be": (lambda c: c.send(settings(*[(INITIAL_WINDOW_SIZE, n) for n in range(33)])), (ENHANCE_YOUR_CALM,)),
+    "NO_RFC7540_PRIORITIES that is no flag": (lambda c: c.send(settings((NO_PRIORITIES, 2))), (PROTOCOL_ERROR,)),
+    "NO_RFC7540_PRIORITIES that changes": (lambda c: c.send(settings((NO_PRIORITIES, 1))), (PROTOCOL_ERROR,)),
+    "an initial window that opens a stream's too far": (lambda c: (c.ask("/up", False, method="POST"), c.try_to_send(window_update(1, 0x7FFFFFFF - 65535), settings((INITIAL_WINDOW_SIZE, 65536)))), (FLOW_CONTROL_ERROR,)),
+    "PING that is too long": (raw(PING, 0, 0, b"123456789"), (FRAME_SIZE_ERROR,)),
+    "WINDOW_UPDATE that is too long": (raw(WINDOW_UPDATE, 0, 0, b"\0\0\0\1\0"), (FRAME_SIZE_ERROR,)),
+    "PUSH_PROMISE on an idle stream": (raw(PUSH_PROMISE, END_HEADERS, 1, b"\0\0\0\2" + OTHER_REQUEST), (PROTOCOL_ERROR,)),
+    "PRIORITY of another size on an idle stream": (raw(PRIORITY, 0, 1, b"\0\0\0\1"), (FRAME_SIZE_ERROR,)),
     "DATA on stream 0": (raw(DATA, 0, 0, b"x"), (PROTOCOL_ERROR,)),
     "DATA with more padding than there is": (after_request(frame(DATA, END_STREAM | PADDED, 1, b"\x09hello"), ends=False, path="/up"), (PROTOCOL_ERROR,)),
     "HEADERS on stream 0": (raw(HEADERS, END_HEADERS | END_STREAM, 0, OTHER_REQUEST), (PROTOCOL_ERROR,)),
@@ -100,6 +129,9 @@ CONNECTION_ERRORS = {
     "CONTINUATION behind DATA": (lambda c: (c.ask("/up", False), c.data(1, b"x"), c.send(frame(CONTINUATION, END_HEADERS, 1, literal("a", "b")))), (PROTOCOL_ERROR,)),
     "CONTINUATION on another stream": (lambda c: c.send(frame(HEADERS, END_STREAM, 1, OTHER_REQUEST), frame(CONTINUATION, END_HEADERS, 3, literal("a", "b"))), (PROTOCOL_ERROR,)),
     # RFC 9218 §7.1
+    "PRIORITY_UPDATE that is too short": (raw(PRIORITY_UPDATE, 0, 0, b"\0\0\0"), (FRAME_SIZE_ERROR,)),
+    "PRIORITY_UPDATE of stream 0": (raw(PRIORITY_UPDATE, 0, 0, b"\0\0\0\0u=1"), (PROTOCOL_ERROR,)),
+    "PRIORITY_UPDATE of a push": (raw(PRIORITY_UPDATE, 0, 0, b"\0\0\0\2u=1"), (PROTOCOL_ERROR,)),
     "PRIORITY_UPDATE on a stream": (raw(PRIORITY_UPDATE, 0, 1, struct.pack(">I", 1) + b"u=1"), (PROTOCOL_ERROR,)),
 }
 
@@ -116,6 +148,9 @@ STREAM_ERRORS = {
     "half-closed: DATA": (after_request(frame(DATA, END_STREAM, 1, b"x"), path="/long"), (STREAM_CLOSED,)),
     "half-closed: HEADERS": (after_request(frame(HEADERS, END_HEADERS | END_STREAM, 1, OTHER_REQUEST), path="/long"), (STREAM_CLOSED, PROTOCOL_ERROR)),
     "PRIORITY of another size": (after_request(frame(PRIORITY, 0, 1, b"\0\0\0\1"), ends=False, path="/up"), (FRAME_SIZE_ERROR,)),
+    "a stream's window exceeded": (lambda c: (c.ask("/nobody-reads", False, method="POST", authority="unknown.invalid", fields=[("expect", "100-continue")]), c.try_to_send(*[frame(DATA, 0, 1, b"x" * 16384)] * 5)), (FLOW_CONTROL_ERROR, STREAM_CLOSED, NO_ERROR)),
+    "PRIORITY that depends on itself": (after_request(frame(PRIORITY, 0, 1, struct.pack(">IB", 1, 15)), ends=False, path="/up"), (PROTOCOL_ERROR,)),
+    "HEADERS that depend on themselves": (raw(HEADERS, END_HEADERS | END_STREAM | HAS_PRIORITY, 1, struct.pack(">IB", 1, 15) + OTHER_REQUEST), (PROTOCOL_ERROR,)),
     "WINDOW_UPDATE of nothing": (after_request(window_update(1, 0), ends=False, path="/up"), (PROTOCOL_ERROR,)),
     "a stream's window too large": (after_request(window_update(1, 0x7FFFFFFF), window_update(1, 0x7FFFFFFF), ends=False, path="/up"), (FLOW_CONTROL_ERROR,)),
     "a second field section that does not end the stream": (after_request(frame(HEADERS, END_HEADERS, 1, literal("a", "b")), ends=False, path="/up"), (PROTOCOL_ERROR,)),
@@ -325,6 +360,53 @@ def test_an_invalid_preface_ends_the_connection(server):
     with H2(server.port, say=None) as client:
         client.send(PREFACE + frame(PING, payload=b"12345678"))  # §3.4: settings come first
         assert client.goaway().code == PROTOCOL_ERROR
+
+
+def test_what_was_on_its_way_when_we_reset_a_stream_is_ignored(client):
+    """And its field sections are decoded all the same (§4.3), its DATA gives the connection's window back (§6.9)."""
+    for stream in range(1, 81, 2):
+        client.ask("/up", ends=False, method="POST", fields=[("connection", "x")])
+        assert client.read_kind(RST_STREAM, stream).code == PROTOCOL_ERROR
+        client.send(*[frame(DATA, 0, stream, b"x" * 16384)] * 4)
+        client.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, client.encoder.encode([("x-trailer", f"number {stream}")])))
+    stream = client.next_stream
+    client.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, client.encoder.encode(request(fields=[("x-trailer", "number 79")]))))
+    assert client.response(stream).body == b"hello"
+    assert client.window_of(0) > 40 * 4 * 16384  # as the harness, which sent these frames by itself, does not count them
+
+
+def test_the_reserved_bit_is_ignored(client):
+    client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1 | 1 << 31, OTHER_REQUEST), frame(WINDOW_UPDATE, 0, 1 << 31, struct.pack(">I", 1000 | 1 << 31)))
+    assert client.response(1).body == b"hello"
+
+
+def test_a_client_s_goaway_lets_its_requests_end(client):
+    stream = client.ask("/long")
+    client.send(frame(GOAWAY, payload=struct.pack(">II", 0, 0) + b"good bye"), window_update(0, 1 << 20), window_update(stream, 1 << 20))
+    assert client.response(stream).body == b"x" * 100_000
+    client.end()
+
+
+def test_a_closed_stream_far_behind_is_ignored(client):
+    for _ in range(70):
+        assert client.get().body == b"hello"
+    client.send(frame(DATA, 0, 1, b"x"), frame(HEADERS, END_HEADERS | END_STREAM, 3, OTHER_REQUEST))
+    assert client.get().body == b"hello"
+
+
+@pytest.mark.parametrize("first", [1, 8, 9, 10, 24, 33, 34, 100])
+def test_frames_cut_anywhere(server, first):
+    """Two requests, one of them with a body and padding, in reads that end wherever they may."""
+    with H2(server.port) as client:
+        said = b"".join((
+            frame(HEADERS, END_HEADERS | HAS_PRIORITY | PADDED, 1, b"\x03" + PRIORITY_PAYLOAD + block(request("/up", "POST")) + b"\0" * 3),
+            frame(PING, payload=b"12345678"), frame(DATA, PADDED, 1, b"\x02he" + b"\0" * 2), frame(DATA, END_STREAM, 1, b"llo"),
+            frame(HEADERS, END_HEADERS | END_STREAM, 3, OTHER_REQUEST)))
+        while said:
+            client.send(said[:first])
+            said = said[first:]
+        assert client.response(1).body == b"hello"
+        assert client.response(3).body == b"hello"
 
 
 def test_frames_on_a_closed_stream_do_no_harm(client):
