@@ -138,5 +138,6 @@ def test_in_one_loop_whoever_reads_the_disk_holds_up_everybody(store, origin):
         assert hot.request("/1/100").status == cold.request("/1/100").status == 200
         began = time.monotonic()
         cold.send("GET /2/100 HTTP/1.1\r\nHost: site.test\r\n\r\n")
-        assert hot.request("/1/100").status == 200  # which came behind the other
+        for _ in range(2):  # the first may come in one turn of the loop with the other
+            assert hot.request("/1/100").status == 200
         assert time.monotonic() - began > 0.04
