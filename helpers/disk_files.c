@@ -206,6 +206,11 @@ static bool is_allowed_root(const struct disk_files *files, const char *root)
     return false;
 }
 
+bool disk_files_know_root(const struct disk_files *files, struct bytes target)
+{
+    return bytes_find(target, '\0') < target.len && is_allowed_root(files, target.at);
+}
+
 /* Whether any component begins with a dot. */
 static bool is_hidden(const char *path)
 {

@@ -27,6 +27,9 @@ void disk_files_lock(struct disk_files *files);
 /* A root is not the directory that it was when the process was locked: made since, replaced, or new in the list. Only a new process can read it. */
 bool disk_files_are_outdated(const struct disk_files *files);
 
+/* Whether the root of `target` is in the list. */
+bool disk_files_know_root(const struct disk_files *files, struct bytes target);
+
 /* Blocks. `target`: root NUL path. False when the request itself breaks a rule: malformed target, bytes outside the slab.
  * When it finds that the files are outdated the answer means nothing. */
 bool disk_files_read(struct disk_files *files, const struct message_file_read *request, struct bytes target, struct message_file_answer *answer);

@@ -39,6 +39,14 @@ static bool take_request(void *context, struct channel *from, const struct messa
 {
     struct disk_helper *helper = context;
     struct message_file_answer answer;
+    struct message again;
+    if (!disk_files_know_root(helper->files, message->tail)) { /* the list that has it was sent before the request was */
+        channel_give_back(from);
+        helper_loop_look_at_control();
+        if (channel_receive_awake(from, &again) != CHANNEL_MESSAGE)
+            return false;
+        message = &again;
+    }
     if (!disk_files_read(helper->files, message->payload, message->tail, &answer))
         return false;
     if (disk_files_are_outdated(helper->files))

@@ -171,9 +171,15 @@ static void wait_for_work(struct helper_loop *loop)
         serve_control(loop);
 }
 
+static struct helper_loop loop; /* large, and one a process */
+
+void helper_loop_look_at_control(void)
+{
+    serve_control(&loop);
+}
+
 void helper_loop_run(int control, const struct helper_engine *engine)
 {
-    static struct helper_loop loop; /* large, and one a process */
     loop = (struct helper_loop){.control = control, .engine = engine};
     ignore_signals();
     for (;;) {

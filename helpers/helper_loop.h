@@ -34,6 +34,10 @@ struct helper_engine {
     int (*timeout_ms)(void *context);
 };
 
+/* From engine->message: takes what the supervisor has said by now, which may be what the message rests on. May end the process: a message that is not to end
+ * with it has been given back, and is received again afterwards. */
+void helper_loop_look_at_control(void);
+
 /* Ends the process with status 0 when the control socket is closed. */
 void helper_loop_run(int control, const struct helper_engine *engine) __attribute__((noreturn));
 

@@ -12,7 +12,7 @@ enum { LOOPS = 3, SEEN_MAX = 1000 };
 
 /* What the helper's process saw, shared with the test. */
 static struct seen {
-    unsigned count, turns, closed;
+    unsigned count, turns, closed, settings;
     uint64_t requests[SEEN_MAX];
 } * seen;
 
@@ -64,15 +64,13 @@ static void send_request(unsigned loop, uint64_t request)
     cr_assert(channel_send(loops[loop], MESSAGE_RESOLVE, &(struct message_resolve){request}, BYTES_NONE));
 }
 
-/* Runs a helper to its end: the control socket closes behind what was sent. Its exit status. */
-static int run(bool drains, unsigned batch)
+static int run_engine(struct helper_engine engine)
 {
     int status;
-    struct helper_engine engine = {
-        .role = ROLE_RESOLVER, .batch = batch, .drains = drains, .message = note_request, .closed = note_close, .turn = note_turn};
     pid_t child = fork();
     if (child == 0) {
-        close(pair[0]);
+        if (!engine.control)
+            close(pair[0]);
         for (unsigned i = 0; i < LOOPS; i++)
             close(channel_fd(loops[i]));
         helper_loop_run(pair[1], &engine);
@@ -83,6 +81,45 @@ static int run(bool drains, unsigned batch)
     close(pair[0]);
     cr_assert_eq(waitpid(child, &status, 0), child);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* Runs a helper to its end: the control socket closes behind what was sent. Its exit status. */
+static int run(bool drains, unsigned batch)
+{
+    return run_engine((struct helper_engine){
+        .role = ROLE_RESOLVER, .batch = batch, .drains = drains, .message = note_request, .closed = note_close, .turn = note_turn});
+}
+
+static void note_settings(void *context, const struct control_message *message)
+{
+    (void)context;
+    seen->settings += message->message.type == MESSAGE_RESOLVER_SETTINGS;
+}
+
+/* While it is looked at the supervisor says what it rests on. */
+static bool look_at_control(void *context, struct channel *from, const struct message *message)
+{
+    (void)context, (void)message;
+    struct message_resolver_settings settings = {.timeout_ms = 100, .tries = 1, .question_ms = 100};
+    channel_give_back(from);
+    if (control_send(pair[0], MESSAGE_RESOLVER_SETTINGS, &settings, BYTES("127.0.0.1:53"), NULL, 0) < 0)
+        _exit(2);
+    helper_loop_look_at_control();
+    struct message again;
+    if (seen->settings != 1 || channel_receive_awake(from, &again) != CHANNEL_MESSAGE)
+        _exit(3);
+    close(pair[0]);
+    return note_request(context, from, &again);
+}
+
+Test(helper_loop, a_message_may_rest_on_what_the_supervisor_says_meanwhile)
+{
+    send_request(1, 4711);
+    cr_assert_eq(
+        run_engine((struct helper_engine){.role = ROLE_RESOLVER, .batch = 16, .control = note_settings, .message = look_at_control}), 0);
+    cr_assert_eq(seen->count, 1);
+    cr_assert_eq(seen->requests[0], 4711);
+    cr_assert_eq(seen->settings, 1);
 }
 
 Test(helper_loop, messages_are_taken_from_the_channels_in_turn)
