@@ -2,6 +2,7 @@
 #include "proxy/client/h2_decoder.h"
 
 #include <assert.h>
+#include <nghttp2/nghttp2.h>
 
 /* §6: kinds of representations, by their first bits */
 enum { INSERTED = 0x40, INSERTED_MASK = 0xc0, SIZE_UPDATE = 0x20, SIZE_UPDATE_MASK = 0xe0 };

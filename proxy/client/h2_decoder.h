@@ -7,11 +7,11 @@
 
 #include "base/bytes.h"
 
-#include <nghttp2/nghttp2.h>
+struct nghttp2_hd_inflater;
 
 /* A connection's. */
 struct h2_decoder {
-    nghttp2_hd_inflater *inflater;
+    struct nghttp2_hd_inflater *inflater;
     uint64_t inserted;     /* entries that came, in all */
     bool     has_fields;   /* of the section that is coming */
     bool     is_inside;    /* of a field, or a size, that nghttp2 has in part */

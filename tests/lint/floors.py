@@ -39,7 +39,7 @@ LIBRARIES = [
     (r"uv\.h|uv/.*", "libuv", ("proxy/net/",)),
     (r"openssl/.*", "OpenSSL", ("proxy/net/tls",)),
     (r"llhttp\.h", "llhttp", ("proxy/client/h1", "proxy/origin/h1")),
-    (r"nghttp2/.*", "nghttp2", ("proxy/client/h2",)),
+    (r"nghttp2/.*", "nghttp2", ("proxy/client/h2_decoder",)),
     (r"ares.*\.h", "c-ares", ("helpers/names.c",)),
     (r"libfyaml\.h|libfyaml/.*", "libfyaml", ("proxy/config/",)),
     # libfyaml exports the functions of an older copy: xxhash is compiled into one place and linked nowhere.

@@ -2,6 +2,7 @@
 #include "proxy/client/h2_decoder.h"
 
 #include <criterion/criterion.h>
+#include <nghttp2/nghttp2.h>
 #include <stdio.h>
 
 enum { TEXT_BYTES = 256 * 1024, FIELDS_MAX = 24, BLOCK_BYTES = 16 * 1024 };
