@@ -5,7 +5,8 @@
  *                                 → fill_fail at any time → gone
  * The last call consumes the fill: the writer's pointer is invalid afterwards.
  * A *listed* fill is found by other requests with the same key (collapsed forwarding) and becomes the stored response. A *private* one
- * (pass; or its head said so; or it outgrew the object limit) keeps only a window of FILL_WINDOW_BYTES around its readers.
+ * (pass; or its head said so; or it outgrew the object limit) keeps only a window around its readers: at most FILL_WINDOW_BYTES, and
+ * less where there are many fills.
  * Locks: the fill's own mutex guards the written position, the state and the readers' list. No call here blocks.
  */
 #ifndef CACHE_FILL_H

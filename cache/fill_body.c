@@ -7,7 +7,10 @@
 
 #include <assert.h>
 
-enum { WAKE_ROOM_BYTES = FILL_WINDOW_BYTES / 4 }; /* a writer waits for this much room, so that it does not move a few bytes a turn */
+enum {
+    WINDOWS_PART = 8, /* of the memory, that all windows together should take: those of readers who do not move stay as they are */
+    WAKE_PART = 4,    /* a writer waits for so much of its window to be room, so that it does not move a few bytes a turn */
+};
 
 /* With the lock held, all of these. */
 
@@ -27,10 +30,18 @@ static void find_slowest(struct fill *fill)
     }
 }
 
+/* HARDENING, resources: the more fills there are, the less each may hold for a client that does not read. */
+static uint64_t window_bytes(const struct fill *fill)
+{
+    uint64_t fills = atomic_load_explicit(&fill->cache->fills_count, memory_order_relaxed);
+    uint64_t share = slab_bytes(fill->cache->slab) / WINDOWS_PART / (fills > 0 ? fills : 1);
+    return share < BODY_SMALL_BYTES ? BODY_SMALL_BYTES : share < FILL_WINDOW_BYTES ? share : FILL_WINDOW_BYTES;
+}
+
 static uint64_t window_room(const struct fill *fill)
 {
-    uint64_t held = fill->written - fill->slowest;
-    return held < FILL_WINDOW_BYTES ? FILL_WINDOW_BYTES - held : 0;
+    uint64_t held = fill->written - fill->slowest, most = window_bytes(fill);
+    return held < most ? most - held : 0;
 }
 
 static void release_consumed(struct fill *fill)
@@ -55,7 +66,7 @@ void fill_reader_moved(struct fill *fill, uint64_t from)
     if (from != fill->slowest || fill->slowest_count == 0 || --fill->slowest_count > 0)
         return;
     release_consumed(fill);
-    if (window_room(fill) >= WAKE_ROOM_BYTES) {
+    if (window_room(fill) >= window_bytes(fill) / WAKE_PART) {
         fill->writer_waits = false;
         waker_wake(fill->waker);
     }

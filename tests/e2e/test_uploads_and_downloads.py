@@ -1,4 +1,5 @@
 """Bodies of any size, both ways: byte-exact, with bounded memory whoever is slow, and an end that is seen as what it is."""
+import contextlib
 import os
 import select
 import threading
@@ -361,6 +362,18 @@ def test_a_client_that_leaves_a_private_download_stops_it(make_outrigger, origin
         client.send(f"GET /down HTTP/1.1\r\n{HOST}\r\n")
         client.read_exactly(100000)
     assert ended.wait(20), "the origin's connection was not closed"
+
+
+def test_readers_that_stand_still_leave_memory_to_the_others(make_outrigger, origin):
+    """HARDENING, resources: what each holds of a response that is not stored is less, the more they are. All windows at their full size would be 50 MiB."""
+    body = b"b" * (4 << 20)
+    origin.on("*", lambda request: request.answer(body, fields={"Cache-Control": "no-store"}))
+    outrigger = make_outrigger(origin=origin.url, config={"cache": {"memory": "16MiB"}})
+    with contextlib.ExitStack() as stack:
+        for number in range(200):
+            stack.enter_context(outrigger.connect(receive_buffer=2048)).send(f"GET /{number} HTTP/1.1\r\nHost: site.test\r\n\r\n")
+        until(lambda: outrigger.metric("outrigger_cache_fills") == 200, what="all of them to be under way")
+        assert outrigger.get("/read").body == body
 
 
 def test_no_descriptor_is_left_behind(make_outrigger, origin):

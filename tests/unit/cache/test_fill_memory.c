@@ -71,7 +71,7 @@ Test(fill_memory, without_memory_a_stored_fill_becomes_private_and_waits_to_be_w
     enum reader_state state;
     struct rig small = rig_new(RIG_MIB, RIG_MIB, 4);
     cr_assert_eq(ask_with(&small, &hold, METHOD_GET, "/hold", "", false), LOOKUP_FILL);
-    answer(&small, &hold, FRESH, 800 * 1024);
+    answer(&small, &hold, FRESH, 880 * 1024);
     cr_assert_eq(ask_head(&hold), READER_HEAD_READY);
 
     ask_with(&small, &ask, METHOD_GET, "/a", "", false);
@@ -95,7 +95,7 @@ Test(fill_memory, without_memory_a_stored_fill_becomes_private_and_waits_to_be_w
     ask.fill_waker.count = 0;
     cr_assert_eq(answer_body(&ask, written, 1), 0);
     cr_assert_eq(ask.fill_waker.count, 0, "its own attempts do not wake it");
-    cr_assert_eq(read_body(&hold, UINT64_MAX, &state), 800 * 1024);
+    cr_assert_eq(read_body(&hold, UINT64_MAX, &state), 880 * 1024);
     reader_close(&hold.reader); /* now it can be evicted */
     cr_assert_gt(ask.fill_waker.count, 0, "woken by memory that others gave up");
     while (written < 600 * 1024) {
