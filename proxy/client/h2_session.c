@@ -171,11 +171,12 @@ static void set_watch(struct h2_session *session, enum watched watched)
         loop_set_deadline(session->worker->loop, &session->deadline, patience_ms(session, watched), on_deadline);
 }
 
-/* What is waited for is computed here from the state. A deadline goes on as long as it is for the same thing: what carries no request wins no time. */
+/* What is waited for is computed here from the state. A deadline goes on as long as it is for the same thing: what carries no request wins no time. Where
+ * requests keep coming, each read may end within the next one. */
 static void watch(struct h2_session *session)
 {
     enum watched watched = watched_of(session);
-    if (watched != session->watched || (watched == WATCH_IDLE && session->was_used))
+    if (watched != session->watched || ((watched == WATCH_IDLE || watched == WATCH_SECTION) && session->was_used))
         set_watch(session, watched);
 }
 

@@ -306,7 +306,26 @@ def test_a_connection_without_settings_or_with_half_a_field_section_is_ended(mak
     with H2(server.port, answers=False) as client:
         client.send(frame(HEADERS, END_STREAM, 1, block(request())))
         assert client.goaway() is not None
-    assert server.metric("outrigger_http2_goaways_total", cause="timeout") == 2
+    with H2(server.port, answers=False) as client:
+        client.send(frame(HEADERS, END_STREAM | END_HEADERS, 1, block(request()))[:-1])
+        assert client.goaway() is not None
+    assert server.metric("outrigger_http2_goaways_total", cause="timeout") == 3
+
+
+def test_requests_may_be_cut_for_longer_than_a_head_may_take(make_server, origin):
+    """Each read ends within a request, and none of them is slow."""
+    origin.on("/page", b"hello")
+    patience = 0.3 if SLOW == 1 else 2.0
+    server = make_server(timeouts={"header": f"{int(patience * 1000)}ms"})
+    with H2(server.port, window=1 << 20, answers=False) as client:  # which would be in the middle of a frame
+        until_time, stream = time.monotonic() + 2.5 * patience, 1
+        head = frame(HEADERS, END_STREAM | END_HEADERS, stream, block(request()))
+        client.send(head[:20])
+        while time.monotonic() < until_time:
+            following = frame(HEADERS, END_STREAM | END_HEADERS, stream + 2, block(request()))
+            client.send(head[20:] + following[:20])
+            assert client.response(stream, update=False).body == b"hello"
+            head, stream = following, stream + 2
 
 
 def test_an_idle_connection_is_ended_and_pings_do_not_keep_it(make_server, origin):
