@@ -341,9 +341,8 @@ enum error fill_set_not_modified(struct fill **fill_pointer, const struct origin
     fill->is_revalidated = true;
     fill->written = fill->stale_view.length;
     set_verdict(fill, &plan);
-    fill->state = FILL_STATE_COMPLETE;
     pthread_mutex_unlock(&fill->lock);
-    fill_end_writer(fill_pointer, FILL_STATE_COMPLETE, ERROR_OK);
+    fill_end_writer(fill_pointer, FILL_STATE_COMPLETE, ERROR_OK); /* with the last look at its readers: from then on they take no lock */
     return ERROR_OK;
 }
 

@@ -152,7 +152,8 @@ static struct extent alloc_extent(struct fill *fill)
         return extent;
     if (!fill->is_private) { /* not enough for all of it; maybe for a window */
         make_private(fill, DETAIL_NO_MEMORY);
-        open_window(fill);
+        if (open_window(fill) == 0) /* readers give back extents now, while the writer stays away from them */
+            return extent;
     }
     wait_for_memory(fill);
     extent = room_alloc(fill->cache, bytes, fill->object);
