@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define SITE(more) "sites:\n- hosts: a\n  origin: http://b\n" more
 
@@ -47,13 +48,12 @@ Test(advice, each_danger_has_its_place_and_its_reason)
         {SITE("access_log: syslog:server=unix:/nonexistent/log\n"), "4:13", "nobody listens at /nonexistent/log"},
         {SITE("error_log: journald:server=unix:/nonexistent/log\n"), "4:12", "nobody listens at /nonexistent/log"},
         {SITE("user: root\n"), "4:7", "root may do everything"},
-        {SITE("cache: {memory: 16TiB}\n"), "4:17", "this machine has only"},
         {SITE("limits: {memory: 16TiB}\n"), "4:18", "the kernel would end processes before this limit is near"},
         {SITE("limits: {memory: 200MiB}\n"), "4:18", "do not fit into what it may take, 200 MiB"},
         {SITE("limits: {memory: 200MiB}\ncache: {memory: 128MiB}\n"), "5:17", "lower cache.memory to 121MiB, or raise limits.memory"},
         {SITE("limits: {memory: 64MiB}\n"), "4:18", "hint: raise limits.memory"},
         {SITE("cache: {disk: [{path: /nonexistent/a/b, size: 8TiB}]}\n"), "4:47", "the filesystem of /nonexistent/a/b has only"},
-        {SITE("cache: {disk: [{path: /nonexistent/a, size: 8TiB}, {path: /nonexistent/b, size: 8MiB}]}\n"), "4:81",
+        {SITE("cache: {disk: [{path: /nonexistent/a, size: 7TiB}, {path: /nonexistent/b, size: 8MiB}]}\n"), "4:81",
          "the directories before this one are on it, too"},
         {"listen: 8080\nsites: [{hosts: a, origin: http://localhost:8080}]\n", "2:28", "in a circle"},
         {"listen: \"[::1]:8080\"\nsites: [{hosts: a, origin: [http://b, \"http://[::1]:8080\"]}]\n", "2:39", "in a circle"},
@@ -67,6 +67,19 @@ Test(advice, each_danger_has_its_place_and_its_reason)
         cr_expect(strstr(findings, rows[i].words), "%s: \"%s\" is not in\n%s", rows[i].text, rows[i].words, findings);
         free(findings);
     }
+}
+
+Test(advice, a_cache_is_not_larger_than_the_machine)
+{
+    char *findings;
+    if (sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) > UINT64_C(140) << 30)
+        cr_skip_test("this machine has more than a cache can");
+    cr_assert(test(SITE("cache: {memory: 127GiB}\n"), &findings));
+    cr_expect(strstr(findings, "t.yaml:4:17: warning: ") && strstr(findings, "this machine has only"), "%s", findings);
+    free(findings);
+    cr_assert_not(test(SITE("cache: {memory: 128GiB}\n"), &findings), "what a slab has no numbers for");
+    cr_expect(strstr(findings, "t.yaml:4:17: error: "), "%s", findings);
+    free(findings);
 }
 
 Test(advice, what_is_usual_is_not_warned_of)
