@@ -291,6 +291,8 @@ void h2_section_forget(struct h2_session *session);
 void h2_reset_malformed(struct h2_stream *stream);
 
 /* h2_guard.c: false: it is too much, session->fault says why. */
+/* Frames have come together, the last of them perhaps in part. */
+bool h2_guard_ahead(struct h2_session *session, struct bytes frames);
 /* A frame has come. */
 bool h2_guard_frame(struct h2_session *session, const struct h2_frame *frame);
 /* The client has opened a window. */

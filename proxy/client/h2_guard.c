@@ -2,6 +2,7 @@
  *
  * DESIGN. The header of every frame is looked at here before the frame is read. What carries nothing costs a token of a budget, which comes back with time; who
  * has spent it all has his connection closed. A client's mistakes that make us reset a stream cost as much as his own resets (CVE-2023-44487, CVE-2025-8671).
+ * Resets that came together are counted first, since each follows a request: of more than may be none is made.
  */
 #include "proxy/client/h2_client.h"
 
@@ -18,13 +19,17 @@ static bool fail(struct h2_session *session, enum h2_goaway fault)
     return false;
 }
 
+/* What of a budget has not come back yet, in thousandths. */
+static uint32_t spent_of(const struct h2_session *session, const struct h2_budget *budget, unsigned most)
+{
+    int64_t back = monotonic_since(loop_now(session->worker->loop), budget->at) * most / BUDGET_SECONDS;
+    return back < budget->spent ? budget->spent - (uint32_t)back : 0;
+}
+
 static bool spend(struct h2_session *session, struct h2_budget *budget, unsigned most, enum h2_goaway fault)
 {
-    struct monotonic_ms now = loop_now(session->worker->loop);
-    int64_t back = monotonic_since(now, budget->at) * most / BUDGET_SECONDS; /* in thousandths */
-    budget->spent = back < budget->spent ? budget->spent - (uint32_t)back : 0;
-    budget->at = now;
-    budget->spent += 1000;
+    budget->spent = spent_of(session, budget, most) + 1000;
+    budget->at = loop_now(session->worker->loop);
     if (budget->spent <= (uint64_t)most * 1000)
         return true;
     return fail(session, fault);
@@ -38,6 +43,22 @@ static bool spend_control(struct h2_session *session, enum h2_goaway fault)
 static bool spend_reset(struct h2_session *session)
 {
     return spend(session, &session->resets, h2_config(session)->http2_resets, H2_GOAWAY_RESETS);
+}
+
+bool h2_guard_ahead(struct h2_session *session, struct bytes frames)
+{
+    unsigned most = h2_config(session)->http2_resets, resets = 0;
+    for (size_t at = 0; frames.len - at >= H2_FRAME_HEADER_BYTES;) {
+        struct h2_frame frame = h2_get_frame((const uint8_t *)frames.at + at);
+        resets += frame.type == H2_FRAME_RST_STREAM;
+        if (frame.length > frames.len - at - H2_FRAME_HEADER_BYTES)
+            break;
+        at += H2_FRAME_HEADER_BYTES + frame.length;
+    }
+    if (resets < 2 || spent_of(session, &session->resets, most) + resets * UINT64_C(1000) <= most * UINT64_C(1000))
+        return true;
+    counter_add(session->worker->counters, COUNTER_HTTP2_RESETS_RECEIVED, resets);
+    return fail(session, H2_GOAWAY_RESETS);
 }
 
 static bool count_continuation(struct h2_session *session)

@@ -115,12 +115,21 @@ static void take_frame(struct h2_session *session, struct bytes *input)
         skip(input, length);
 }
 
+/* A frame begins here. */
+static bool is_between_frames(const struct h2_session *session)
+{
+    return session->preface_bytes == H2_PREFACE_BYTES && !session->partial && !session->has_frame && session->data_left == 0 &&
+           session->padding_left == 0;
+}
+
 void h2_receive(struct h2_session *session, struct bytes input)
 {
+    if (session->preface_bytes < H2_PREFACE_BYTES)
+        take_preface(session, &input);
+    if (is_stopped(session) || (is_between_frames(session) && !h2_guard_ahead(session, input)))
+        return;
     while (input.len > 0 && !is_stopped(session)) {
-        if (session->preface_bytes < H2_PREFACE_BYTES)
-            take_preface(session, &input);
-        else if (session->data_left > 0)
+        if (session->data_left > 0)
             take_data(session, &input);
         else if (session->padding_left > 0)
             skip_padding(session, &input);
