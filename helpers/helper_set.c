@@ -55,7 +55,7 @@ void helper_set_prefer(struct helper_set *set, unsigned helper)
 }
 
 /* NULL: any helper will do. */
-static struct helper_slot *preferred_for(struct helper_set *set, const struct helper_call *call)
+static struct helper_slot *preferred_for(struct helper_set *set, struct helper_call *call)
 {
     if (!set->has_preferred || set->slots_end == 0 || !set->plan.goes_with_others(call))
         return NULL;
@@ -64,7 +64,7 @@ static struct helper_slot *preferred_for(struct helper_set *set, const struct he
 }
 
 /* The preferred helper, or the one with the fewest under way; NULL when none can take a call now. */
-static struct helper_slot *choose(struct helper_set *set, const struct helper_call *call)
+static struct helper_slot *choose(struct helper_set *set, struct helper_call *call)
 {
     struct helper_slot *best = preferred_for(set, call);
     if (best)

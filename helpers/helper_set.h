@@ -60,7 +60,7 @@ struct helper_plan {
     unsigned  per_helper_max; /* calls under way at one helper: so many answers fit its ring */
     bool      may_expire;     /* a call may end at its deadline while a helper still works on it: nothing of ours is written by the helper */
     /* Whether the call goes to the helper that is preferred, if one is. NULL: none does. */
-    bool (*goes_with_others)(const struct helper_call *call);
+    bool (*goes_with_others)(struct helper_call *call);
     /* False: the ring has no room. */
     bool (*send)(struct channel *channel, struct helper_call *call);
     /* The call is over; calls the owner's `done`. False, without `done`: the message breaks a rule. */

@@ -81,9 +81,9 @@ static bool take_answer(struct helper_call *helper_call, const struct message *m
     return true;
 }
 
-static bool is_small_read(const struct helper_call *helper_call)
+static bool is_small_read(struct helper_call *helper_call)
 {
-    const struct store_call *call = (const struct store_call *)((const char *)helper_call - offsetof(struct store_call, call));
+    const struct store_call *call = store_call_of(helper_call);
     return call->type == MESSAGE_STORE_READ && call->ask.read.bytes <= SMALL_READ_BYTES;
 }
 

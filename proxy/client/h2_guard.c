@@ -77,13 +77,14 @@ static bool costs_reset(const struct h2_frame *frame, const char *payload)
 bool h2_guard_ahead(struct h2_session *session, struct bytes frames)
 {
     const struct config *config = h2_config(session);
-    unsigned resets = 0, controls = 0;
+    unsigned resets = 0, received = 0, controls = 0;
     for (size_t at = 0; frames.len - at >= H2_FRAME_HEADER_BYTES;) {
         struct h2_frame frame = h2_get_frame((const uint8_t *)frames.at + at);
         if (frame.length > frames.len - at - H2_FRAME_HEADER_BYTES)
             break;
         at += H2_FRAME_HEADER_BYTES;
         resets += costs_reset(&frame, frames.at + at);
+        received += frame.type == H2_FRAME_RST_STREAM;
         controls += is_control(&frame);
         at += frame.length;
     }
@@ -91,6 +92,7 @@ bool h2_guard_ahead(struct h2_session *session, struct bytes frames)
         return fail(session, H2_GOAWAY_CONTROL_FRAMES);
     if (is_within(session, &session->resets, config->http2_resets, resets))
         return true;
+    counter_add(session->worker->counters, COUNTER_HTTP2_RESETS_RECEIVED, received);
     return fail(session, H2_GOAWAY_RESETS);
 }
 

@@ -104,7 +104,7 @@ static struct bytes asked_host(const struct request *request, struct arena *aren
     return head->authority.at != NULL ? cache_key_host(arena, head->scheme, head->authority) : BYTES_NONE;
 }
 
-static void add_forwarding(struct headers *out, const struct request *request, struct arena *arena)
+static void add_forwarding(struct headers *out, const struct request *request, struct bytes host, struct arena *arena)
 {
     const struct request_head *head = &request->head;
     char address[64];
@@ -119,7 +119,6 @@ static void add_forwarding(struct headers *out, const struct request *request, s
     if (request->forwarding != NULL && request->forwarding->forwarded.at != NULL)
         headers_add_known(out, HEADER_FORWARDED, request->forwarding->forwarded);
     headers_add_known(out, HEADER_X_FORWARDED_PROTO, head->scheme);
-    struct bytes host = asked_host(request, arena);
     if (host.at != NULL)
         headers_add_known(out, HEADER_X_FORWARDED_HOST, host);
 }
@@ -139,15 +138,14 @@ static void add_validators(struct headers *out, const struct response_view *stal
 }
 
 /* RFC 9112 §3.2: a request has a Host, also when an HTTP/1.0 client sent none; then it is the origin's own name. */
-static struct bytes host_for_origin(const struct request *request, struct arena *arena)
+static struct bytes host_for_origin(const struct request *request, struct bytes asked, struct arena *arena)
 {
     const struct config_site *site = request->site->config;
     const struct config_origin *origin = &site->origins[0];
     if (site->host_header.at != NULL)
         return site->host_header;
-    struct bytes host = asked_host(request, arena);
-    if (host.at != NULL)
-        return host;
+    if (asked.at != NULL)
+        return asked;
     const char *format = bytes_find(origin->host, ':') < origin->host.len ? "[%.*s]:%u" : "%.*s:%u";
     return arena_printf(arena, format, BYTES_FMT(origin->host), origin->port);
 }
@@ -157,8 +155,9 @@ void forward_fields(struct headers *out, const struct request *request, struct a
 {
     const struct request_head *head = &request->head;
     bool is_cacheable = head->method == METHOD_GET || head->method == METHOD_HEAD;
+    struct bytes host = asked_host(request, arena);
     headers_init(out, arena);
-    headers_add_known(out, HEADER_HOST, host_for_origin(request, arena));
+    headers_add_known(out, HEADER_HOST, host_for_origin(request, host, arena));
     for (unsigned f = 0; f < head->fields.count; f++) {
         const struct header *field = &head->fields.at[f];
         if (is_ours(field->id) || is_forged(field) || field_is_request_id(field) || (is_cacheable && is_override(field)) ||
@@ -173,5 +172,5 @@ void forward_fields(struct headers *out, const struct request *request, struct a
     }
     if (stale != NULL)
         add_validators(out, stale, arena);
-    add_forwarding(out, request, arena);
+    add_forwarding(out, request, host, arena);
 }
