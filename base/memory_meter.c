@@ -126,15 +126,30 @@ const char *memory_meter_group_name(const struct memory_meter *meter)
     return meter->group;
 }
 
-uint64_t memory_meter_own(const struct memory_meter *meter, int fd)
+/* proc(5). *shared_bytes: of those, what is a file's, or memory that several processes have. */
+static bool read_resident(const struct memory_meter *meter, uint64_t *resident_bytes, uint64_t *shared_bytes)
 {
     char text[128];
-    unsigned long total = 0, resident = 0, shared = 0;
+    unsigned long total, resident, shared;
+    if (!read_text(meter->statm, text, sizeof text) || sscanf(text, "%lu %lu %lu", &total, &resident, &shared) != 3)
+        return false;
+    *resident_bytes = resident * meter->page_bytes;
+    *shared_bytes = shared * meter->page_bytes;
+    return true;
+}
+
+uint64_t memory_meter_resident(const struct memory_meter *meter)
+{
+    uint64_t resident, shared;
+    return read_resident(meter, &resident, &shared) ? resident : 0;
+}
+
+uint64_t memory_meter_own(const struct memory_meter *meter, int fd)
+{
+    uint64_t resident, shared;
     struct stat status;
     uint64_t file_bytes = fd >= 0 && fstat(fd, &status) == 0 ? (uint64_t)status.st_blocks * 512 : 0;
-    if (!read_text(meter->statm, text, sizeof text) || sscanf(text, "%lu %lu %lu", &total, &resident, &shared) != 3)
-        return 0;
-    return (resident > shared ? resident - shared : 0) * meter->page_bytes + file_bytes;
+    return read_resident(meter, &resident, &shared) ? (resident > shared ? resident - shared : 0) + file_bytes : 0;
 }
 
 /* ---- finding the group ------------------------------------------------------------------------------------------------------------------- */

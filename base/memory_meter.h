@@ -29,6 +29,8 @@ void                 memory_meter_free(struct memory_meter **meter);
 bool memory_meter_group(const struct memory_meter *meter, uint64_t *limit_bytes, uint64_t *used_bytes);
 /* Its directory; "" without a group. */
 const char *memory_meter_group_name(const struct memory_meter *meter);
+/* Resident memory of this process, whatever of it is shared; 0 when it cannot be read. */
+uint64_t memory_meter_resident(const struct memory_meter *meter);
 /* What this process uses, and the memory file `fd` (−1: none); 0 when it cannot be read. */
 uint64_t memory_meter_own(const struct memory_meter *meter, int fd);
 

@@ -320,7 +320,7 @@ bool object_has_name(const struct cache *cache, const struct object *object, con
     if (object->hash != name->hash)
         return false;
     const struct record *record = object_record(cache, object);
-    if (!bytes_equal(bytes_from(texts_of(record), record->key_bytes), name->key))
+    if (!bytes_equal(record_key(record), name->key))
         return false;
     return record->has_more ? bytes_equal(record_vary_values(record), name->values) : name->values.len == 0;
 }

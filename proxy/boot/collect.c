@@ -4,10 +4,8 @@
 #include "proxy/boot/version.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <unistd.h>
 
 enum { GAUGES_MAX = 1024 }; /* 16 directories and 32 origins among them */
 
@@ -26,24 +24,13 @@ void gauges_add_counter(struct gauges *gauges, const char *name, const char *lab
 /* ---- the process ------------------------------------------------------------------------------------------------------------------------ */
 
 static struct {
-    int statm;
     DIR *descriptors;
 } process;
 
 void collect_prepare(void)
 {
-    process.statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     process.descriptors = opendir("/proc/self/fd");
     json_object_seed(0); /* reads /dev/urandom once */
-}
-
-static double resident_bytes(void)
-{
-    char text[128];
-    unsigned long total = 0, resident = 0;
-    ssize_t len = pread(process.statm, text, sizeof text - 1, 0);
-    text[len < 0 ? 0 : len] = '\0';
-    return sscanf(text, "%lu %lu", &total, &resident) == 2 ? (double)resident * (double)sysconf(_SC_PAGESIZE) : 0;
 }
 
 static double open_descriptors(void)
@@ -66,7 +53,8 @@ static void add_process(struct gauges *gauges, const struct proxy *proxy, struct
     gauges_add(gauges, "workers", "", "Event-loop threads that serve clients.", proxy->worker_count);
     gauges_add(gauges, "config_generation", "", "Configurations taken so far; 1 before the first reload.", proxy->serial);
     gauges_add(gauges, "draining", "", "1 while no new connections are accepted because the server ends.", proxy->is_draining);
-    gauges_add(gauges, "process_resident_memory_bytes", "", "Resident memory of the proxy process, the cache included.", resident_bytes());
+    gauges_add(gauges, "process_resident_memory_bytes", "", "Resident memory of the proxy process, the cache included.",
+               (double)memory_watch_resident());
     gauges_add(gauges, "process_open_fds", "", "Open descriptors of the proxy process.", open_descriptors());
 }
 

@@ -20,6 +20,11 @@ void memory_watch_prepare(void)
     meter = memory_meter_new();
 }
 
+uint64_t memory_watch_resident(void)
+{
+    return memory_meter_resident(meter);
+}
+
 /* ---- the log ------------------------------------------------------------------------------------------------------------------------------ */
 
 static const char *const meaning[MEMORY_LEVELS] = {

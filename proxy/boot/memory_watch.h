@@ -34,6 +34,8 @@ struct memory_watch {
 
 /* Opens what is looked at; before the process is locked up. */
 void memory_watch_prepare(void);
+/* As memory_meter_resident. */
+uint64_t memory_watch_resident(void);
 void memory_watch_start(struct memory_watch *watch, const struct memory_watch_settings *settings);
 
 #endif
