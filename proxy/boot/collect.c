@@ -5,7 +5,6 @@
 
 #include <dirent.h>
 #include <jansson.h>
-#include <stdio.h>
 
 enum { GAUGES_MAX = 1024 }; /* 16 directories and 32 origins among them */
 
