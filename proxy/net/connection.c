@@ -137,12 +137,16 @@ static void settle_unwanted(struct connection *connection, bool is_news)
 static void tls_shake(struct connection *connection)
 {
     enum error error;
-    enum tls_progress progress = tls_stream_shake(connection->tls, &error);
+    struct tls_stream *tls = connection->tls;
+    enum tls_progress progress = tls_stream_shake(tls, &error);
+    if (progress == TLS_PAUSES) {
+        tls_loop_enqueue_first(tls->loop, tls);
+        return;
+    }
     if (progress == TLS_GOES_ON) {
         ask_needs(connection);
         return;
     }
-    struct tls_stream *tls = connection->tls;
     if (progress == TLS_OVER) {
         connection->wants = WANT_NOTHING;
         ask(connection, WANT_READ);

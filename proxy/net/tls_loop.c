@@ -17,9 +17,19 @@ uint64_t tls_turn_ns(int64_t served_ms_ago)
     return served_ms_ago < TLS_BUSY_MS ? TLS_BUSY_TURN_NS : TLS_TURN_NS;
 }
 
+static uint64_t turn_ns(const struct tls_loop *tls)
+{
+    return tls_turn_ns(loop_now(tls->loop).ms - loop_served(tls->loop).ms);
+}
+
+bool tls_loop_is_busy(const struct tls_loop *tls)
+{
+    return turn_ns(tls) == TLS_BUSY_TURN_NS;
+}
+
 bool tls_loop_has_time(const struct tls_loop *tls)
 {
-    return tls->spent_ns < tls_turn_ns(loop_now(tls->loop).ms - loop_served(tls->loop).ms);
+    return tls->spent_ns < turn_ns(tls);
 }
 
 void tls_loop_spend(struct tls_loop *tls, uint64_t from_ns)
@@ -32,6 +42,14 @@ void tls_loop_enqueue(struct tls_loop *tls, struct tls_stream *stream)
     if (list_is_linked(&stream->link))
         return;
     list_push_back(stream->handshake ? &tls->shaking : &tls->queue, &stream->link);
+    mail_post(&tls->mail);
+}
+
+void tls_loop_enqueue_first(struct tls_loop *tls, struct tls_stream *stream)
+{
+    list_remove(&stream->link);
+    list_push_front(&tls->shaking, &stream->link);
+    tls->spent_ns = TLS_TURN_NS;
     mail_post(&tls->mail);
 }
 

@@ -2,9 +2,9 @@
  * saying so: handshakes that wait for their turn, and input that was received with what came before it.
  *
  * Handshakes come last in a turn of the loop, in the order of their coming, one step at least (a step is what a client's flight leads to: of its ClientHello a
- * key exchange and a signature). While other connections have something to say, it is one: what comes from them meanwhile is served before the next, and so a
- * hit waits for one step and not for a flood of them. Where there are only handshakes, a turn does them for TLS_TURN_NS. Those that wait for
- * long are not polled meanwhile.
+ * key exchange and a signature). While other connections have something to say, it is one, and a ClientHello's is made in three parts (tls_stream.c): what comes
+ * from them meanwhile is served before the next, and so a hit waits for a third of a step and not for a flood of them. Where there are only handshakes, a turn
+ * does them for TLS_TURN_NS. Those that wait for long are not polled meanwhile.
  */
 #ifndef NET_TLS_LOOP_H
 #define NET_TLS_LOOP_H
@@ -21,6 +21,13 @@ enum {
     TLS_BUSY_TURN_NS = 20 * 1000, /* less than a step that calculates: those that only find that something is missing share a turn */
     TLS_BUSY_MS = 100,            /* after what other connections had to say; they are served before they are slowed down by what a longer turn would save */
 };
+
+/* Of a ClientHello's step, beside others. The sanitizers know one stack a thread. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { TLS_STEP_PARTS = 1 };
+#else
+enum { TLS_STEP_PARTS = 3 };
+#endif
 
 struct tls_loop {
     struct loop *loop;
@@ -42,6 +49,10 @@ struct tls_loop *tls_loop_of(struct loop *loop);
 void             tls_loop_free(struct tls_loop **tls);
 /* The stream has something to do: connection_tls_turn is called before the loop waits for events again. */
 void             tls_loop_enqueue(struct tls_loop *tls, struct tls_stream *stream);
+/* Likewise, before all others, in the next turn: its step is half made. */
+void             tls_loop_enqueue_first(struct tls_loop *tls, struct tls_stream *stream);
+/* Whether other connections had something to say lately. */
+bool             tls_loop_is_busy(const struct tls_loop *tls);
 /* For how long a turn may make handshakes, where other connections had something to say so long ago. */
 uint64_t         tls_turn_ns(int64_t served_ms_ago);
 /* Whether another step of a handshake has its place in this turn. */

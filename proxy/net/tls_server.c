@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/ref.h"
 
+#include <openssl/async.h>
 #include <openssl/err.h>
 #include <openssl/sha.h>
 #include <openssl/x509v3.h>
@@ -206,15 +207,31 @@ static void on_secret(const SSL *ssl, const char *line)
     }
 }
 
-/* Each record that leaves, since the last secret was told. */
-static void on_record(int is_ours, int version, int type, const void *bytes, size_t length, SSL *ssl, void *context)
+/* A step that may be made in parts ends here (tls_stream.c), and goes on from here in another turn of the loop. */
+static void pause_step(void)
+{
+    if (ASYNC_get_current_job())
+        ASYNC_pause_job();
+}
+
+/* The ClientHello is understood; what follows are a key exchange, */
+static int on_certificate(SSL *ssl, void *context)
+{
+    (void)ssl;
+    (void)context;
+    pause_step();
+    return 1;
+}
+
+/* which a ServerHello tells of, and a signature. Records that leave are counted, since the last secret was told. */
+static void on_message(int is_ours, int version, int type, const void *bytes, size_t length, SSL *ssl, void *context)
 {
     (void)version;
-    (void)bytes;
-    (void)length;
     (void)context;
     if (is_ours && type == SSL3_RT_HEADER)
         tls_stream_of(ssl)->handshake->secrets.out_sequence++;
+    else if (is_ours && type == SSL3_RT_HANDSHAKE && length > 0 && *(const uint8_t *)bytes == SSL3_MT_SERVER_HELLO)
+        pause_step();
 }
 
 /* ---- contexts --------------------------------------------------------------------------------------------------------------------------- */
@@ -282,7 +299,8 @@ static SSL_CTX *context_new(const struct tls_server_settings *settings, struct r
     SSL_CTX_set_alpn_select_cb(context, on_alpn, NULL);
     if (!tls_kdf_is_chosen())
         SSL_CTX_set_keylog_callback(context, on_secret);
-    SSL_CTX_set_msg_callback(context, on_record);
+    SSL_CTX_set_cert_cb(context, on_certificate, NULL);
+    SSL_CTX_set_msg_callback(context, on_message);
     if (settings->tickets)
         SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket);
     if (set_ciphers(context, settings, reporting))

@@ -64,6 +64,30 @@ bool tls_stream_flush(struct tls_stream *stream)
 
 /* ---- making and ending ------------------------------------------------------------------------------------------------------------------ */
 
+/* As SSL_get_error says. */
+static int step(struct tls_stream *stream)
+{
+    struct tls_handshake *handshake = stream->handshake;
+    ERR_clear_error();
+    tls_kdf_note_in(stream->is_client ? NULL : &handshake->secrets);
+    int why = SSL_get_error(stream->ssl, SSL_do_handshake(stream->ssl));
+    tls_kdf_note_in(NULL);
+    handshake->paused = why == SSL_ERROR_WANT_ASYNC;
+    if (!handshake->paused)
+        SSL_clear_mode(stream->ssl, SSL_MODE_ASYNC);
+    return why;
+}
+
+/* What is freed while it is paused: OpenSSL would lose the stack. What it still has to say nobody hears. */
+static void finish_paused(struct tls_stream *stream)
+{
+    while (stream->handshake && stream->handshake->paused) {
+        stream->loop->input = BYTES_NONE;
+        step(stream);
+        stream->loop->out_length = 0;
+    }
+}
+
 static void handshake_free(struct tls_handshake **pointer)
 {
     struct tls_handshake *handshake = *pointer;
@@ -83,6 +107,7 @@ void tls_stream_free(struct tls_stream **pointer)
         return;
     list_remove(&stream->link);
     deadline_clear(&stream->parting);
+    finish_paused(stream);
     handshake_free(&stream->handshake);
     SSL_free(stream->ssl);
     tls_client_unref(&stream->client);
@@ -259,6 +284,16 @@ static enum error look_at_beginning(struct tls_handshake *handshake, struct byte
     return is_letter(input.at[0]) ? ERROR_TLS_PLAIN_HTTP : ERROR_TLS_GARBAGE;
 }
 
+/* What is held, and so much that stands behind it, is the input now. */
+static void take_held(struct tls_stream *stream, size_t got)
+{
+    struct tls_loop *loop = stream->loop;
+    struct bytes held = spill_bytes(stream->in);
+    memcpy(loop->in, held.at ? held.at : "", held.len);
+    loop->input = bytes_from((char *)loop->in, held.len + got);
+    spill_free(&stream->in);
+}
+
 /* Receives behind what is held; false: nothing new. *error: there will be nothing. */
 static bool receive(struct tls_stream *stream, enum error *error)
 {
@@ -273,9 +308,7 @@ static bool receive(struct tls_stream *stream, enum error *error)
         *error = stream->handshake->began ? ERROR_TLS_CLOSED : ERROR_CLIENT_CLOSED;
     if (got <= 0 && (held.len == 0 || stream->handshake->began))
         return false;
-    memcpy(loop->in, held.at ? held.at : "", held.len);
-    loop->input = bytes_from((char *)loop->in, held.len + (got > 0 ? (size_t)got : 0));
-    spill_free(&stream->in);
+    take_held(stream, got > 0 ? (size_t)got : 0);
     return true;
 }
 
@@ -308,35 +341,47 @@ static enum tls_progress over(struct tls_stream *stream, enum error *error)
     return TLS_OVER;
 }
 
+/* The first step, of which the key exchange and the signature are most, is made in three parts where others would wait for it. OpenSSL leaves and enters it
+ * again on a stack of its own (ASYNC_start_job(3)); the loop goes on with a paused one before it begins another, so that one stack is all it needs. */
+static bool begin_steps(struct tls_stream *stream)
+{
+    if (!attach_ssl(stream, tls_server_ssl(stream->handshake->server)))
+        return false;
+    if (TLS_STEP_PARTS > 1 && tls_loop_is_busy(stream->loop))
+        SSL_set_mode(stream->ssl, SSL_MODE_ASYNC);
+    return true;
+}
+
 static enum tls_progress shake(struct tls_stream *stream, enum error *error)
 {
-    ERR_clear_error();
-    tls_kdf_note_in(stream->is_client ? NULL : &stream->handshake->secrets);
-    int result = SSL_do_handshake(stream->ssl);
-    tls_kdf_note_in(NULL);
-    if (result == 1)
+    int why = step(stream);
+    if (why == SSL_ERROR_NONE)
         return over(stream, error);
-    int why = SSL_get_error(stream->ssl, result);
+    if (why == SSL_ERROR_WANT_ASYNC)
+        return TLS_PAUSES;
     if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE)
         return TLS_GOES_ON;
     *error = failed(stream, ERROR_OK);
     return TLS_FAILED;
 }
 
+/* Of what was received, what is not whole records is kept for later. */
 static enum tls_progress shake_server(struct tls_stream *stream, enum error *error)
 {
     struct tls_handshake *handshake = stream->handshake;
-    if (!receive(stream, error))
+    if (!handshake->paused && !receive(stream, error))
         return *error == ERROR_OK ? TLS_GOES_ON : TLS_FAILED;
+    if (handshake->paused)
+        take_held(stream, 0);
     if (!handshake->began && (*error = look_at_beginning(handshake, stream->loop->input)) != ERROR_OK)
         return TLS_FAILED;
     struct bytes input = stream->loop->input;
     size_t whole = whole_records(input);
-    if (whole == 0) {
+    if (whole == 0 && !handshake->paused) {
         spill_append(&stream->in, input);
         return TLS_GOES_ON;
     }
-    if (!stream->ssl && !attach_ssl(stream, tls_server_ssl(handshake->server))) {
+    if (!stream->ssl && !begin_steps(stream)) {
         *error = ERROR_TLS_FAILED;
         return TLS_FAILED;
     }

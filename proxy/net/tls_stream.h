@@ -24,6 +24,7 @@ struct tls_handshake {
     bool                  http2;  /* may be chosen */
     bool                  name_unknown;
     bool                  began;  /* the first byte was looked at */
+    bool                  paused; /* in the middle of a step */
     uint64_t              client_policy;
     char                  name[256]; /* SNI, lower case; "": none */
     char                  failure[160]; /* for the log */
@@ -56,7 +57,8 @@ struct tls_stream {
     bool                  looks;    /* the owner is told "readable" once though nothing is known to have come */
 };
 
-enum tls_progress { TLS_OVER, TLS_GOES_ON, TLS_FAILED };
+/* TLS_PAUSES: there is more to calculate, but others have something to say meanwhile. */
+enum tls_progress { TLS_OVER, TLS_GOES_ON, TLS_PAUSES, TLS_FAILED };
 
 /* tls_stream.c; all take over the stream's descriptor's bytes, never the descriptor. NULL: no memory. */
 struct tls_stream *tls_stream_accept(struct connection *connection, struct tls_server *server, bool http2, struct bytes already_read);
