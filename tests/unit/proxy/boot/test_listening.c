@@ -1,5 +1,7 @@
 #include "proxy/boot/listening.h"
 
+#include "tests/unit/free_port.h"
+
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -32,18 +34,6 @@ static bool open_set(struct listening_set *set, struct config *config, const str
     bool opened = listening_open(set, config, before, inherited, stream);
     fclose(stream);
     return opened;
-}
-
-/* A port that nobody uses now. */
-static unsigned free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    cr_assert_eq(bind(fd, (struct sockaddr *)&address, length), 0);
-    getsockname(fd, (struct sockaddr *)&address, &length);
-    close(fd);
-    return ntohs(address.sin_port);
 }
 
 static bool is_open(int fd)

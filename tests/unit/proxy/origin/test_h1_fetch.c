@@ -1,4 +1,5 @@
 /* Fetches from an http:// origin that follows a script. */
+#include "tests/unit/free_port.h"
 #include "tests/unit/proxy/origin/h1_bench.h"
 
 Test(h1_fetch, one_connection_for_many_responses)
@@ -416,18 +417,9 @@ Test(h1_fetch, a_new_connection_that_gives_no_answer_is_not_tried_again)
     finish();
 }
 
-/* A port where nobody listens. */
-static uint16_t dead_port(void)
-{
-    struct script nobody = {0};
-    script_listen(&nobody);
-    close(nobody.listener);
-    return nobody.port;
-}
-
 Test(h1_fetch, nobody_listens)
 {
-    bench_start("http://127.0.0.1:%u", dead_port(), "");
+    bench_start("http://127.0.0.1:%u", free_port(), "");
     expect_error("/a", ERROR_ORIGIN_REFUSED);
     expect_error("/b", ERROR_ORIGIN_ALL_DOWN);
     struct origin_stats stats;
@@ -442,7 +434,7 @@ Test(h1_fetch, another_origin_takes_over)
     static const struct op ops[] = {ACCEPT,          EXPECT(POST("/a")), SEND(OK(1) "a"), EXPECT(POST("/b")),
                                     SEND(OK(1) "b"), EXPECT(POST("/c")), SEND(OK(1) "c"), {0}};
     char origins[128];
-    snprintf(origins, sizeof(origins), "http://127.0.0.1:%u, http://127.0.0.1:%%u", dead_port());
+    snprintf(origins, sizeof(origins), "http://127.0.0.1:%u, http://127.0.0.1:%%u", free_port());
     script_listen(&script);
     script_start(&script, ops);
     bench_start(origins, script.port, "");
