@@ -41,14 +41,14 @@ void tls_loop_enqueue(struct tls_loop *tls, struct tls_stream *stream)
 {
     if (list_is_linked(&stream->link))
         return;
-    list_push_back(stream->handshake ? &tls->shaking : &tls->queue, &stream->link);
+    list_push_back(!stream->handshake ? &tls->queue : stream->ssl ? &tls->begun : &tls->waiting, &stream->link);
     mail_post(&tls->mail);
 }
 
 void tls_loop_enqueue_first(struct tls_loop *tls, struct tls_stream *stream)
 {
     list_remove(&stream->link);
-    list_push_front(&tls->shaking, &stream->link);
+    list_push_front(&tls->begun, &stream->link);
     tls->spent_ns = TLS_TURN_NS;
     mail_post(&tls->mail);
 }
@@ -71,6 +71,11 @@ static void turn_of_each(struct list *list)
         turn_of_first(list);
 }
 
+static struct list *next_handshakes(struct tls_loop *tls)
+{
+    return !list_is_empty(&tls->begun) ? &tls->begun : !list_is_empty(&tls->waiting) ? &tls->waiting : NULL;
+}
+
 /* Open streams, handshakes, and those that these have opened: their request has usually come along. Who comes back to the queue meanwhile has the next turn, and
  * so have handshakes when this turn's time is up. */
 static void deliver(struct mail *mail)
@@ -80,13 +85,13 @@ static void deliver(struct mail *mail)
     take_all(&tls->queue, &present);
     turn_of_each(&present);
     take_all(&tls->queue, &later);
-    while (!list_is_empty(&tls->shaking) && tls_loop_has_time(tls))
-        turn_of_first(&tls->shaking);
+    for (struct list *next; (next = next_handshakes(tls)) != NULL && tls_loop_has_time(tls);)
+        turn_of_first(next);
     take_all(&tls->queue, &opened);
     turn_of_each(&opened);
     for (struct list *node; (node = list_pop_front(&later)) != NULL;)
         list_push_back(&tls->queue, node);
-    if (!list_is_empty(&tls->shaking) || !list_is_empty(&tls->queue))
+    if (next_handshakes(tls) || !list_is_empty(&tls->queue))
         mail_post(&tls->mail);
 }
 
@@ -109,7 +114,8 @@ struct tls_loop *tls_loop_of(struct loop *loop)
     tls->in = in;
     tls->out = out;
     list_init(&tls->queue);
-    list_init(&tls->shaking);
+    list_init(&tls->begun);
+    list_init(&tls->waiting);
     mail_init(&tls->mail, loop, deliver);
     loop_at_turn_end(loop, on_turn_end, tls);
     return *slot = tls;

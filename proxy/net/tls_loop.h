@@ -4,7 +4,8 @@
  * Handshakes come last in a turn of the loop, in the order of their coming, one step at least (a step is what a client's flight leads to: of its ClientHello a
  * key exchange and a signature). While other connections have something to say, it is one, and a ClientHello's is made in three parts (tls_stream.c): what comes
  * from them meanwhile is served before the next, and so a hit waits for a third of a step and not for a flood of them. Where there are only handshakes, a turn
- * does them for TLS_TURN_NS. Those that wait for long are not polled meanwhile.
+ * does them for TLS_TURN_NS. Those that wait for long are not polled meanwhile. Handshakes that have begun come before those that have not: each has some 30 KB
+ * of OpenSSL's until it is over, and of many at once the heap would keep holes.
  */
 #ifndef NET_TLS_LOOP_H
 #define NET_TLS_LOOP_H
@@ -33,7 +34,8 @@ struct tls_loop {
     struct loop *loop;
     struct mail  mail;
     struct list  queue;   /* of struct tls_stream: those that are open */
-    struct list  shaking; /* likewise: whose handshake has something to do */
+    struct list  begun;   /* likewise: whose handshake has something to do */
+    struct list  waiting; /* likewise, and has not begun */
     uint64_t     spent_ns; /* on handshakes, this turn */
     uint8_t     *in, *out;
     struct bytes input;      /* of the step of a handshake that is being made; in `in` */

@@ -42,13 +42,17 @@ static void nothing(void *owner)
 
 static const struct connection_events shaking_events = {.readable = nothing, .writable = nothing, .connected = on_shaken};
 
+static void begin_handshake(unsigned i, const void *first, size_t length)
+{
+    shaking[i] = connection_adopt(loop, open_pair(&clients[i]), &shaking_events, &shaking[i]);
+    bool started = connection_start_tls(shaking[i], server, false, BYTES_NONE);
+    cr_assert(started && write(clients[i], first, length) == (ssize_t)length);
+}
+
 static void begin_handshakes(const void *first, size_t length)
 {
-    for (unsigned i = 0; i < HANDSHAKES; i++) {
-        shaking[i] = connection_adopt(loop, open_pair(&clients[i]), &shaking_events, &shaking[i]);
-        bool started = connection_start_tls(shaking[i], server, false, BYTES_NONE);
-        cr_assert(started && write(clients[i], first, length) == (ssize_t)length);
-    }
+    for (unsigned i = 0; i < HANDSHAKES; i++)
+        begin_handshake(i, first, length);
 }
 
 static unsigned answered(void)
@@ -66,6 +70,7 @@ static void begin(void)
     struct tls_site_settings sites[2];
     struct tls_certificate_settings certificates[2];
     signal(SIGPIPE, SIG_IGN);
+    memset(clients, -1, sizeof(clients));
     loop = loop_new(0);
     pair = pair_make("EC", "www.example.org", NULL);
     other = pair_make("EC", "other.example", NULL);
@@ -153,6 +158,45 @@ Test(tls_loop, beside_an_open_connection_a_turn_makes_one_step)
     cr_expect_eq(answered(), HANDSHAKES);
     cr_expect_eq(most_at_once, 1, "%u", most_at_once);
     cr_expect_geq(served, (TLS_STEP_PARTS - 1) * HANDSHAKES, "each pauses between two parts; %u turns", served);
+}
+
+static void stop_when_answered(void *owner)
+{
+    (void)owner;
+    if (answered() > 0 || ++served == TURNS_MAX)
+        loop_stop(loop);
+}
+
+static const uint8_t nonsense[] = {0x16, 3, 3, 0, 1, 0};
+
+static void go_on_with_first(void *owner)
+{
+    (void)owner;
+    if (++served == 1)
+        cr_assert_eq(write(clients[0], nonsense, sizeof(nonsense)), sizeof(nonsense));
+    if (failed > 0 || served == TURNS_MAX)
+        loop_stop(loop);
+}
+
+Test(tls_loop, what_has_begun_comes_before_what_has_not)
+{
+    static const struct connection_events first = {.readable = stop_when_answered, .writable = nothing},
+                                          then = {.readable = go_on_with_first, .writable = nothing};
+    uint8_t hello[2000], answer[8000];
+    size_t length = client_hello(hello, sizeof(hello));
+    plain = connection_adopt(loop, open_pair(&plain_client), &first, NULL);
+    connection_want(plain, WANT_READ);
+    cr_assert_eq(write(plain_client, "x", 1), 1);
+    begin_handshake(0, hello, length);
+    loop_run(loop);
+    cr_assert_gt(read(clients[0], answer, sizeof(answer)), 0);
+    for (unsigned i = 1; i < HANDSHAKES; i++)
+        begin_handshake(i, hello, length);
+    connection_set_owner(plain, &then, NULL);
+    served = 0;
+    loop_run(loop);
+    cr_expect_eq(failed, 1);
+    cr_expect_lt(answered(), HANDSHAKES, "all others came before it");
 }
 
 static unsigned close_at;
