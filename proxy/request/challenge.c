@@ -3,11 +3,6 @@
 
 static const struct bytes prefix = {"/.well-known/acme-challenge/", 28};
 
-bool path_is_challenge(struct bytes path)
-{
-    return bytes_starts_with(path, prefix);
-}
-
 /* RFC 8555 §8.3: a token has only characters of base64url. Nothing else is a name in the directory: no slash, no dot, no escape. */
 static bool is_token(struct bytes token)
 {
@@ -19,9 +14,14 @@ static bool is_token(struct bytes token)
     return token.len > 0;
 }
 
+/* A path that only begins like one is not: an origin that resolves dot segments (RFC 3986 §5.2.4) or escapes would answer with something else. */
+bool path_is_challenge(struct bytes path)
+{
+    return bytes_starts_with(path, prefix) && is_token(bytes_from(path.at + prefix.len, path.len - prefix.len));
+}
+
 struct bytes challenge_target(const struct request *request)
 {
     struct bytes path = request->head.path;
-    struct bytes token = bytes_from(path.at + prefix.len, path.len - prefix.len);
-    return is_token(token) ? bytes_from(path.at + prefix.len - 1, token.len + 1) : BYTES_NONE;
+    return bytes_from(path.at + prefix.len - 1, path.len - prefix.len + 1);
 }

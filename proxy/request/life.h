@@ -128,9 +128,9 @@ enum step step_respond(struct request *request);
 enum step step_tunnel(struct request *request);
 enum step step_finish(struct request *request);
 
-/* challenge.c: whether the path is that of a certificate authority's challenge (RFC 8555 §8.3). */
+/* challenge.c: whether the path is that of a certificate authority's challenge (RFC 8555 §8.3): one segment of base64url below its directory, nothing else. */
 bool path_is_challenge(struct bytes path);
-/* challenge.c: of a challenge that a directory answers: the target that its file has there; absent: it can have none. */
+/* challenge.c: of a challenge that a directory answers: the target that its file has there. */
 struct bytes challenge_target(const struct request *request);
 
 /* step_lookup.c: of the target, by the site's rules; once. */

@@ -118,8 +118,7 @@ static void log_cause(const struct request *request)
     const struct request_head *head = &request->head;
     char client[64];
     unsigned left_out;
-    if (request->error == ERROR_OK || request->error == ERROR_CLIENT_CLOSED || request->error == ERROR_SITE_UNKNOWN ||
-        request->error == ERROR_CHALLENGE_UNKNOWN)
+    if (request->error == ERROR_OK || request->error == ERROR_CLIENT_CLOSED || request->error == ERROR_SITE_UNKNOWN)
         return;
     if (!log_may(&quotas[request->error], loop_wall(request->worker->loop), CAUSE_LINES_A_SECOND, &left_out))
         return;

@@ -46,8 +46,6 @@ static enum step route_challenge(struct request *request)
         return STEP_LOOKUP;
     if (head->method != METHOD_GET && head->method != METHOD_HEAD)
         return respond_error(request, ERROR_METHOD_NOT_ALLOWED);
-    if (challenge_target(request).at == NULL)
-        return respond_error(request, ERROR_CHALLENGE_UNKNOWN);
     head->wants_upgrade = false;
     return STEP_LOOKUP;
 }

@@ -140,6 +140,33 @@ def test_challenges_pass_to_the_origin_and_are_not_redirected(site, back):
     assert outrigger.get("/.well-known/acme-challenge").status == 308
 
 
+NO_TOKENS = ["", ".", "..", "../x", "../../x", "token/../../../x", "./token", "token/", "token/x", "/token", "with.dot", "token;a=b", "token=", "tok~en", "tok+en", "%74oken", "token%00", "token%2f..%2fx",
+             "..%2f..%2fx", "%2e%2e/x", "%2e%2e%2fx"]
+
+
+@pytest.mark.parametrize("name", NO_TOKENS)
+def test_a_path_that_only_begins_like_a_challenge_is_redirected_and_cached_as_any_other(site, back, name):
+    requests, path = back.count(), CHALLENGE + name
+    back.on(path, lambda request: request.answer("page", fields={"Cache-Control": "max-age=60"}))
+    outrigger = site(https_redirect=True)
+    for query in "", "?", "?token", "?/.well-known/acme-challenge/token":
+        response = outrigger.get(path + query)
+        assert response.status == 308 and response.get("location") == f"https://site.test{path}{query}" and "acme-challenge" not in (response.get("cache-status") or "")
+    assert back.count() == requests
+    for result in "fwd=uri-miss", "hit":
+        response = outrigger.get(path, fields=SECURE)
+        assert response.body == b"page" and result in response.get("cache-status") and "acme-challenge" not in (response.get("cache-status") or "")
+    assert back.count() == requests + 1
+
+
+@pytest.mark.parametrize("query", ["", "?", "?a=b", "?../x", "?/../%2e"])
+def test_what_the_query_of_a_challenge_is_does_not_matter(site, back, query):
+    name = "aZ09-_" + str(back.count())
+    back.on(CHALLENGE + name, b"answer")
+    response = site(https_redirect=True).get(CHALLENGE + name + query)
+    assert response.body == b"answer" and "detail=acme-challenge" in response.get("cache-status")
+
+
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     outside = tmp_path_factory.mktemp("outside")
@@ -179,13 +206,21 @@ def test_a_directory_answers_challenges_by_http_and_https(challenged, back, dire
     assert back.count() == requests
 
 
-@pytest.mark.parametrize("name", ["", "missing", "..", "../secret", "%2e%2e/secret", "..%2fsecret", "%2e%2e%2fsecret", "./token", "below/token", "below%2ftoken", "with.dot", "link", "below/",
-                                  "index.html", "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr_oA/", "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ%2DPCt92wr_oA", "a%00", "x" * 5000])
-def test_nothing_else_is_served_from_the_directory(challenged, back, name):
+@pytest.mark.parametrize("name", ["missing", "link", "x" * 5000])
+def test_a_directory_has_no_other_challenges(challenged, back, name):
     requests = back.count()
-    response = challenged.get(CHALLENGE + name)
-    assert response.status in (403, 404) and b"secret" not in response.body and response.body != b"no"
+    for fields in {}, SECURE:
+        response = challenged.get(CHALLENGE + name, fields=fields)
+        assert response.status in (403, 404) and b"secret" not in response.body and response.body != b"no"
     assert back.count() == requests
+
+
+@pytest.mark.parametrize("name", NO_TOKENS + ["../secret", "%2e%2e/secret", "..%2fsecret", "%2e%2e%2fsecret", "below/token", "below%2ftoken", "below/", "index.html",
+                                              "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr_oA/", "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ%2DPCt92wr_oA"])
+def test_what_is_no_challenge_is_not_served_from_the_directory(challenged, back, name):
+    back.on(CHALLENGE + name, b"the origin's")
+    assert challenged.get(CHALLENGE + name).status == 308
+    assert challenged.get(CHALLENGE + name, fields=SECURE).body == b"the origin's"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
