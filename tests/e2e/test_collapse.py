@@ -179,7 +179,7 @@ def test_an_origin_that_is_not_there_is_not_tried_again_by_those_who_waited(make
     with crowd:
         crowd.until(lambda member: b"</html>" in member.body, what="an answer")
         assert {member.status for member in crowd.members} == {504}
-    assert origin.count(path) == 1
+    until(lambda: origin.count(path) == 1, what="the origin to be asked")
     gated.gate.set()
 
 

@@ -59,7 +59,7 @@ def test_waiters_of_a_private_response_each_get_their_own(make_outrigger, origin
     outrigger = make_outrigger(origin=origin.url)
     with Crowd(outrigger.port, 100, f"GET /mine HTTP/1.1\r\n{HOST}\r\n".encode()).send() as crowd:
         until(lambda: outrigger.metric("outrigger_collapsed_requests_total") == 99, timeout=30 * SLOW, what="all to wait for one fetch")
-        assert origin.count() == 1
+        until(lambda: origin.count() == 1, timeout=30 * SLOW, what="the origin to be asked")
         gate.set()
         crowd.until(lambda member: len(member.body) == 11)
         assert len({member.body for member in crowd.members}) == 100
