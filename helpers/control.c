@@ -8,10 +8,13 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A child that does not read (stopped, wedged) costs the supervisor this much per message, never more. */
 static const struct timeval SEND_TIMEOUT = {.tv_sec = 1};
+
+enum { WAITS_MAX = 100 };
 
 union descriptors {
     struct cmsghdr header;
@@ -34,6 +37,17 @@ int control_make(int pair[2])
     return 0;
 }
 
+/* A user may have so many descriptors on their way as each of his processes may open (unix(7)); all others wait for one that is taken, as they would for
+ * room in the socket. False: that has been a second, and errno is as it was. */
+static bool wait_for_receivers(unsigned *waits)
+{
+    static const struct timespec pause = {.tv_nsec = 1000000000 / WAITS_MAX};
+    if (++*waits > WAITS_MAX)
+        return false;
+    nanosleep(&pause, NULL);
+    return true;
+}
+
 static int send_packet(int socket, enum message_type type, const void *payload, struct bytes tail, const int *fds, unsigned fd_count,
                        int flags)
 {
@@ -52,11 +66,11 @@ static int send_packet(int socket, enum message_type type, const void *payload, 
         header->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
         memcpy(CMSG_DATA(header), fds, sizeof(int) * fd_count);
     }
-    ssize_t sent;
-    do
-        sent = sendmsg(socket, &packet, MSG_NOSIGNAL | flags);
-    while (sent < 0 && errno == EINTR);
-    return sent < 0 ? -1 : 0;
+    unsigned waits = 0;
+    while (sendmsg(socket, &packet, MSG_NOSIGNAL | flags) < 0)
+        if (errno != EINTR && !(errno == ETOOMANYREFS && wait_for_receivers(&waits)))
+            return -1;
+    return 0;
 }
 
 int control_send(int socket, enum message_type type, const void *payload, struct bytes tail, const int *fds, unsigned fd_count)

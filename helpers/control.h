@@ -14,7 +14,8 @@ struct control_message {
 /* −1 with errno. Both ends close-on-exec and blocking. */
 int control_make(int pair[2]);
 
-/* Descriptors are borrowed (the kernel duplicates them). Blocks when the peer does not read; the supervisor's end has a send timeout of 1 s. −1 with errno. */
+/* Descriptors are borrowed (the kernel duplicates them). Blocks when the peer does not read; the supervisor's end has a send timeout of 1 s, which is also how
+ * long too many descriptors on their way are waited for (ETOOMANYREFS). −1 with errno. */
 int control_send(int socket, enum message_type type, const void *payload, struct bytes tail, const int *fds, unsigned fd_count);
 
 /* Likewise, without descriptors, and never waits. */

@@ -38,7 +38,7 @@ void child_send(struct child *child, enum message_type type, const void *payload
     for (int tries = 0; tries < SEND_TRIES; tries++) {
         if (control_send(child->control, type, payload, tail, fds, fd_count) == 0)
             return;
-        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ETOOMANYREFS)
+        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ETOOMANYREFS) /* each of which was waited for */
             break;
     }
     log_warn("supervisor", "%s %u (%d) does not take %s: %s; killing it", role_name(child->role), child->number, (int)child->pid,

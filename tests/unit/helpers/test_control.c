@@ -3,9 +3,14 @@
 #include "base/log.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct control_message message;
@@ -133,6 +138,69 @@ Test(control, a_packet_waits_until_there_is_room_for_its_descriptors)
     cr_assert_eq(control_receive(pair[1], ROLE_PROXY, ROLE_SUPERVISOR, false, &message), CONTROL_MESSAGE);
     cr_assert_eq(message.message.type, MESSAGE_STOP);
     cr_assert_eq(control_receive(pair[1], ROLE_PROXY, ROLE_SUPERVISOR, false, &message), CONTROL_AGAIN);
+}
+
+static int crowded[2];
+
+/* Everything that is on its way. */
+static void take_all(int number)
+{
+    (void)number;
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int) * 8)];
+    } control;
+    char byte;
+    struct iovec data = {&byte, 1};
+    for (;;) {
+        struct msghdr packet = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+        if (recvmsg(crowded[1], &packet, MSG_DONTWAIT) <= 0)
+            return;
+        for (size_t at = CMSG_LEN(0); packet.msg_controllen > 0 && at < control.header.cmsg_len; at += sizeof(int)) {
+            int fd;
+            memcpy(&fd, (char *)&control + at, sizeof fd);
+            close(fd);
+        }
+    }
+}
+
+/* A user without privileges, who has as many descriptors on their way as he may; they are taken in a moment if `are_taken`. Never returns. */
+static void send_in_a_crowd(bool are_taken)
+{
+    struct message_channel about = {.role = ROLE_PROXY};
+    struct rlimit files = {32, 32};
+    struct itimerval moment = {.it_value = {.tv_usec = 50000}};
+    int fds[] = {STDIN_FILENO, STDOUT_FILENO}, pair[2], size = 1 << 20, sent = 0;
+    if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(64123, 64123, 64123) < 0 || setresuid(64123, 64123, 64123) < 0))
+        _exit(10);
+    if (setrlimit(RLIMIT_NOFILE, &files) < 0 || control_make(pair) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, crowded) < 0)
+        _exit(11);
+    setsockopt(crowded[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    while (sent < 1000 && control_send(crowded[0], MESSAGE_CHANNEL, &about, BYTES_NONE, fds, 2) == 0)
+        sent++;
+    if (sent == 1000 || errno != ETOOMANYREFS)
+        _exit(12);
+    signal(SIGALRM, take_all);
+    if (are_taken)
+        setitimer(ITIMER_REAL, &moment, NULL);
+    bool is_sent = control_send(pair[0], MESSAGE_CHANNEL, &about, BYTES_NONE, fds, 2) == 0;
+    _exit(is_sent ? 0 : errno == ETOOMANYREFS ? 1 : 13);
+}
+
+static int exit_of_crowd(bool are_taken)
+{
+    int status;
+    pid_t child = fork();
+    if (child == 0)
+        send_in_a_crowd(are_taken);
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+Test(control, too_many_descriptors_on_their_way_are_waited_for_but_not_for_ever, .timeout = 30)
+{
+    cr_assert_eq(exit_of_crowd(true), 0);
+    cr_assert_eq(exit_of_crowd(false), 1);
 }
 
 /* Sends what control_send would refuse, with `fd_count` descriptors attached. */
