@@ -11,6 +11,7 @@
 enum {
     FIXED_POLLS = 2,
     CHANNELS_MAX = 1026,     /* one a loop of the proxy, for a moment two while it is replaced */
+    SHORT_MS = 100,          /* until the supervisor's packet is asked for again for whose descriptors there was no room */
     LAST_MESSAGES = 1 << 16, /* what was sent before the end is handled; a sender that never stops does not keep us alive */
 };
 
@@ -26,6 +27,7 @@ struct helper_loop {
     unsigned count, next; /* next: whose turn it is */
     bool is_busy;         /* messages may be waiting: do not sleep */
     bool is_napping;      /* nobody will wake us: sleep briefly */
+    bool is_short;        /* of descriptors: what the supervisor sent stays readable and would wake us for ever */
 };
 
 /* A terminal's Ctrl-C goes to the whole group: what it means is the supervisor's to say. A reader of our output that goes away is an error to
@@ -118,13 +120,23 @@ static void __attribute__((noreturn)) finish(struct helper_loop *loop)
     exit(0);
 }
 
+static void note_shortage(struct helper_loop *loop)
+{
+    if (!loop->is_short)
+        log_error("control", "no descriptor left for what the supervisor sends: it waits (raise the limit of open files)");
+    loop->is_short = true;
+}
+
 static void serve_control(struct helper_loop *loop)
 {
     struct control_message message;
     for (;;) {
         switch (control_receive(loop->control, loop->engine->role, ROLE_SUPERVISOR, false, &message)) {
         case CONTROL_AGAIN:
+            loop->is_short = false;
+            return;
         case CONTROL_NO_DESCRIPTORS:
+            note_shortage(loop);
             return;
         case CONTROL_CLOSED:
             finish(loop);
@@ -147,6 +159,8 @@ static int sleep_limit(const struct helper_loop *loop)
     int limit = engine->timeout_ms ? engine->timeout_ms(engine->context) : -1;
     if (loop->is_napping && (limit < 0 || limit > engine->nap_ms))
         limit = engine->nap_ms;
+    if (loop->is_short && (limit < 0 || limit > SHORT_MS))
+        limit = SHORT_MS;
     return limit;
 }
 
@@ -156,18 +170,17 @@ static void wait_for_work(struct helper_loop *loop)
     static struct pollfd polls[FIXED_POLLS + CHANNELS_MAX];
     short events = POLLIN;
     unsigned polled = loop->count;
-    polls[0] = (struct pollfd){.fd = loop->control, .events = POLLIN};
+    polls[0] = (struct pollfd){.fd = loop->is_short ? -1 : loop->control, .events = POLLIN};
     polls[1].fd = engine->wait_for ? engine->wait_for(engine->context, &events) : -1;
     polls[1].events = events;
     for (unsigned i = 0; i < polled; i++)
         polls[FIXED_POLLS + i] = (struct pollfd){.fd = loop->peers[i].ended ? -1 : channel_fd(loop->peers[i].channel), .events = POLLIN};
-    if (poll(polls, FIXED_POLLS + polled, sleep_limit(loop)) <= 0)
-        return;
-    for (unsigned i = 0; i < polled; i++) {
+    int ready = poll(polls, FIXED_POLLS + polled, sleep_limit(loop));
+    for (unsigned i = 0; i < polled && ready > 0; i++) {
         if (polls[FIXED_POLLS + i].revents && !channel_answer_bell(loop->peers[i].channel))
             loop->peers[i].ended = true;
     }
-    if (polls[0].revents)
+    if (loop->is_short || (ready > 0 && polls[0].revents))
         serve_control(loop);
 }
 

@@ -634,7 +634,10 @@ static void begin(void)
     struct list channels;
     list_init(&channels);
     for (;;) {
-        if (control_receive(proxy.control, ROLE_PROXY, ROLE_SUPERVISOR, true, &received) != CONTROL_MESSAGE)
+        enum control_event event = control_receive(proxy.control, ROLE_PROXY, ROLE_SUPERVISOR, true, &received);
+        if (event == CONTROL_NO_DESCRIPTORS) /* before any client: it is not going to be better */
+            give_up("may not open as many descriptors as it has channels (raise the limit of open files)");
+        if (event != CONTROL_MESSAGE)
             _exit(EXIT_FAILURE);
         if (received.message.type == MESSAGE_CONFIG)
             break;

@@ -4,7 +4,10 @@
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -176,4 +179,45 @@ Test(helper_loop, a_channel_of_the_wrong_kind_is_refused)
     cr_assert_eq(run(true, 16), 0);
     cr_assert_eq(seen->count, 1);
     cr_assert_not(channel_answer_bell(refused));
+}
+
+static struct rlimit files;
+
+static void raise_limit(int number)
+{
+    (void)number;
+    setrlimit(RLIMIT_NOFILE, &files);
+}
+
+/* From the first turn on there is no room for a descriptor, until a moment has passed. */
+static int be_short(void *context)
+{
+    static const struct itimerval moment = {.it_value = {.tv_usec = 300000}};
+    (void)context;
+    if (files.rlim_cur > 0)
+        return -1;
+    getrlimit(RLIMIT_NOFILE, &files);
+    struct rlimit less = {0, files.rlim_max};
+    while (fcntl((int)less.rlim_cur, F_GETFD) >= 0)
+        less.rlim_cur++;
+    signal(SIGALRM, raise_limit);
+    if (setrlimit(RLIMIT_NOFILE, &less) < 0 || setitimer(ITIMER_REAL, &moment, NULL) < 0)
+        _exit(2);
+    return -1;
+}
+
+Test(helper_loop, a_channel_for_which_no_descriptor_is_left_waits_and_so_does_the_helper)
+{
+    send_request(0, 1);
+    send_request(2, 3);
+    cr_assert_eq(run_engine((struct helper_engine){.role = ROLE_RESOLVER,
+                                                   .batch = 16,
+                                                   .drains = true,
+                                                   .message = note_request,
+                                                   .closed = note_close,
+                                                   .turn = note_turn,
+                                                   .timeout_ms = be_short}),
+                 0);
+    cr_assert_eq(seen->count, 2);
+    cr_assert_lt(seen->turns, 50, "%u turns: it does not spin", seen->turns);
 }
