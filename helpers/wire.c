@@ -52,7 +52,9 @@ _Static_assert(sizeof(struct message_reload) == 8, "wire layout");
 
 #define MESSAGE(name, from, to, payload, tail, fds)                                                                                        \
     _Static_assert(sizeof(payload) + (tail) + WIRE_HEADER_BYTES + 8 <= WIRE_MESSAGE_MAX, #name " is larger than any buffer");              \
-    _Static_assert((tail) <= MESSAGE_TAIL_MAX && (fds) <= MESSAGE_FDS_MAX, #name " breaks a limit");
+    _Static_assert((tail) <= MESSAGE_TAIL_MAX && (fds) <= MESSAGE_FDS_MAX, #name " breaks a limit");                                       \
+    _Static_assert((fds) == 0 || (int)ROLE_##from == (int)ROLE_SUPERVISOR,                                                                 \
+                   #name ": the supervisor ends a child whose message it has no descriptor for");
 #include "helpers/messages.tbl"
 #undef MESSAGE
 

@@ -10,7 +10,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 /* ---- reading ---------------------------------------------------------------------------------------------------------------------------- */
@@ -174,28 +173,41 @@ static void set_roots(struct supervisor *s, const struct config *before)
     }
 }
 
-/* Everything that can fail is done before anything is changed. `config` may be NULL; it and `text` are taken. */
+/* Nothing of this can fail. */
+static void use(struct supervisor *s, struct config *config, struct bytes text, int text_fd, const struct listening_set *sockets)
+{
+    struct config *before = s->config;
+    s->config = config;
+    s->serial++;
+    free((char *)s->text.at);
+    s->text = text;
+    if (s->text_fd >= 0)
+        close(s->text_fd);
+    s->text_fd = text_fd;
+    s->retiring = s->sockets;
+    s->sockets = *sockets;
+    set_roots(s, before);
+    if (before)
+        config_unref(&before);
+}
+
+/* Everything that can fail is done before anything is changed: a supervisor that can open nothing more refuses what is new, and its proxy serves on.
+ * `config` may be NULL; it and `text` are taken. */
 static bool take_over(struct supervisor *s, struct config *config, struct bytes text, const struct listening_set *inherited, FILE *errors)
 {
     struct listening_set sockets;
     struct log_files logs;
-    if (config && log_files_open(&logs, config, errors)) {
+    int text_fd = config ? config_files_keep_text(text, errors) : -1;
+    if (text_fd >= 0 && log_files_open(&logs, config, errors)) {
         if (listening_open(&sockets, config, &s->sockets, inherited, errors)) {
-            struct config *before = s->config;
-            s->config = config;
-            s->serial++;
-            free((char *)s->text.at);
-            s->text = text;
-            s->retiring = s->sockets;
-            s->sockets = sockets;
+            use(s, config, text, text_fd, &sockets);
             use_logs(s, &logs);
-            set_roots(s, before);
-            if (before)
-                config_unref(&before);
             return true;
         }
         log_files_close(&logs);
     }
+    if (text_fd >= 0)
+        close(text_fd);
     free((char *)text.at);
     if (config)
         config_unref(&config);
@@ -219,17 +231,9 @@ void reload_send_config(struct supervisor *s)
         struct message_listener listener = {.index = i, .kind = listening->kind};
         child_send(&s->proxy, MESSAGE_LISTENER, &listener, bytes_from_string(listening->text), &listening->fd, 1);
     }
-    int fd = memfd_create("outrigger config", MFD_CLOEXEC);
-    if (fd < 0 || write(fd, s->text.at, s->text.len) != (ssize_t)s->text.len) {
-        log_error("supervisor", "the configuration's memory file: %s", strerror(errno));
-        child_kill(&s->proxy);
-    } else {
-        struct message_config config = {.serial = s->serial, .listeners = listeners};
-        const int fds[] = {fd, s->config->files_fd};
-        child_send(&s->proxy, MESSAGE_CONFIG, &config, s->config->name, fds, 2);
-    }
-    if (fd >= 0)
-        close(fd);
+    struct message_config config = {.serial = s->serial, .listeners = listeners};
+    const int fds[] = {s->text_fd, s->config->files_fd};
+    child_send(&s->proxy, MESSAGE_CONFIG, &config, s->config->name, fds, 2);
 }
 
 static void answer_askers(struct supervisor *s, bool accepted, const char *errors)

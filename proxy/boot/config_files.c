@@ -97,6 +97,22 @@ static bool gather(struct config *config, int fd, struct report *report)
     return is_written;
 }
 
+static bool seal(int fd)
+{
+    return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0;
+}
+
+int config_files_keep_text(struct bytes text, FILE *errors)
+{
+    int fd = memfd_create("outrigger config", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd >= 0 && write_all(fd, text.at, text.len, 0) && seal(fd))
+        return fd;
+    fprintf(errors, "the configuration cannot be kept in memory: %s\n", strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
 bool config_files_read(struct config *config, struct bytes text, FILE *errors)
 {
     struct arena arena;
@@ -104,8 +120,7 @@ bool config_files_read(struct config *config, struct bytes text, FILE *errors)
     arena_init(&arena);
     report_init(&report, &arena, config->name, text);
     int fd = memfd_create("outrigger files", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    bool is_gathered =
-        fd >= 0 && gather(config, fd, &report) && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0;
+    bool is_gathered = fd >= 0 && gather(config, fd, &report) && seal(fd);
     if (!is_gathered)
         fprintf(errors, "the files of the configuration cannot be kept in memory: %s\n", strerror(errno));
     report_print(&report, errors);

@@ -15,4 +15,7 @@ bool config_files_read(struct config *config, struct bytes text, FILE *errors);
 /* Likewise, from config->files_fd of the process that read them. Takes the descriptor. False: it does not fit the configuration. */
 bool config_files_take(struct config *config, int fd);
 
+/* A sealed memory file with the text that a configuration was made of, for each proxy that is to serve by it. −1: why is on `errors`. */
+int config_files_keep_text(struct bytes text, FILE *errors);
+
 #endif

@@ -327,7 +327,9 @@ static void take_messages(struct supervisor *s, struct child *child)
             take_message(s, child, &received.message);
             continue;
         }
-        close(child->control); /* it died, or broke a rule and must */
+        close(
+            child
+                ->control); /* it died, or broke a rule and must: nothing that a child may say comes with descriptors, which we might lack (wire.c) */
         child->control = -1;
         child_kill(child);
     }
@@ -381,6 +383,7 @@ static void clean_up(struct supervisor *s)
     config_unref(&s->started);
     config_unref(&s->config);
     free((char *)s->text.at);
+    close(s->text_fd);
     free(s->roots);
     close(s->signals);
     pid_file_remove();
@@ -399,6 +402,7 @@ static int serve(struct supervisor *s)
     int status = EXIT_SUCCESS;
     open_standard_streams();
     log_init("supervisor", LOG_LEVEL_INFO);
+    s->text_fd = -1;
     upgrade_init(&s->upgrade);
     heir_init(&s->heir);
     if (!prepare(s))

@@ -73,6 +73,7 @@ struct supervisor {
     struct config       *config;     /* the last good one */
     struct config       *started;    /* the one that the running processes were started with: what a reload cannot change is as it says */
     struct bytes         text;       /* of `config`; malloc'ed */
+    int                  text_fd;    /* the same in a sealed memory file, for the proxy; −1: none yet */
     char                *roots;      /* each with its NUL: of `config` and of the one before, whose requests may still be under way */
     size_t               roots_len;
     uint32_t             serial;     /* of `config`; grows with each reload */

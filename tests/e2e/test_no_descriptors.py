@@ -46,3 +46,24 @@ def test_a_proxy_without_descriptors_outlives_its_helpers_and_reloads(make_outri
             one.close()
         until(lambda: outrigger.get("/stored").status == 200, what="new clients to be served")
     assert outrigger.children("proxy") == [proxy]
+
+
+def test_a_supervisor_without_descriptors_refuses_the_new_configuration_and_its_proxy_serves_on(make_outrigger, origin):
+    origin.on("/stored", lambda request: request.answer(b"stored", fields={"Cache-Control": "max-age=3600"}))
+    outrigger = make_outrigger(origin=origin.url, config={"access_log": None, "error_log": None})
+    supervisor, (proxy,) = outrigger.process.pid, outrigger.children("proxy")
+    soft, hard = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+    answers = lambda: outrigger.output_text().count("the new configuration is refused") + outrigger.output_text().count("the new configuration serves")
+    with outrigger.connect() as client:
+        assert client.request("/stored").body == b"stored"
+        for room in range(8):
+            used = set(descriptors(supervisor))
+            free = [fd for fd in range(len(used) + room + 1) if fd not in used]
+            resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (free[room], hard))
+            before = answers()
+            outrigger.send_signal(signal.SIGHUP)
+            until(lambda: answers() > before or outrigger.children("proxy") != [proxy], what="the reload's end")
+            resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (soft, hard))
+            assert client.request("/stored").body == b"stored"
+            assert outrigger.children("proxy") == [proxy], outrigger.output_text()
+    assert "the new configuration is refused" in outrigger.output_text() and "the new configuration serves" in outrigger.output_text()
