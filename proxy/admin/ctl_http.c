@@ -1,7 +1,9 @@
 #include "proxy/admin/ctl_http.h"
+#include "proxy/admin/ctl_text.h"
 
 #include <ctype.h>
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,7 +65,7 @@ static ssize_t read_some(int fd, char *into, size_t most)
     return got;
 }
 
-/* Up to the end of the connection; malloc'ed, NUL-terminated. NULL with errno. */
+/* Up to the end of the connection; malloc'ed, NUL-terminated. NULL with errno. Whoever answers before all was sent may reset the connection afterwards. */
 static char *read_all(int fd, size_t *length)
 {
     size_t capacity = FIRST_READ_BYTES;
@@ -71,7 +73,7 @@ static char *read_all(int fd, size_t *length)
     *length = 0;
     while (text) {
         ssize_t got = read_some(fd, text + *length, capacity - *length);
-        if (got == 0) {
+        if (got == 0 || (got < 0 && errno == ECONNRESET && *length > 0)) {
             text[*length] = '\0';
             return text;
         }
@@ -102,10 +104,16 @@ static long announced_length(const char *head)
     return -1;
 }
 
-bool ctl_parse(char *text, size_t length, unsigned *status, char **body)
+static bool parse_status_line(const char *text, struct ctl_answer *answer)
+{
+    answer->reason[0] = '\0';
+    return sscanf(text, "HTTP/1.%*1[01] %3u%*1[ ]%63[^\r\n]", &answer->status, answer->reason) >= 1;
+}
+
+bool ctl_parse(char *text, size_t length, struct ctl_answer *answer, char **body)
 {
     char *end = strstr(text, "\r\n\r\n");
-    if (!end || sscanf(text, "HTTP/1.%*1[01] %3u", status) != 1)
+    if (!end || !parse_status_line(text, answer))
         return false;
     *end = '\0';
     *body = end + 4;
@@ -123,11 +131,12 @@ bool ctl_ask(const char *socket_path, const char *method, const char *target, st
         return false;
     int request_length = asprintf(&request, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s\r\n", method, target,
                                   strcmp(method, "POST") == 0 ? "Content-Length: 0\r\n" : "");
-    if (request_length >= 0 && write_all(fd, request, (size_t)request_length))
+    /* What is too long may be answered before it was sent. */
+    if (request_length >= 0 && (write_all(fd, request, (size_t)request_length) || errno == EPIPE || errno == ECONNRESET))
         text = read_all(fd, &length);
     if (!text) {
         snprintf(error, size, "%s: %s", socket_path, errno == EAGAIN ? "no answer in time" : strerror(errno));
-    } else if (!ctl_parse(text, length, &answer->status, &body)) {
+    } else if (!ctl_parse(text, length, answer, &body)) {
         snprintf(error, size, "%s: the answer was cut short, or is not outrigger's", socket_path);
     } else {
         answer->body = strdup(body);
@@ -188,7 +197,7 @@ static bool follow(int fd, char *text, ctl_line *line, void *context, struct ctl
 {
     ssize_t length = read_head(fd, text);
     char *end = length > 0 ? strstr(text, "\r\n\r\n") : NULL;
-    if (!end || sscanf(text, "HTTP/1.%*1[01] %3u", &answer->status) != 1)
+    if (!end || !parse_status_line(text, answer))
         return false;
     length -= end + 4 - text;
     memmove(text, end + 4, (size_t)length);
@@ -230,13 +239,33 @@ bool ctl_follow(const char *socket_path, const char *target, ctl_line *line, voi
     return done;
 }
 
+static const char *words_for(unsigned status)
+{
+    if (status == 414 || status == 431)
+        return "refused: what is asked for is longer than limits.url_bytes and limits.header_bytes let through";
+    return status == 200 ? "the answer is not outrigger's" : "refused";
+}
+
+void ctl_describe_refusal(const struct ctl_answer *answer, char *line, size_t size)
+{
+    json_t *object = json_loads(answer->body, 0, NULL);
+    const char *sentence = json_string_value(json_object_get(object, "error"));
+    char text[512];
+    ctl_safe_text(text, sizeof text, sentence ? sentence : answer->reason);
+    if (sentence)
+        snprintf(line, size, "%s (status %u)", text, answer->status);
+    else
+        snprintf(line, size, "%s (status %u%s%s)", words_for(answer->status), answer->status, text[0] ? ", " : "", text);
+    json_decref(object);
+}
+
 char *ctl_escape(const char *text)
 {
     char *escaped = malloc(3 * strlen(text) + 1), *out = escaped;
     if (!escaped)
         abort();
     for (; *text; text++) {
-        if (isalnum((unsigned char)*text) || strchr("-._~", *text))
+        if (isalnum((unsigned char)*text) || strchr("-._~!$'()*,;:@/?=", *text))
             *out++ = *text;
         else
             out += sprintf(out, "%%%02X", (unsigned char)*text);

@@ -7,7 +7,8 @@
 
 struct ctl_answer {
     unsigned status;
-    char    *body; /* malloc'ed, NUL-terminated */
+    char     reason[64]; /* the phrase beside it; may be empty */
+    char    *body;       /* malloc'ed, NUL-terminated */
 };
 
 /* False: `error` (of `size` bytes) says why, in a sentence for the user. */
@@ -20,10 +21,13 @@ typedef bool ctl_line(void *context, char *line);
  * in answer->body instead, else that is NULL. False: `error` says why. */
 bool ctl_follow(const char *socket_path, const char *target, ctl_line *line, void *context, struct ctl_answer *answer, char *error, size_t size);
 
-/* `text` with everything but letters, digits and -._~ as %XX; malloc'ed. */
+/* What an answer that was not hoped for says, as one line for a terminal; a page for people who look at it with a browser is left out. */
+void ctl_describe_refusal(const struct ctl_answer *answer, char *line, size_t size);
+
+/* `text` as it may stand as a value in a query (RFC 3986 §3.4): what has a meaning there as %XX; malloc'ed. */
 char *ctl_escape(const char *text);
 
-/* Splits a whole HTTP/1.1 response; the body is `text`'s own memory. False: it is none, or cut short. */
-bool ctl_parse(char *text, size_t length, unsigned *status, char **body);
+/* Splits a whole HTTP/1.1 response: fills status and reason of `answer`; the body is `text`'s own memory. False: it is none, or cut short. */
+bool ctl_parse(char *text, size_t length, struct ctl_answer *answer, char **body);
 
 #endif

@@ -88,10 +88,8 @@ int ctl_log(const char *socket, bool as_json, const char *target)
         fputs("outriggerctl: outrigger has ended\n", stderr);
         return EXIT_SUCCESS;
     }
-    json_t *object = json_loads(answer.body, 0, NULL);
-    const char *refusal = json_string_value(json_object_get(object, "error"));
-    fprintf(stderr, "outriggerctl: %s (status %u)\n", refusal ? refusal : answer.body, answer.status);
-    json_decref(object);
+    ctl_describe_refusal(&answer, error, sizeof error);
+    fprintf(stderr, "outriggerctl: %s\n", error);
     free(answer.body);
     return EXIT_FAILURE;
 }

@@ -43,6 +43,8 @@ struct ctl {
     bool json;
     char *query;  /* of purge, why and log */
     int purge_by; /* which kind of thing it names; 0: a URL yet to come */
+    const char **tags;
+    unsigned tag_count;
     bool soft, has_fields, has_filters;
     struct ctl_top_options top;
 };
@@ -58,25 +60,37 @@ static int __attribute__((format(printf, 1, 2))) usage(const char *format, ...)
     return EXIT_USAGE;
 }
 
+/* NULL: it is none, and the user was told. */
+static json_t *read_answer(const struct ctl_answer *answer)
+{
+    char line[1024];
+    json_t *object = answer->status == 200 ? json_loads(answer->body, 0, NULL) : NULL;
+    if (!object) {
+        ctl_describe_refusal(answer, line, sizeof line);
+        fprintf(stderr, "outriggerctl: %s\n", line);
+    }
+    return object;
+}
+
+/* False: the user was told. */
+static bool get_answer(const struct ctl *ctl, const char *method, const char *target, struct ctl_answer *answer)
+{
+    char error[512];
+    bool done = ctl_ask(ctl->socket, method, target, answer, error, sizeof error);
+    if (!done)
+        fprintf(stderr, "outriggerctl: %s\n", error);
+    return done;
+}
+
 /* The answer's object, or NULL: the user was told. */
 static json_t *ask(const struct ctl *ctl, const char *method, const char *target)
 {
     struct ctl_answer answer;
-    char error[512];
-    if (!ctl_ask(ctl->socket, method, target, &answer, error, sizeof error)) {
-        fprintf(stderr, "outriggerctl: %s\n", error);
+    if (!get_answer(ctl, method, target, &answer))
         return NULL;
-    }
-    json_t *object = json_loads(answer.body, 0, NULL);
-    const char *refusal = json_string_value(json_object_get(object, "error"));
-    if (answer.status == 200 && object) {
-        if (ctl->json)
-            printf("%s%s", answer.body, strchr(answer.body, '\n') ? "" : "\n");
-    } else {
-        fprintf(stderr, "outriggerctl: %s (status %u)\n", refusal ? refusal : answer.body, answer.status);
-        json_decref(object);
-        object = NULL;
-    }
+    json_t *object = read_answer(&answer);
+    if (object && ctl->json)
+        printf("%s%s", answer.body, strchr(answer.body, '\n') ? "" : "\n");
     free(answer.body);
     return object;
 }
@@ -125,6 +139,18 @@ static void add_parameter(struct ctl *ctl, const char *name, const char *value)
     free(escaped);
 }
 
+static int tell_purge(const struct ctl *ctl, json_t *object)
+{
+    if (!object)
+        return EXIT_FAILURE;
+    if (!ctl->json && !json_is_true(json_object_get(object, "purged")))
+        puts("nothing was stored of it");
+    else if (!ctl->json)
+        puts(ctl->soft ? "purged softly: stale from now on" : "purged");
+    json_decref(object);
+    return EXIT_SUCCESS;
+}
+
 static int purge(struct ctl *ctl)
 {
     char *target;
@@ -134,14 +160,75 @@ static int purge(struct ctl *ctl)
         abort();
     json_t *object = ask(ctl, "POST", target);
     free(target);
-    if (!object)
-        return EXIT_FAILURE;
-    if (!ctl->json && !json_is_true(json_object_get(object, "purged")))
-        puts("nothing was stored of it");
-    else if (!ctl->json)
-        puts(ctl->soft ? "purged softly: stale from now on" : "purged");
-    json_decref(object);
-    return EXIT_SUCCESS;
+    return tell_purge(ctl, object);
+}
+
+/* Of as many tags, from `first` on, as fit into `most` bytes, of one at least. */
+static char *tags_target(const struct ctl *ctl, unsigned first, size_t most, unsigned *count)
+{
+    char *target = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&target, &length);
+    if (!out)
+        abort();
+    fputs(ctl->soft ? "/purge?soft=1" : "/purge?soft=0", out);
+    for (*count = 0; first + *count < ctl->tag_count; ++*count) {
+        char *escaped = ctl_escape(ctl->tags[first + *count]);
+        fflush(out);
+        bool fits = *count == 0 || length + strlen("&tag=") + strlen(escaped) <= most;
+        if (fits)
+            fprintf(out, "&tag=%s", escaped);
+        free(escaped);
+        if (!fits)
+            break;
+    }
+    fclose(out);
+    return target;
+}
+
+enum { TAGS_TARGET_BYTES = 8000 }; /* what limits.url_bytes lets through, unless it was made smaller */
+
+/* One request, with half as many tags as before where they are too long for the server. NULL: the user was told. */
+static json_t *purge_some_tags(const struct ctl *ctl, unsigned first, size_t *most, unsigned *count)
+{
+    struct ctl_answer answer;
+    for (;;) {
+        char *target = tags_target(ctl, first, *most, count);
+        size_t length = strlen(target);
+        bool done = get_answer(ctl, "POST", target, &answer);
+        free(target);
+        if (!done)
+            return NULL;
+        if ((answer.status != 414 && answer.status != 431) || *count == 1)
+            break;
+        *most = length / 2;
+        free(answer.body);
+    }
+    json_t *object = read_answer(&answer);
+    free(answer.body);
+    return object;
+}
+
+/* With as many requests as it takes: a purge that is made again, because one of them failed, does no harm. */
+static int purge_tags(const struct ctl *ctl)
+{
+    json_t *all = NULL;
+    size_t most = TAGS_TARGET_BYTES;
+    for (unsigned done = 0, count; done < ctl->tag_count; done += count) {
+        json_t *object = purge_some_tags(ctl, done, &most, &count);
+        if (!object) {
+            if (done > 0)
+                fprintf(stderr, "outriggerctl: %u of %u tags were purged before\n", done, ctl->tag_count);
+            json_decref(all);
+            return EXIT_FAILURE;
+        }
+        json_decref(all);
+        all = object;
+    }
+    json_object_set_new(all, "tags", json_integer(ctl->tag_count));
+    if (ctl->json && json_dumpf(all, stdout, JSON_COMPACT) == 0)
+        putchar('\n');
+    return tell_purge(ctl, all);
 }
 
 static int reload(const struct ctl *ctl)
@@ -175,6 +262,8 @@ static int run_purge(struct ctl *ctl, int argc, char **argv)
 {
     if (argc != (ctl->purge_by == 0))
         return usage("purge takes one URL, or --tag, --host or --all");
+    if (ctl->purge_by == 't')
+        return purge_tags(ctl);
     if (ctl->purge_by == 0)
         add_parameter(ctl, "url", argv[0]);
     return purge(ctl);
@@ -256,10 +345,10 @@ static bool take_purge_option(struct ctl *ctl, int option)
     if (ctl->purge_by != 0 && !(option == 't' && ctl->purge_by == 't'))
         return false;
     ctl->purge_by = option;
-    if (option == 'a')
-        add_parameter(ctl, "all", "1");
+    if (option == 't')
+        ctl->tags[ctl->tag_count++] = optarg;
     else
-        add_parameter(ctl, option == 't' ? "tag" : "host", optarg);
+        add_parameter(ctl, option == 'a' ? "all" : "host", option == 'a' ? "1" : optarg);
     return true;
 }
 
@@ -330,10 +419,13 @@ static int read_options(struct ctl *ctl, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct ctl ctl = {.socket = "/run/outrigger/admin.sock", .top = {.interval_s = 1}};
+    struct ctl ctl = {.socket = "/run/outrigger/admin.sock", .tags = calloc((size_t)argc + 1, sizeof *ctl.tags), .top = {.interval_s = 1}};
+    if (!ctl.tags)
+        abort();
     int status = read_options(&ctl, argc, argv);
     if (status == GO_ON)
         status = run(&ctl, argc - optind, argv + optind);
     free(ctl.query);
+    free(ctl.tags);
     return status;
 }

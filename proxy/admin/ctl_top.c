@@ -104,7 +104,7 @@ static json_t *ask(const char *socket, const char *target, bool as_json, char *e
         return NULL;
     json_t *object = answer.status == 200 ? json_loads(answer.body, 0, NULL) : NULL;
     if (!object)
-        snprintf(error, size, "%s: the answer is not outrigger's (status %u)", socket, answer.status);
+        ctl_describe_refusal(&answer, error, size);
     else if (as_json)
         printf("%s%s", answer.body, strchr(answer.body, '\n') ? "" : "\n");
     free(answer.body);

@@ -273,6 +273,56 @@ def test_ctl_says_what_it_did_and_refuses_what_it_cannot_do(proxy, back, path):
     assert refused.returncode == 1 and "absolute URL" in refused.stderr
 
 
+
+def many_tags(count):
+    return [argument for number in range(count) for argument in ("--tag", f"tag-{number:05d}-with-a-name")]
+
+
+def test_ctl_purges_by_thousands_of_tags(proxy, back, path):
+    some = 0, 1, 2500, 4998, 4999
+    for number in some:
+        back.on(f"{path}/{number}", numbered({**FRESH, "Cache-Tag": f"tag-{number:05d}-with-a-name"}))
+    back.on(f"{path}/other", numbered({**FRESH, "Cache-Tag": "tag-05000-with-a-name"}))
+    for soft in [], ["--soft"]:
+        for name in [*some, "other"]:
+            proxy.get(f"{path}/{name}")
+            assert is_hit(proxy.get(f"{path}/{name}"))
+        done = proxy.ctl("purge", *soft, *many_tags(5000))
+        assert done.stdout == ("purged softly: stale from now on\n" if soft else "purged\n") and done.stderr == ""
+        assert not any(is_hit(proxy.get(f"{path}/{number}")) for number in some)
+        assert is_hit(proxy.get(f"{path}/other"))
+    assert json.loads(proxy.ctl("--json", "purge", *many_tags(5000)).stdout) == {"purged": True, "by": "tag", "tags": 5000, "soft": False}
+
+
+@pytest.mark.parametrize("limits", [{"url_bytes": "200B"}, {"header_bytes": "1KiB"}])
+def test_ctl_purges_by_many_tags_whatever_the_limits(make_outrigger, origin, limits):
+    outrigger = make_outrigger(origin=origin.url, config={"limits": limits})
+    for number in range(0, 500, 100):
+        origin.on(f"/{number}", numbered({**FRESH, "Cache-Tag": f"tag-{number:05d}-with-a-name"}))
+        outrigger.get(f"/{number}")
+    assert outrigger.ctl("purge", *many_tags(500)).stdout == "purged\n"
+    assert not any(is_hit(outrigger.get(f"/{number}")) for number in range(0, 500, 100))
+    refused = outrigger.ctl("purge", *many_tags(20), "--tag", "x" * 2000, check=False)
+    assert refused.returncode == 1 and refused.stdout == "" and "20 of 21 tags were purged" in refused.stderr and len(refused.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize("arguments", [["purge", "http://site.test/" + "u" * 9000], ["purge", "http://site.test/" + "u" * 120000], ["purge", "--tag", "t" * 9000], ["purge", "--host", "h" * 20000],
+                                       ["why", "http://site.test/" + "u" * 9000], ["why", "http://site.test/", "-H", "A: " + "b" * 9000], ["log", "--url", "/" + "u" * 9000],
+                                       ["--json", "purge", "http://site.test/" + "u" * 9000]], ids=lambda arguments: " ".join(arguments)[:30])
+def test_ctl_says_in_words_that_something_is_too_long(proxy, arguments):
+    done = proxy.ctl(*arguments, check=False)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == "outriggerctl: refused: what is asked for is longer than limits.url_bytes and limits.header_bytes let through (status 414, URI Too Long)\n"
+
+
+def test_ctl_purges_a_url_as_long_as_clients_may_ask_for(proxy, back, path):
+    long = f"{path}/{'a/b=c:d@e,f;' * 670}?{'g=h/' * 10}"
+    assert 8000 < len(long) < 8150
+    back.on(long, numbered(FRESH))
+    proxy.get(long)
+    assert proxy.ctl("purge", url(proxy, long)).stdout == "purged\n"
+    assert not is_hit(proxy.get(long))
+
 # What the response to an unsafe request says
 
 def invalidating(fields, status="200 OK"):
