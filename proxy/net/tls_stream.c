@@ -2,6 +2,7 @@
 #include "proxy/net/tls_stream.h"
 
 #include <errno.h>
+#include <openssl/async.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 
@@ -347,7 +348,7 @@ static bool begin_steps(struct tls_stream *stream)
 {
     if (!attach_ssl(stream, tls_server_ssl(stream->handshake->server)))
         return false;
-    if (TLS_STEP_PARTS > 1 && tls_loop_is_busy(stream->loop))
+    if (TLS_STEP_PARTS > 1 && ASYNC_is_capable() && tls_loop_is_busy(stream->loop))
         SSL_set_mode(stream->ssl, SSL_MODE_ASYNC);
     return true;
 }
