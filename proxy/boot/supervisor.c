@@ -327,9 +327,8 @@ static void take_messages(struct supervisor *s, struct child *child)
             take_message(s, child, &received.message);
             continue;
         }
-        close(
-            child
-                ->control); /* it died, or broke a rule and must: nothing that a child may say comes with descriptors, which we might lack (wire.c) */
+        /* It died, or broke a rule and must: nothing that a child may say comes with descriptors, which we might lack (wire.c). */
+        close(child->control);
         child->control = -1;
         child_kill(child);
     }
