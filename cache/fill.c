@@ -322,6 +322,10 @@ enum error fill_set_not_modified(struct fill **fill_pointer, const struct origin
     plan_refresh(fill, head, &plan);
     struct object *object = fill_build_object(fill, &plan, (enum object_kind)fill->stale->kind, &error);
     if (object == NULL) {
+        if (plan.error != ERROR_OK) { /* the stored head and this one together: who waits asks for the whole, and is given that */
+            replace_stale(fill, NULL);
+            error = fill_decline(fill, DETAIL_HEAD_TOO_LARGE);
+        }
         fill_fail(fill_pointer, error);
         return error;
     }
@@ -366,6 +370,15 @@ void fill_finish(struct fill **fill_pointer)
     }
     object_unref(fill->cache, &object);
     fill_end_writer(fill_pointer, FILL_STATE_COMPLETE, ERROR_OK);
+}
+
+enum error fill_decline(struct fill *fill, enum cache_detail detail)
+{
+    pthread_mutex_lock(&fill->lock);
+    fill->is_declined = true;
+    fill->detail = detail;
+    pthread_mutex_unlock(&fill->lock);
+    return ERROR_CLIENT_CLOSED;
 }
 
 void fill_fail(struct fill **fill_pointer, enum error error)

@@ -59,7 +59,8 @@ enum fill_disposition fill_disposition(const struct fill *fill);
 /* The stored response that this fill was opened to revalidate, or NULL: for its ETag and Last-Modified. Borrowed until the fill ends. A fill for its
  * originator alone revalidates nothing: a 304 in answer to it is for that client. */
 const struct response_view *fill_stale(const struct fill *fill);
-/* 304 to our own conditional request (RFC 9111 §4.3.4): refreshes the stored response and moves the readers to it. Consumes the fill. */
+/* 304 to our own conditional request (RFC 9111 §4.3.4): refreshes the stored response and moves the readers to it. Consumes the fill. Where the head that comes of
+ * it is too large the stored response goes, and the readers are released, to look up again: ERROR_CLIENT_CLOSED. */
 enum error fill_set_not_modified(struct fill **fill, const struct origin_head *head);
 
 struct fill_space {

@@ -120,24 +120,51 @@ void fill_note_early_hints(struct fill *fill, const struct headers *fields)
     }
 }
 
+/* Leaves out what a record has for being purged by. */
+static void leave_out_tags(struct record_parts *parts)
+{
+    parts->tags_count = 0;
+    parts->goes_with_host = false;
+    parts->head.len -= parts->hidden_bytes;
+    parts->hidden_bytes = 0;
+}
+
+static enum cache_detail why_too_large(const struct record_parts *parts, size_t most_bytes)
+{
+    struct record_parts unvaried = *parts, untagged = *parts;
+    unvaried.vary_values = BYTES("");
+    leave_out_tags(&untagged);
+    if (record_parts_bytes(&unvaried) <= most_bytes)
+        return DETAIL_VARY_TOO_LARGE;
+    return record_parts_bytes(&untagged) <= most_bytes ? DETAIL_TAGS_FULL : DETAIL_HEAD_TOO_LARGE;
+}
+
+/* What stands before the body lies in one page. A response that does not fit there together with what it would be found and purged by is passed on
+ * without that. Those who wait for it are released: nothing tells any more which requests select it. */
+static void fit_front(struct head_plan *plan, size_t most_bytes)
+{
+    struct record_parts *parts = &plan->parts;
+    if (record_parts_bytes(parts) <= most_bytes)
+        return;
+    if (plan->store || plan->detail == DETAIL_HIT_FOR_MISS || plan->detail == DETAIL_PURGED)
+        plan->detail = why_too_large(parts, most_bytes);
+    plan->store = plan->is_storable = false;
+    leave_out_tags(parts);
+    parts->key = parts->vary_names = parts->vary_values = BYTES("");
+    if (record_parts_bytes(parts) > most_bytes)
+        plan->error = ERROR_ORIGIN_HEADER_TOO_LARGE;
+}
+
 static void plan_body(struct fill *fill, const struct origin_head *head, struct head_plan *plan)
 {
     struct record_parts *parts = &plan->parts;
     parts->key = fill->key.encoded;
     parts->length_known = head->length_known || head->body_forbidden;
     parts->body_bytes = head->body_forbidden || !head->length_known ? 0 : head->length;
-    if (record_parts_bytes(parts) > SLAB_PAGE_BYTES && plan->store) { /* it may fit without what is only for storing it */
-        plan->store = plan->is_storable = false;
-        plan->detail = DETAIL_TAGS_FULL;
-        parts->tags_count = 0;
-        parts->head.len -= parts->hidden_bytes;
-        parts->hidden_bytes = 0;
-    }
+    fit_front(plan, SLAB_PAGE_BYTES);
     size_t front = record_parts_bytes(parts);
     bool fits = parts->body_bytes == 0 || (front <= SLAB_CHUNK_MAX_BYTES && parts->body_bytes <= SLAB_CHUNK_MAX_BYTES - front);
     parts->body_is_apart = !parts->length_known || !fits;
-    if (front > SLAB_PAGE_BYTES)
-        plan->error = ERROR_ORIGIN_HEADER_TOO_LARGE;
     if ((plan->store || plan->detail == DETAIL_HIT_FOR_MISS) && parts->body_bytes > fill->cache->settings.object_max_bytes) {
         plan->store = false;
         plan->detail = DETAIL_TOO_LARGE;
@@ -257,6 +284,8 @@ static void plan_stale_body(struct fill *fill, const struct origin_head *head, s
     plan_body(fill, &whole, plan);
     plan->parts.body_bytes = stale->length;
     plan->parts.body_is_apart = stale->is_sliced || fill->stale->body != NULL;
+    if (!plan->parts.body_is_apart)
+        fit_front(plan, SLAB_PAGE_BYTES - stale->length);
 }
 
 void plan_refresh(struct fill *fill, const struct origin_head *head, struct head_plan *plan)
@@ -273,6 +302,8 @@ void plan_refresh(struct fill *fill, const struct origin_head *head, struct head
     plan_stale_tags(fill, plan);
     set_personal_apart(plan, &verdict);
     plan_stale_body(fill, head, plan);
+    if (verdict.store && !plan->is_storable) /* it cannot be kept as it is now, nor as it was */
+        plan->ends_stale = true;
 }
 
 void plan_update(struct fill *fill, const struct origin_head *head, struct head_plan *plan)

@@ -37,16 +37,6 @@ static struct object_name slice_name(const struct cache *cache, const struct obj
     return name_of_values(cache, head, key, bytes_from(values, sizeof slice), arena);
 }
 
-/* The answer's readers are to ask again. */
-static enum error decline(struct fill *fill, enum cache_detail detail)
-{
-    pthread_mutex_lock(&fill->lock);
-    fill->is_declined = true;
-    fill->detail = detail;
-    pthread_mutex_unlock(&fill->lock);
-    return ERROR_CLIENT_CLOSED;
-}
-
 /* Not found from now on, and its slices neither. */
 static void drop_head(struct cache *cache, struct object *head)
 {
@@ -114,7 +104,7 @@ static enum error set_further_slice(struct fill *fill, const struct origin_head 
     if (head->status >= 500) /* says nothing about the representation */
         return ERROR_ORIGIN_ERROR;
     drop_head(fill->cache, fill->selector);
-    return decline(fill, DETAIL_NO_SLICES);
+    return fill_decline(fill, DETAIL_NO_SLICES);
 }
 
 /* The head of the whole, as a 200 would have had it. */
@@ -166,7 +156,7 @@ static enum error hand_over(struct fill **fill_pointer, struct object *head, str
     if (detail != DETAIL_NONE) {
         unlist_fill(slice);
         fill_discard(&slice);
-        return decline(fill, detail);
+        return fill_decline(fill, detail);
     }
     pthread_mutex_lock(&fill->lock);
     struct waker *waker = fill->waker;
@@ -191,7 +181,7 @@ static enum error split(struct fill **fill_pointer, const struct origin_head *pa
     plan_head(fill, &whole, &plan);
     fill_note_plan(fill, &plan, part->response_time);
     if (!plan.store)
-        return decline(fill, plan.detail);
+        return fill_decline(fill, plan.detail);
     plan.parts.body_bytes = range->length;
     plan.parts.body_is_apart = true;
     struct object *head = fill_build_object(fill, &plan, OBJECT_SLICED, &error);
@@ -206,7 +196,7 @@ static enum error split(struct fill **fill_pointer, const struct origin_head *pa
         else
             fill_discard(&slice);
     } else {
-        error = decline(fill, plan.detail);
+        error = fill_decline(fill, plan.detail);
     }
     object_unref(cache, &head);
     return error;
@@ -222,14 +212,14 @@ enum error fill_set_slice(struct fill **fill_pointer, const struct origin_head *
     if (head->status != 206)
         return fill_set_head(fill, head);
     if (!slice_is_answered(head->fields, fill->slice, head->length_known, head->length, &range))
-        return decline(fill, DETAIL_NO_SLICES);
+        return fill_decline(fill, DETAIL_NO_SLICES);
     if (head->length == range.length) { /* all of it, and no part */
         struct headers fields;
         struct origin_head whole = whole_head(fill, head, &fields, head->length);
         return fill_set_head(fill, &whole);
     }
     if (slice_validator(head->fields, head->response_time) == NULL)
-        return decline(fill, DETAIL_NO_SLICES);
+        return fill_decline(fill, DETAIL_NO_SLICES);
     return split(fill_pointer, head, &range);
 }
 

@@ -51,7 +51,7 @@ struct fill {
     enum error            error;       /* FAILED */
     bool                  is_private;  /* not kept (any more) */
     bool                  is_origin_error; /* a 5xx that is not stored: its originator's, unless there is a stale response for it; a failure to the others */
-    bool                  is_declined;     /* FAILED: an answer came, and is none to what was asked for */
+    bool                  is_declined;     /* FAILED: an answer came, and is none to what was asked for, or cannot be kept for a moment */
     bool                  is_revalidated;  /* `object` is `stale` with a fresh head */
     enum cache_detail     detail;
     struct object        *object; /* a reference */
@@ -113,6 +113,8 @@ void fill_reader_moved(struct fill *fill, uint64_t from);
 void fill_tell_if_unwanted(struct fill *fill);
 /* The writer is gone: nothing wakes it any more. */
 void fill_end_writer(struct fill **fill, enum fill_state state, enum error error);
+/* The answer's readers are to ask again: the error to fail it with. */
+enum error fill_decline(struct fill *fill, enum cache_detail detail);
 /* Wakes those who wait. With the fill's lock held. */
 void fill_wake_readers(struct fill *fill);
 /* With `detail` its response is not stored: remembered, where the next one will not be either. On the writer's loop. */

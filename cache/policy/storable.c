@@ -212,6 +212,7 @@ bool detail_will_last(enum cache_detail detail)
     case DETAIL_REQUEST_NO_STORE: /* this request's own wish */
     case DETAIL_ERROR:            /* what is stored stays, and is validated */
     case DETAIL_VALIDATOR:
+    case DETAIL_VARY_TOO_LARGE: /* of this request */
     case DETAIL_NO_MEMORY:
     case DETAIL_VARIANTS_FULL:
     case DETAIL_VARIANT:

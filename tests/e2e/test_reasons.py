@@ -42,11 +42,12 @@ REASONS = {
     "no-freshness": ({}, [{}]),
     "zero-lifetime": ({"Cache-Control": "max-age=0"}, [{}]),
     "too-large": ({**FRESH, "size": 2 * 1024 * 1024}, [{}]),
+    "head-too-large": ({**FRESH, "X": "x" * 65400}, [{}]),
     "variants-full": ({**FRESH, "Vary": "X-Kind"}, [{"fields": {"X-Kind": str(n)}} for n in range(4)]),
     "tags-full": ({**FRESH, "Surrogate-Key": " ".join(map(str, range(1100)))}, [{}]),
 }
 # Those that need an origin in trouble, two clients at a time or a purge, or that only `why` meets: each has a test of its own.
-ELSEWHERE = {"acme-challenge", "upgrade", "request-body", "stale-if-error", "stale-if-slow", "error", "validator", "no-slices", "no-memory", "variant", "hit-for-miss", "purged", "soft-purged", "disk", "memory-short"}
+ELSEWHERE = {"acme-challenge", "upgrade", "request-body", "stale-if-error", "stale-if-slow", "error", "validator", "no-slices", "vary-too-large", "no-memory", "variant", "hit-for-miss", "purged", "soft-purged", "disk", "memory-short"}
 
 
 @pytest.fixture(scope="module")

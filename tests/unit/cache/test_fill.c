@@ -98,6 +98,139 @@ Test(fill, head_too_large_for_a_page_is_refused)
     close_all(&ask);
 }
 
+static const char *long_path(void)
+{
+    static char path[2000];
+    memset(path, 'p', sizeof path - 1);
+    path[0] = '/';
+    return path;
+}
+
+/* `fields` and a line of `count` bytes besides. */
+static const char *with_long_line(const char *fields, size_t count)
+{
+    char *line = arena_alloc(&rig.arena, count + 1);
+    memset(line, 'x', count);
+    line[count] = '\0';
+    return arena_string(&rig.arena, arena_printf(&rig.arena, "%sX-Long: %s\r\n", fields, line));
+}
+
+/* What the one who asked was given, as the fetch of this very request. */
+static void expect_passed(struct ask *ask, enum cache_detail detail, uint64_t length)
+{
+    cr_assert_eq(ask_head(ask), READER_HEAD_READY);
+    cr_assert_not(ask->view.is_stored);
+    cr_assert_eq(ask->view.detail, detail, "%s", detail_word(ask->view.detail));
+    cr_assert(view_has(ask, "X-Long: xxx"));
+    cr_assert_eq(read_all(ask), length);
+    close_all(ask);
+}
+
+Test(fill, head_too_large_beside_its_url_is_passed)
+{
+    static const int64_t lengths[] = {10, 100000, LENGTH_UNKNOWN};
+    for (unsigned i = 0; i < 3; i++) {
+        struct ask first, waiter, next;
+        uint64_t length = lengths[i] == LENGTH_UNKNOWN ? 50000 : (uint64_t)lengths[i];
+        const char *path = arena_string(&rig.arena, arena_printf(&rig.arena, "/%u%s", i, long_path()));
+        rig.rules.hit_for_miss_s = 100;
+        ask_get(&rig, &first, path);
+        cr_assert_eq(ask_get(&rig, &waiter, path), LOOKUP_JOIN);
+        cr_assert_eq(answer_head(&rig, &first, 200, with_long_line(FRESH "Vary: X-Kind\r\nSurrogate-Key: a b\r\n", 64000), lengths[i]),
+                     ERROR_OK);
+        answer_body(&first, 0, length);
+        fill_finish(&first.lookup.fill);
+        cr_assert_eq(ask_head(&waiter), READER_HEAD_RELEASED);
+        close_all(&waiter);
+        expect_passed(&first, DETAIL_HEAD_TOO_LARGE, length);
+        cr_assert_eq(ask_get(&rig, &next, path), LOOKUP_PASS);
+        cr_assert_eq(next.lookup.detail, DETAIL_HIT_FOR_MISS);
+        answer(&rig, &next, with_long_line(FRESH, 64000), 10);
+        expect_passed(&next, DETAIL_HEAD_TOO_LARGE, 10);
+        cr_assert_eq(ask_get(&rig, &next, path), LOOKUP_PASS, "the next one too");
+        close_all(&next);
+    }
+    cr_assert_eq(rig_stats(&rig).objects, 0);
+}
+
+Test(fill, what_passes_anyway_needs_no_room_for_its_url)
+{
+    struct ask ask;
+    static const enum method methods[] = {METHOD_HEAD, METHOD_POST, METHOD_GET};
+    for (unsigned i = 0; i < 3; i++) {
+        ask_with(&rig, &ask, methods[i], long_path(), "", false);
+        const char *control = methods[i] == METHOD_GET ? "Cache-Control: no-store\r\n" : FRESH;
+        cr_assert_eq(answer_head(&rig, &ask, 200, with_long_line(control, 64000), 0), ERROR_OK);
+        fill_finish(&ask.lookup.fill);
+        cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+        cr_assert(view_has(&ask, "X-Long: xxx"));
+        close_all(&ask);
+    }
+}
+
+Test(fill, long_fields_that_vary_names_concern_this_request_alone)
+{
+    struct ask ask, other;
+    const char *fields = with_long_line(FRESH "Vary: X-Long\r\n", 40000);
+    rig.rules.hit_for_miss_s = 100;
+    ask_with(&rig, &ask, METHOD_GET, "/a", with_long_line("", 30000), false);
+    answer(&rig, &ask, fields, 10);
+    expect_passed(&ask, DETAIL_VARY_TOO_LARGE, 10);
+    cr_assert_eq(ask_with(&rig, &other, METHOD_GET, "/a", "X-Long: short\r\n", false), LOOKUP_FILL, "and are no reason to let others pass");
+    answer(&rig, &other, fields, 10);
+    close_all(&other);
+    cr_assert_eq(ask_with(&rig, &other, METHOD_GET, "/a", "X-Long: short\r\n", false), LOOKUP_HIT);
+    close_all(&other);
+    cr_assert_eq(ask_with(&rig, &ask, METHOD_GET, "/a", with_long_line("", 30000), false), LOOKUP_FILL);
+    answer(&rig, &ask, fields, 10);
+    expect_passed(&ask, DETAIL_VARY_TOO_LARGE, 10);
+}
+
+#define ETAG "ETag: \"1\"\r\n"
+
+/* A stored response that is stale by now is confirmed, with so long a field besides. */
+static void confirm(const char *path, size_t stored_line, uint64_t length, size_t line, struct ask *ask, struct ask *waiter)
+{
+    rig.rules.hit_for_miss_s = 100;
+    store(&rig, path, "", with_long_line(FRESH ETAG, stored_line), length);
+    rig.now.s += 1000;
+    cr_assert_eq(ask_get(&rig, ask, path), LOOKUP_FILL);
+    cr_assert_eq(ask_get(&rig, waiter, path), LOOKUP_JOIN);
+    const char *other = strchr(with_long_line("", line), 'L');
+    answer_head(&rig, ask, 304, arena_string(&rig.arena, arena_printf(&rig.arena, "X-Other-%s", other)), 0);
+    cr_assert_eq(ask_head(waiter), READER_HEAD_RELEASED);
+    close_all(waiter);
+}
+
+Test(fill, confirmed_response_that_outgrows_its_page_is_given_once_more)
+{
+    struct ask ask, waiter, next;
+    confirm(long_path(), 100, 20000, 64000, &ask, &waiter);
+    expect_passed(&ask, DETAIL_HEAD_TOO_LARGE, 20000);
+    cr_assert_eq(ask_get(&rig, &next, long_path()), LOOKUP_PASS, "it can be kept neither as it is now nor as it was");
+    close_all(&next);
+    cr_assert_eq(rig_stats(&rig).objects, 0);
+}
+
+/* Two heads may be larger than what an origin may send as one; and a small body has its place behind the head. */
+Test(fill, confirmed_response_that_cannot_be_put_together_is_asked_for_as_a_whole)
+{
+    static const struct {
+        size_t stored_line, line;
+        uint64_t length;
+    } cases[] = {{40000, 40000, 100000}, {100, 60000, 10000}};
+    for (unsigned i = 0; i < 2; i++) {
+        struct ask ask, waiter, whole;
+        confirm("/a", cases[i].stored_line, cases[i].length, cases[i].line, &ask, &waiter);
+        cr_assert_eq(ask_head(&ask), READER_HEAD_RELEASED);
+        cr_assert_eq(ask.view.detail, DETAIL_HEAD_TOO_LARGE);
+        close_all(&ask);
+        cr_assert_eq(ask_get(&rig, &whole, "/a"), LOOKUP_FILL);
+        cr_assert_null(fill_stale(whole.lookup.fill));
+        close_all(&whole);
+    }
+}
+
 Test(fill, head_of_more_than_a_chunk_is_kept)
 {
     static char fields[40100] = FRESH "X-Long: ";
