@@ -17,6 +17,10 @@ struct log_files {
 bool log_files_open(struct log_files *files, const struct config *config, FILE *errors);
 void log_files_close(struct log_files *files);
 
+/* Whether that would work for the files, as far as it can be seen without making or changing anything; `text` is what `config` was made of. False: what stands
+ * against it is on `errors`, as other mistakes are. What only this process may not do, but root, who may start the server, may, is a warning. */
+bool log_files_check(const struct config *config, struct bytes text, FILE *errors);
+
 /* A line of the supervisor's own, or that a child has told it: to the error log, which is open, or to stderr when that takes it not. Waits for no reader. */
 void log_files_write_error(const struct log_files *files, struct bytes line);
 

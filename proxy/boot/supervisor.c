@@ -39,7 +39,8 @@ static int show_config(const struct options *options)
     struct config *config = NULL;
     if (reload_text(options, stderr, &name, &text))
         config = only_test ? config_test(name, text, stderr) : config_show(name, text, stderr, stdout);
-    bool is_valid = config && config_files_read(config, text, stderr) && tls_setup_check(config, text, stderr);
+    bool has_logs = !config || !only_test || log_files_check(config, text, stderr);
+    bool is_valid = config && config_files_read(config, text, stderr) && tls_setup_check(config, text, stderr) && has_logs;
     if (is_valid && only_test)
         printf("configuration %.*s is valid\n", BYTES_FMT(name));
     config_unref(&config);

@@ -278,10 +278,19 @@ static void check_resolver(struct reading *reading)
         report_error(&reading->report, (least ? least : most)->place, "resolver.ttl_min is more than resolver.ttl_max");
 }
 
+/* It may stand in its section's stead. */
+static struct place place_of_log(const struct reading *reading, struct bytes path, struct bytes section)
+{
+    const struct yaml_node *node = given(reading, path) ? given(reading, path) : given(reading, section);
+    return node ? node->place : (struct place){0, 0};
+}
+
 static void check_logs(struct reading *reading)
 {
     const struct yaml_node *format = given(reading, BYTES("access_log.format"));
 
+    reading->config->access_log_place = place_of_log(reading, BYTES("access_log.path"), BYTES("access_log"));
+    reading->config->error_log_place = place_of_log(reading, BYTES("error_log.path"), BYTES("error_log"));
     if (format && reading->config->access_log_json && !reading->config->access_log)
         report_warning(&reading->report, format->place, "access_log.format: without access_log.path nothing is logged");
 }

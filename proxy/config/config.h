@@ -175,6 +175,7 @@ struct config {
     const char  *access_log;   /* NULL: off; "-": standard output */
     bool         access_log_json;
     const char  *error_log;    /* "-": standard error */
+    struct place access_log_place, error_log_place; /* in the text; not set where they are not written */
     enum log_level log_level;
 
     unsigned     disk_helpers, store_helpers, resolver_helpers;

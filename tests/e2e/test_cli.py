@@ -144,9 +144,57 @@ def test_what_is_dangerous_is_warned_of_with_place_and_reason(write):
     assert f"{path}:5:31: warning: cache.store_set_cookie: " in done.stderr
 
 
-def test_the_sample_configuration_is_valid():
-    done = run("-t", "-c", os.path.join(REPOSITORY, "conf", "outrigger.yaml"))
+def test_the_sample_configuration_is_valid(write, tmp_path):
+    with open(os.path.join(REPOSITORY, "conf", "outrigger.yaml")) as file:
+        done = run("-t", "-c", write(file.read().replace("/var/log/outrigger", str(tmp_path))))
     assert done.returncode == 0, done.stderr
+
+
+LOGS_THAT_CANNOT_BE_WRITTEN = {
+    # the path: what is said of it, the hint
+    "{directory}/typo/access.log": ("{directory}/typo: No such file or directory", "make the directory, or correct the path"),
+    "{directory}/typo/and/more/access.log": ("{directory}/typo/and/more: No such file or directory", "make the directory, or correct the path"),
+    "{directory}/logs": ("Is a directory", "name a file in it"),
+    "{directory}/file/access.log": ("Not a directory", "correct the path"),
+    "{directory}/socket": ("No such device or address", "correct the path"),
+}
+
+
+@pytest.mark.parametrize("path", LOGS_THAT_CANNOT_BE_WRITTEN)
+@pytest.mark.parametrize("log, column", [("access_log: ", 13), ("error_log: ", 12), ("access_log: {format: json, path: ", 34)])
+def test_a_log_that_cannot_be_written_is_a_mistake(write, tmp_path, log, column, path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "file").write_text("")
+    socket.socket(socket.AF_UNIX).bind(str(tmp_path / "socket"))
+    words, hint = (text.format(directory=tmp_path) for text in LOGS_THAT_CANNOT_BE_WRITTEN[path])
+    path = path.format(directory=tmp_path)
+    config = write(f"{GOOD}{log}{path}{'}' if '{' in log else ''}\n")
+    before = sorted(tmp_path.rglob("*"))
+    done = run("-t", "-c", config)
+    assert done.returncode == 1 and done.stdout == ""
+    assert f"{config}:4:{column}: error: {log.split(':')[0]}.path: {path} cannot be written: {words}" in done.stderr and f"hint: {hint}" in done.stderr, done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+    started = run("-c", config, "--pid-file", tmp_path / "pid")
+    assert started.returncode == 1 and path in started.stderr, "what -t calls a mistake does not start"
+
+
+def test_both_logs_and_other_mistakes_are_told_at_once(write, tmp_path):
+    config = write(f"{GOOD}    origin_tls: {{ca: {tmp_path}/none.pem}}\naccess_log: {tmp_path}/a/log\nerror_log: {tmp_path}/b/log\n")
+    done = run("-t", "-c", config)
+    assert done.returncode == 1 and [f":{line}:" in done.stderr for line in (4, 5, 6)] == [True] * 3 and done.stderr.count("error: ") == 3, done.stderr
+
+
+def test_a_log_that_can_be_written_is_left_as_it_is(write, tmp_path):
+    (tmp_path / "old.log").write_text("lines\n")
+    (tmp_path / "link").symlink_to(tmp_path / "later.log")
+    os.mkfifo(tmp_path / "fifo")
+    for path in tmp_path / "new.log", tmp_path / "old.log", tmp_path / "link", tmp_path / "fifo", "/dev/null", "/dev/full", "'-'", "off":
+        config = write(f"{GOOD}access_log: {path}\n")
+        before = sorted(tmp_path.rglob("*"))
+        done = run("-t", "-c", config)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "old.log").read_text() == "lines\n"
 
 
 def test_a_wrong_configuration_does_not_start(write):
