@@ -20,7 +20,7 @@ _Static_assert(offsetof(struct handover_entry, check) == 0, "what is checked fol
 
 uint64_t handover_list_bytes(uint64_t slab_bytes)
 {
-    return slab_bytes / LIST_PART + LIST_LEAST_BYTES;
+    return slab_bytes / LIST_PART + LIST_LEAST_BYTES + handover_unstorable_bytes();
 }
 
 uint64_t handover_key_proof(const struct hash_key *key)

@@ -4,7 +4,7 @@
  * maps slab and list, for reading, and copies: each response into an extent of its own, as if it had been read from disk. It gives up nothing meanwhile: nor
  * does the old one, which serves, evicts and stores as always. So nobody waits for the other, and the death of either costs what is not copied yet.
  *
- *     list file:  head | marks, a bit for each unit of the slab | entries, each followed by its pieces
+ *     list file:  head | marks, a bit for each unit of the slab | entries, each followed by its pieces | what is not storable
  *
  * What makes a copy good: 1. *Marks*: an extent that the old one gives back is marked before it can be used again (slab_mark_released); who copies looks
  * afterwards, and drops the copy if one of its extents is marked. 2. *Check*: each entry has a keyed hash of itself, its pieces and its record but for the body,
@@ -111,6 +111,10 @@ struct handover_report {
     bool     is_full;  /* memory is: what was used least has no room */
 };
 
+/* Takes over which URLs turned out not to be storable. After cache_await_adoption and, too, before the first request: a purge of one of them, which leaves no trace
+ * of its name in the table, finds it here. At most some milliseconds. */
+void cache_adopt_unstorable(struct cache *cache, const struct handover *from);
+
 /* Takes over what is listed, until `is_off` is set. Any thread; once, after cache_await_adoption. */
 void cache_adopt(struct cache *cache, const struct handover *from, const _Atomic bool *is_off, struct handover_report *report);
 
@@ -118,6 +122,13 @@ void cache_adopt(struct cache *cache, const struct handover *from, const _Atomic
 
 struct record;
 struct hash_key;
+
+/* HANDOVER_TAKEN: *head is a copy, and its places lie in the list. */
+enum handover_verdict handover_read_head(const struct cache *cache, const struct handover *from, struct handover_head *head);
+
+/* What is known as not storable, behind the entries of a list of `bytes`, as far as there is room; and the most that it takes. */
+void     handover_list_unstorable(const struct cache *cache, char *list, uint64_t entries_end, uint64_t bytes);
+uint64_t handover_unstorable_bytes(void);
 
 uint64_t handover_key_proof(const struct hash_key *key);
 /* Of an entry, but for its member `check`. */

@@ -40,10 +40,8 @@ void cache_await_adoption(struct cache *cache)
 
 /* ---- the list ----------------------------------------------------------------------------------------------------------------------------- */
 
-static enum handover_verdict read_head(struct adoption *adoption)
+enum handover_verdict handover_read_head(const struct cache *cache, const struct handover *from, struct handover_head *head)
 {
-    const struct handover *from = adoption->from;
-    struct handover_head *head = &adoption->head;
     if (from->list_bytes < sizeof *head)
         return HANDOVER_DAMAGED;
     memcpy(head, from->list, sizeof *head);
@@ -54,7 +52,7 @@ static enum handover_verdict read_head(struct adoption *adoption)
         head->head_bytes != sizeof *head || head->entry_bytes != sizeof(struct handover_entry) ||
         head->record_bytes != sizeof(struct record) || head->unit_bytes != SLAB_UNIT_BYTES)
         return HANDOVER_OTHER_LAYOUT;
-    if (head->key_proof != handover_key_proof(&adoption->cache->hash_key))
+    if (head->key_proof != handover_key_proof(&cache->hash_key))
         return HANDOVER_OTHER_KEY;
     uint64_t marks_bytes = from->slab_bytes / SLAB_UNIT_BYTES / 8;
     bool is_sound = head->is_complete == 1 && head->slab_bytes == from->slab_bytes && head->entries_end <= from->list_bytes &&
@@ -414,7 +412,7 @@ void cache_adopt(struct cache *cache, const struct handover *from, const _Atomic
     struct adoption adoption = {.cache = cache, .from = from, .report = report};
     *report = (struct handover_report){0};
     arena_init(&adoption.arena);
-    report->verdict = read_head(&adoption);
+    report->verdict = handover_read_head(cache, from, &adoption.head);
     bool goes_on = report->verdict == HANDOVER_TAKEN;
     for (unsigned rank = RANK_SELECTOR + 1; goes_on && rank > 0; rank--)
         goes_on = adopt_rank(&adoption, rank - 1, is_off);

@@ -151,6 +151,7 @@ bool cache_list(struct cache *cache, char *list, uint64_t bytes, const _Atomic b
             return false;
     }
     head.entries_end = lister.at;
+    handover_list_unstorable(cache, list, head.entries_end, bytes);
     head.is_complete = true;
     memcpy(list, &head, sizeof head);
     return true;

@@ -111,3 +111,32 @@ bool unstorable_has(const struct unstorable *table, const struct purge_table *pu
     }
     return false;
 }
+
+uint32_t unstorable_list(const struct unstorable *table, const struct purge_table *purges, struct unstorable_entry *entries, uint32_t max)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < UNSTORABLE_SETS * UNSTORABLE_WAYS && count < max; i++) {
+        const struct unstorable_slot *slot = &table->slots[i];
+        uint64_t key = load(&slot->key);
+        if (key == 0 || is_purged(slot, purges))
+            continue;
+        struct unstorable_entry *entry = &entries[count++];
+        *entry = (struct unstorable_entry){.key = key, .set = i / UNSTORABLE_WAYS, .any_purge = load(&slot->since) & 1};
+        for (unsigned k = 0; k < UNSTORABLE_PURGE_NAMES; k++)
+            entry->purge_names[k] = load(&slot->purge_names[k]);
+    }
+    return count;
+}
+
+void unstorable_adopt(struct unstorable *table, const struct unstorable_entry *entry, uint64_t since)
+{
+    if (entry->key == 0 || entry->set >= UNSTORABLE_SETS)
+        return;
+    unstorable_add(table, &(struct unstorable_mark){
+                              .name = (uint64_t)tag_of(entry->key) << 32 | entry->set, /* all that is looked at of a name */
+                              .until = {(uint32_t)entry->key},
+                              .since = since,
+                              .purge_names = entry->purge_names,
+                              .purge_names_count = UNSTORABLE_PURGE_NAMES + (entry->any_purge != 0),
+                          });
+}

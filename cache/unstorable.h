@@ -39,6 +39,16 @@ struct unstorable_mark {
     uint32_t            purge_names_count;
 };
 
+/* What another instance needs to know of a slot. */
+struct unstorable_entry {
+    uint64_t key; /* as in the slot */
+    uint64_t purge_names[UNSTORABLE_PURGE_NAMES];
+    uint32_t set;
+    uint32_t any_purge; /* 1: every purge counts */
+};
+
+_Static_assert(sizeof(struct unstorable_entry) == 32, "shared with other versions");
+
 void unstorable_init(struct unstorable *table);
 void unstorable_free(struct unstorable *table);
 
@@ -51,5 +61,10 @@ void unstorable_add(struct unstorable *table, const struct unstorable_mark *mark
 void unstorable_remove(struct unstorable *table, uint64_t name);
 /* Not when it was purged since. */
 bool unstorable_has(const struct unstorable *table, const struct purge_table *purges, uint64_t name, struct wall_seconds now);
+
+/* All that was not purged since, `max` at most, ended or not: how many. Any thread. */
+uint32_t unstorable_list(const struct unstorable *table, const struct purge_table *purges, struct unstorable_entry *entries, uint32_t max);
+/* One of those, of an instance with the same hash key: purges after `since` concern it. Nothing when it is none. */
+void unstorable_adopt(struct unstorable *table, const struct unstorable_entry *entry, uint64_t since);
 
 #endif

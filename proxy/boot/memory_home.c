@@ -167,6 +167,7 @@ void memory_home_take(struct memory_home *home, int slab, int list)
         return;
     }
     cache_await_adoption(home->cache);
+    cache_adopt_unstorable(home->cache, &(struct handover){home->slab, home->list, home->slab_bytes, home->list_bytes});
     if (start(home, false))
         return;
     atomic_store(&home->is_off, true); /* that it is over must be known, too */

@@ -8,6 +8,7 @@ import pytest
 
 from harness.outrigger import SLOW, descendants, title
 from harness.poll import until
+from harness.status import status_of
 from test_slices import LARGE, SIZE, Ranger, check
 from test_upgrade import UPGRADES, Clients, Halted, hit_ratio_over_upgrades, is_running, make, on_disk, put_back, replace, say  # noqa: F401 (make is a fixture)
 
@@ -68,6 +69,18 @@ def test_variants_and_what_may_not_be_stored(make, origin):
         assert is_hit(answer) and answer.body == value.encode()
     assert not is_hit(outrigger.get("/vary", fields={"X-A": "3"}))
     assert not is_hit(outrigger.get("/never"))
+
+
+def test_what_turned_out_not_to_be_storable_makes_nobody_wait(make, origin):
+    outrigger = make(sites=[{"hosts": ["*"], "origin": origin.url, "cache": {"hit_for_miss": "1h"}}])
+    for path in ("/mine", "/purged"):
+        origin.on(path, lambda request: request.answer("x", fields={"Cache-Control": "private"}))
+        outrigger.get(path)
+    outrigger.ctl("purge", "http://site.test/purged")
+    take_over(outrigger)
+    for path, detail in (("/mine", "hit-for-miss"), ("/purged", None)):
+        origin.on(path, lambda request: request.answer("x", fields={"Cache-Control": "max-age=600"}))
+        assert status_of(outrigger.get(path)).get("detail") == detail, path
 
 
 def test_slices_of_a_large_response(make, origin):

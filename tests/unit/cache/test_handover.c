@@ -1,90 +1,7 @@
-/* Two caches, as of two instances: what the old one lists the new one takes over. */
-#include "cache_rig.h"
-
-#include "cache/handover.h"
-
-#include <sys/mman.h>
-#include <unistd.h>
-
-static struct rig old, new;
-static char *list;
-static uint64_t list_bytes;
-static struct slab *seen; /* the old slab, as another process sees it */
-static const _Atomic bool goes_on = false;
-
-static void setup(void)
-{
-    old = rig_new(4 * RIG_MIB, RIG_MIB, 8);
-    new = rig_new(4 * RIG_MIB, RIG_MIB, 8);
-    atomic_store(&new.cache->selector_serial, 1000000); /* another moment's */
-    list_bytes = handover_list_bytes(slab_bytes(old.slab));
-    list = mmap(NULL, list_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    cr_assert_neq(list, MAP_FAILED);
-    seen = slab_attach(dup(slab_fd(old.slab)));
-}
-
-static void teardown(void)
-{
-    cache_end_list(old.cache);
-    slab_free(&seen);
-    munmap(list, list_bytes);
-    rig_free(&old);
-    rig_free(&new);
-}
+/* What is listed is taken over, as it was, and nothing else. */
+#include "tests/unit/cache/handover_rig.h"
 
 TestSuite(handover, .init = setup, .fini = teardown);
-
-static struct handover_counts list_all(void)
-{
-    struct handover_counts counts;
-    cache_leave(old.cache, true);
-    cr_assert(cache_list(old.cache, list, list_bytes, &goes_on, &counts));
-    return counts;
-}
-
-static struct handover_report adopt_all(void)
-{
-    struct handover_report report;
-    struct handover from = {slab_at(seen, (struct extent){0, 1}), list, slab_bytes(old.slab), list_bytes};
-    cache_adopt(new.cache, &from, &goes_on, &report);
-    return report;
-}
-
-static struct handover_report hand_over(void)
-{
-    list_all();
-    cache_await_adoption(new.cache);
-    return adopt_all();
-}
-
-static void close_all(struct ask *ask)
-{
-    if (ask->lookup.fill != NULL)
-        fill_fail(&ask->lookup.fill, ERROR_ORIGIN_CLOSED);
-    reader_close(&ask->reader);
-}
-
-/* As it is found in the new one: its body's bytes are checked. −1: not at all. */
-static int64_t found(const char *path, const char *fields)
-{
-    struct ask ask;
-    int64_t bytes = -1;
-    if (ask_with(&new, &ask, METHOD_GET, path, fields, false) == LOOKUP_HIT && ask_head(&ask) == READER_HEAD_READY)
-        bytes = (int64_t)read_all(&ask);
-    close_all(&ask);
-    return bytes;
-}
-
-static const struct handover_head *head(void)
-{
-    return (const struct handover_head *)(const void *)list;
-}
-
-static bool purge(struct rig *rig, const char *path, enum purge_kind kind)
-{
-    struct cache_key key = rig_key(rig, path);
-    return cache_purge(rig->cache, &key, kind, rig->now);
-}
 
 /* ---- what is taken over ------------------------------------------------------------------------------------------------------------------ */
 
@@ -163,7 +80,7 @@ Test(handover, another_selector_that_is_there_by_now_stays)
 {
     store(&old, "/v", "X-A: 1\r\n", VARY_A, 10);
     list_all();
-    cache_await_adoption(new.cache);
+    await_adoption();
     store(&new, "/v", "X-A: 2\r\n", VARY_A, 20);
     cr_assert_eq(adopt_all().taken.responses, 0);
     cr_assert_eq(found("/v", "X-A: 2\r\n"), 20);
@@ -328,7 +245,7 @@ Test(handover, a_purge_between_the_list_and_its_taking_holds)
         store(&old, "/v", "X-A: 1\r\n", VARY_A, 10);
         store(&old, "/kept", "", FRESH, 10);
         list_all();
-        cache_await_adoption(new.cache);
+        await_adoption();
         cr_assert(purge(&new, "/url", kind), "it may be there");
         cr_assert(purge(&new, "/v", kind));
         cache_purge_tag(new.cache, BYTES("t"), kind, new.now);
@@ -346,7 +263,7 @@ Test(handover, what_is_fetched_after_a_purge_in_between_stays)
 {
     store(&old, "/a", "", FRESH, 10);
     list_all();
-    cache_await_adoption(new.cache);
+    await_adoption();
     purge(&new, "/a", PURGE_HARD);
     store(&new, "/a", "", FRESH, 20);
     adopt_all();
@@ -380,7 +297,7 @@ Test(handover, what_was_fetched_meanwhile_stays)
 {
     store(&old, "/a", "", FRESH, 10);
     list_all();
-    cache_await_adoption(new.cache);
+    await_adoption();
     store(&new, "/a", "", FRESH, 20);
     struct handover_report report = adopt_all();
     cr_assert_eq(report.taken.responses, 0);
@@ -401,7 +318,7 @@ Test(handover, what_the_old_one_gives_back_meanwhile_is_left_out)
         snprintf(path, sizeof path, "/%u", i);
         store(&old, path, "", FRESH, i < 10 ? 100 : 60000);
     }
-    cache_await_adoption(new.cache);
+    await_adoption();
     struct handover_report report = adopt_all();
     cr_assert_eq(report.taken.responses, 1);
     cr_assert_eq(report.left_out, 2);
@@ -458,12 +375,12 @@ Test(handover, another_layout_is_refused)
     list_all();
     for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
         list[members[i]] ^= 1;
-        cache_await_adoption(new.cache);
+        await_adoption();
         cr_assert_eq(adopt_all().verdict, HANDOVER_OTHER_LAYOUT);
         list[members[i]] ^= 1;
     }
     cr_assert_eq(rig_stats(&new).objects, 0);
-    cache_await_adoption(new.cache);
+    await_adoption();
     cr_assert_eq(adopt_all().taken.responses, 4);
 }
 
@@ -472,7 +389,7 @@ Test(handover, another_hash_key_is_refused)
     store_some();
     list_all();
     hash_key_derive(&new.cache->hash_key, (const unsigned char[HASH_KEY_BYTES]){2});
-    cache_await_adoption(new.cache);
+    await_adoption();
     cr_assert_eq(adopt_all().verdict, HANDOVER_OTHER_KEY);
     cr_assert_eq(rig_stats(&new).objects, 0);
 }
@@ -480,7 +397,7 @@ Test(handover, another_hash_key_is_refused)
 Test(handover, a_list_that_was_not_finished_is_none)
 {
     store_some();
-    cache_await_adoption(new.cache);
+    await_adoption();
     cr_assert_eq(adopt_all().verdict, HANDOVER_NOTHING);
     struct handover_counts counts;
     const _Atomic bool is_off = true;
@@ -502,7 +419,7 @@ Test(handover, a_list_that_is_too_short_ends_early)
     cache_leave(old.cache, true);
     cr_assert(cache_list(old.cache, list, 64 + 128 + slab_bytes(old.slab) / 256 + 200, &goes_on, &counts));
     cr_assert_lt(counts.responses, 4);
-    cache_await_adoption(new.cache);
+    await_adoption();
     cr_assert_leq(adopt_all().taken.responses, counts.responses);
 }
 
@@ -526,7 +443,7 @@ Test(handover, bounds_that_lie_are_refused)
             if (((const char *)&lies[i])[at] != 0)
                 ((char *)written)[at] = ((const char *)&lies[i])[at];
         }
-        cache_await_adoption(new.cache);
+        await_adoption();
         cr_assert_eq(adopt_all().verdict, HANDOVER_DAMAGED, "lie %zu", i);
     }
     cr_assert_eq(rig_stats(&new).objects, 0);
@@ -562,7 +479,7 @@ Test(handover, a_list_or_slab_that_was_damaged_costs_no_more_than_what_was_damag
                 slab[(uint64_t)((const struct handover_entry *)(const void *)(kept_list + first))->unit * SLAB_UNIT_BYTES +
                      next_random(&state) % 300] ^= bits;
         }
-        cache_await_adoption(new.cache);
+        await_adoption();
         adopt_all();
         int64_t sizes[] = {found("/a", ""), found("/b", ""), found("/c", ""), found("/v", "X-A: 1\r\n")};
         static const int64_t stored[] = {10, 20000, 150000, 10};
@@ -622,7 +539,7 @@ Test(handover, places_and_lengths_that_lie_with_the_right_key_read_nothing_that_
         list[first + next_random(&state) % (end - first)] ^= (char)(next_random(&state) % 3 == 0 ? next_random(&state) : 0);
         for (uint64_t entry = first; entry < end && end - entry >= sizeof(struct handover_entry);)
             entry = sign(entry);
-        cache_await_adoption(new.cache);
+        await_adoption();
         adopt_all();
         read_whatever("/a", "");
         read_whatever("/b", "");
