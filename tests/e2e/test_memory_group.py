@@ -12,24 +12,36 @@ LIMIT = 96 << 20
 FRESH = {"Cache-Control": "max-age=1000"}
 
 
+def find_place(groups, mounts):
+    """Where a group with a limit may be made, and what the limit's file is called: below our own group where that is version 1's; of version 2 below the nearest
+    one, from our own up, that gives memory on to those below it. A reason where there is none."""
+    names = {word: path for words, path in re.findall(r"^\d+:([^:]*):(.*)$", groups, re.M) for word in words.split(",")}
+    first, second = (re.search(r"^\d+ \d+ \S+ / (\S+) .* - " + kind, mounts, re.M) for kind in (r"cgroup \S+ \S*\bmemory\b", "cgroup2 "))
+    if first and "memory" in names:
+        return pathlib.Path(first[1] + names["memory"].rstrip("/")), "memory.limit_in_bytes"
+    if not second or "" not in names:
+        return "no control groups for memory here"
+    top = pathlib.Path(second[1])
+    own = top / names[""].strip("/")
+    for place in (own, *own.parents):
+        if (place / "cgroup.subtree_control").exists() and "memory" in (place / "cgroup.subtree_control").read_text().split():
+            return place, "memory.max"
+        if place == top:
+            break
+    return "no control group here gives memory on to those below it"
+
+
 class Group:
-    """Below our own, with a limit; version 2 of control groups where it has memory there, else version 1."""
+    """With a limit of its own."""
 
     def __init__(self):
-        mounts = open("/proc/self/mountinfo").read()
-        groups = dict(re.findall(r"^\d+:([^:]*):(.*)$", open("/proc/self/cgroup").read(), re.M))
-        names = {word: path for words, path in groups.items() for word in words.split(",")}
-        first, second = (re.search(r"^\d+ \d+ \S+ / (\S+) .* - " + kind, mounts, re.M) for kind in (r"cgroup \S+ \S*\bmemory\b", "cgroup2 "))
-        if first and "memory" in names:
-            top, limit = first[1] + names["memory"].rstrip("/"), "memory.limit_in_bytes"
-        elif second and "" in names:
-            top, limit = second[1] + names[""].rstrip("/"), "memory.max"
-        else:
-            pytest.skip("no control groups for memory here")
-        self.path = pathlib.Path(top) / f"outrigger-test-{os.getpid()}"
+        place = find_place(open("/proc/self/cgroup").read(), open("/proc/self/mountinfo").read())
+        if isinstance(place, str):
+            pytest.skip(place)
+        self.path = place[0] / f"outrigger-test-{os.getpid()}"
         try:
             self.path.mkdir()
-            (self.path / limit).write_text(str(LIMIT))
+            (self.path / place[1]).write_text(str(LIMIT))
         except OSError as error:
             if self.path.exists():
                 self.path.rmdir()
@@ -43,6 +55,26 @@ class Group:
             if (self.path / name).exists():
                 return int(re.search(rf"^{word} (\d+)$", (self.path / name).read_text(), re.M)[1])
         return 0
+
+
+def test_a_place_for_a_group_is_found_by_what_the_kernel_says(tmp_path):
+    top = tmp_path / "mount"
+    v2 = f"26 1 0:23 / {top} rw,nosuid - cgroup2 cgroup2 rw\n"
+    v1 = f"35 31 0:32 / {top}/memory rw - cgroup cgroup rw,memory\n"
+    own = top / "user.slice" / "session"
+    own.mkdir(parents=True)
+    (own / "cgroup.subtree_control").write_text("\n")
+    nowhere = "no control group here gives memory on to those below it"
+    assert find_place("0::/user.slice/session\n", v2) == nowhere
+    (tmp_path / "cgroup.subtree_control").write_text("memory\n")
+    assert find_place("0::/user.slice/session\n", v2) == nowhere, "that one lies above the mount"
+    (top / "cgroup.subtree_control").write_text("cpu memory pids\n")
+    assert find_place("0::/user.slice/session\n", v2) == (top, "memory.max")
+    assert find_place("0::/\n", v2) == (top, "memory.max")
+    (own / "cgroup.subtree_control").write_text("memory\n")
+    assert find_place("0::/user.slice/session\n", v2) == (own, "memory.max")
+    assert find_place("4:memory:/a/b\n0::/user.slice/session\n", v1 + v2) == (top / "memory/a/b", "memory.limit_in_bytes")
+    assert find_place("3:cpu:/a\n", v1) == "no control groups for memory here"
 
 
 @pytest.fixture
