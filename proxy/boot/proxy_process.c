@@ -278,11 +278,14 @@ static void begin_stop(void)
 
 static void begin_store(void)
 {
+    bool had_left = cache_has_left(proxy.cache);
     memory_home_unlist(&proxy.memory_home);
     if (proxy.store_home.loop != NULL)
         store_home_resume(&proxy.store_home);
     else
         store_home_start(&proxy.store_home, cache_store(proxy.cache), &proxy.control_loop->disk_port.io, proxy.control_loop->worker.loop);
+    if (had_left)
+        log_info("upgrade", "purges are taken again"); /* the supervisor's line says why, but may come before this */
 }
 
 static void memory_listed(void)
