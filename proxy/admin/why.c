@@ -31,7 +31,7 @@ static void add_line(json_t *lines, struct bytes line, struct arena *arena)
     json_array_append_new(lines, text_of(line, arena));
 }
 
-static const struct {
+static const struct outcome {
     const char *word, *sentence;
 } outcomes[] = {
     [EXPLAINED_HIT] = {"hit", "is answered from the cache"},
@@ -172,17 +172,69 @@ static json_t *response_json(const struct admin_why *why, const struct explained
     return object;
 }
 
+/* ---- memory ----------------------------------------------------------------------------------------------------------------------------- */
+
+/* What comes of the request while origins are asked for nothing (proxy/request/step_lookup.c); NULL: the same as ever. */
+static const struct outcome *outcome_when_short(const struct admin_why *why)
+{
+    static const struct outcome stale = {"stale", "is answered from the cache, stale: memory is too short to ask the origin"};
+    static const struct outcome refused = {"refused", "gets 503: memory is too short to ask the origin"};
+    const struct explanation *explanation = &why->explanation;
+    enum explained_outcome outcome = explanation->outcome;
+    if (why->memory_level < MEMORY_REFUSES_MISSES || explanation->is_joined)
+        return NULL;
+    if (outcome != EXPLAINED_FETCH && outcome != EXPLAINED_PASS && outcome != EXPLAINED_REVALIDATE)
+        return outcome == EXPLAINED_STALE ? &stale : NULL;
+    for (unsigned i = 0; i < explanation->response_count && outcome == EXPLAINED_REVALIDATE; i++) {
+        const struct explained_response *response = &explanation->responses[i];
+        if (response->is_selected && !response->is_purged && response->serves_on_error)
+            return &stale;
+    }
+    return &refused;
+}
+
+/* As long as the cache has all that it is to have, nothing. */
+static void describe_memory(const struct admin_why *why, json_t *result, json_t *lines, struct arena *arena)
+{
+    static const char grows_no_further[] = "the cache grows no further, and what is stored takes the place of what is asked for less";
+    static const char *const meaning[MEMORY_LEVELS] = {
+        [MEMORY_PLENTY] = grows_no_further,
+        [MEMORY_ENDS_KEEP_ALIVE] = grows_no_further,
+        [MEMORY_EVICTS] = "stored responses are evicted, what is asked for least first",
+        [MEMORY_REFUSES_MISSES] = "stored responses are evicted, and origins are asked for nothing",
+        [MEMORY_STOPS_ACCEPTING] = "stored responses are evicted, origins are asked for nothing, and no new client is accepted",
+    };
+    const struct memory_look *look = &why->memory;
+    bool is_limited = look->limit_bytes > 0 && look->used_bytes >= memory_for_growth(look->limit_bytes);
+    if (why->memory_level == MEMORY_PLENTY && !is_limited) {
+        json_object_set_new(result, "memory", json_null());
+        return;
+    }
+    json_object_set_new(result, "memory",
+                        json_pack("{s:i, s:I, s:I, s:s}", "level", (int)why->memory_level, "used_bytes", (json_int_t)look->used_bytes,
+                                  "limit_bytes", (json_int_t)look->limit_bytes, "sentence", meaning[why->memory_level]));
+    add_line(lines,
+             arena_printf(arena, "Memory: %s uses %" PRIu64 " of %" PRIu64 " MiB (limits.memory): %s.",
+                          look->is_of_group ? "the control group" : "the server", look->used_bytes >> 20, look->limit_bytes >> 20,
+                          meaning[why->memory_level]),
+             arena);
+}
+
 /* ---- the whole -------------------------------------------------------------------------------------------------------------------------- */
 
-static void describe_outcome(const struct explanation *explanation, json_t *result, json_t *lines, struct arena *arena)
+static void describe_outcome(const struct admin_why *why, json_t *result, json_t *lines, struct arena *arena)
 {
+    const struct explanation *explanation = &why->explanation;
+    const struct outcome *instead = outcome_when_short(why), *outcome = instead != NULL ? instead : &outcomes[explanation->outcome];
+    bool is_for_memory = instead != NULL && explanation->outcome != EXPLAINED_STALE;
+    enum cache_detail shown = is_for_memory ? DETAIL_MEMORY_SHORT : explanation->detail; /* as the response would have it */
     const char *fwd = fwd_word(explanation->fwd), *detail = detail_word(explanation->detail);
-    json_object_set_new(result, "outcome", json_string(outcomes[explanation->outcome].word));
+    json_object_set_new(result, "outcome", json_string(outcome->word));
     json_object_set_new(result, "fwd", fwd != NULL ? json_string(fwd) : json_null());
-    json_object_set_new(result, "detail", explanation->detail != DETAIL_NONE ? json_string(detail) : json_null());
-    json_object_set_new(result, "sentence", json_string(detail_sentence(explanation->detail)));
+    json_object_set_new(result, "detail", shown != DETAIL_NONE ? json_string(detail_word(shown)) : json_null());
+    json_object_set_new(result, "sentence", json_string(detail_sentence(shown)));
     json_object_set_new(result, "joined", json_boolean(explanation->is_joined));
-    add_line(lines, arena_printf(arena, "The next such request %s.", outcomes[explanation->outcome].sentence), arena);
+    add_line(lines, arena_printf(arena, "The next such request %s.", outcome->sentence), arena);
     if (explanation->detail != DETAIL_NONE)
         add_line(lines, arena_printf(arena, "Why: %s: %s", detail, detail_sentence(explanation->detail)), arena);
     else if (explanation->fwd == FWD_VARY_MISS)
@@ -245,7 +297,8 @@ json_t *why_json(const struct admin_why *why, struct arena *arena)
     const struct explanation *explanation = &why->explanation;
     json_t *result = json_object(), *lines = json_array(), *responses = json_array();
     describe_key(why, result, lines, arena);
-    describe_outcome(explanation, result, lines, arena);
+    describe_outcome(why, result, lines, arena);
+    describe_memory(why, result, lines, arena);
     describe_disk(&explanation->disk, result, lines, arena);
     for (unsigned i = 0; i < explanation->response_count; i++)
         json_array_append_new(responses, response_json(why, &explanation->responses[i], lines, arena));

@@ -2,6 +2,8 @@
 #ifndef ADMIN_WHY_H
 #define ADMIN_WHY_H
 
+#include "base/memory_ladder.h"
+#include "base/memory_meter.h"
 #include "cache/explain.h"
 
 #include <jansson.h>
@@ -12,6 +14,8 @@ struct admin_why {
     uint64_t            key_hash;
     struct wall_seconds now;
     int64_t             grace_s;  /* of the site */
+    struct memory_look  memory;   /* the last one */
+    enum memory_level   memory_level;
     struct explanation  explanation;
 };
 

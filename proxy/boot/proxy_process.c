@@ -540,6 +540,8 @@ static bool explain(void *context, struct bytes url, const struct headers *field
     why->key_hash = lookup.key.hash.low;
     why->now = lookup.now;
     why->grace_s = site->rules.grace_s;
+    why->memory = proxy.memory_watch.look;
+    why->memory_level = proxy.memory_watch.ladder.level;
     return true;
 }
 

@@ -1,5 +1,6 @@
 """Memory gets short: what is given up, a rung after the other, and that it comes back (HARDENING, resources). `limits.memory` is lowered by a reload until what is in
 use has the part of it that the rung is for; what is in use is then more than before, for the server."""
+import json
 import os
 import select
 import signal
@@ -259,6 +260,29 @@ def test_the_third_rung_refuses_what_would_have_to_be_fetched(server, origin):
     assert server.get("/miss").status != 503 and origin.count("/miss") == 1
     assert server.get("/stale").status == 200 and origin.count("/stale") == 2
     until(lambda: any('"GET /miss HTTP/1.1" 503' in line and "memory-short" in line for line in server.access_lines()), what="the access log to tell")
+
+
+def why(outrigger, path, *fields):
+    return json.loads(outrigger.ctl("--json", "why", f"http://site.test{path}", *fields).stdout)
+
+
+def test_why_tells_what_becomes_of_a_request_when_memory_is_short(server, origin):
+    assert why(server, "/miss")["memory"] is None and "Memory:" not in server.ctl("why", "http://site.test/miss").stdout
+    bring_to(server, 3)
+    told = {path: why(server, path) for path in ("/miss", "/old", "/stale", "/background", "/fresh")}
+    assert [(path, told[path]["outcome"], told[path]["detail"]) for path in told] == [
+        ("/miss", "refused", "memory-short"), ("/old", "refused", "memory-short"), ("/stale", "stale", "memory-short"), ("/background", "stale", "stale-while-revalidate"), ("/fresh", "hit", None)]
+    for path in told:
+        memory = told[path]["memory"]
+        assert memory["level"] == 3 and 0 < memory["used_bytes"] < 1.1 * memory["limit_bytes"] and "origins are asked for nothing" in memory["sentence"]
+        response = server.get(path)
+        detail = status_of(response).get("detail")
+        assert (response.status, detail) == (503 if told[path]["outcome"] == "refused" else 200, told[path]["detail"]), path
+    text = server.ctl("why", "http://site.test/miss").stdout
+    assert "The next such request gets 503: memory is too short to ask the origin." in text and "Why: uri-miss: " in text
+    assert "MiB (limits.memory): stored responses are evicted, and origins are asked for nothing." in text
+    relieve(server)
+    assert why(server, "/miss")["memory"] is None and why(server, "/miss")["outcome"] == "miss"
 
 
 def test_the_last_rung_lets_new_clients_wait_and_serves_those_who_are_there(server, origin):
