@@ -205,6 +205,8 @@ void fill_note_plan(struct fill *fill, const struct head_plan *plan, struct wall
     bool is_about_slice = fill->slice.end > 0 && plan->parts.meta.status == 416;
     if (!plan->store && !plan->is_origin_error && !is_about_slice)
         fill_note_unstorable(fill, plan->detail);
+    if (plan->ends_stale) /* RFC 9111 §4.3.3, §4.3.4 */
+        replace_stale(fill, NULL);
 }
 
 /* With the fill's lock held. A response that was purged meanwhile still answers those who asked before. */
@@ -336,8 +338,6 @@ enum error fill_set_not_modified(struct fill **fill_pointer, const struct origin
         plan.store = plan.detail == DETAIL_NONE;
     } else {
         unlist_fill(fill);
-        if (plan.ends_stale)
-            replace_stale(fill, NULL);
     }
     pthread_mutex_lock(&fill->lock);
     fill->object = object;

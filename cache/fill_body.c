@@ -84,6 +84,14 @@ static void make_private(struct fill *fill, enum cache_detail detail)
     pthread_mutex_unlock(&fill->lock);
 }
 
+/* The same as when its head had told its length: nothing of it is stored, and nothing older any more. */
+static void outgrow(struct fill *fill)
+{
+    make_private(fill, DETAIL_TOO_LARGE);
+    if (fill->stale != NULL)
+        replace_stale(fill, NULL);
+}
+
 static void wait_for_memory(struct fill *fill)
 {
     struct cache *cache = fill->cache;
@@ -273,7 +281,7 @@ void fill_commit(struct fill *fill, size_t bytes)
     fill_wake_readers(fill);
     pthread_mutex_unlock(&fill->lock);
     if (!fill->is_private && fill->written > fill->cache->settings.object_max_bytes)
-        make_private(fill, DETAIL_TOO_LARGE);
+        outgrow(fill);
 }
 
 void fill_lose_space(struct fill *fill)

@@ -215,6 +215,8 @@ void plan_head(struct fill *fill, const struct origin_head *head, struct head_pl
     write_head(fill, plan, line, plan->store ? fill->early_hints : BYTES_NONE);
     plan_body(fill, head, plan);
     plan->is_origin_error = !plan->store && status_is_origin_error(head->status);
+    plan->ends_stale =
+        !plan->store && fill->is_listable && fill->stale != NULL && storable_ends(&fill->stale_view.meta, &plan->parts.meta, plan->detail);
 }
 
 /* RFC 9111 §3.2: what a 304 says replaces what is stored, except what describes the stored body itself. */

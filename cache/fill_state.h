@@ -133,7 +133,7 @@ struct head_plan {
     bool                is_storable; /* by the policy; it may be passed nevertheless */
     enum cache_detail   detail;
     bool                is_origin_error; /* a 5xx, not to be stored */
-    bool                ends_stale;      /* a 304 by which fill->stale may not be kept any longer */
+    bool                ends_stale;      /* fill->stale may not be kept any longer, nor this one in its place */
     enum error          error; /* the head cannot be kept in memory at all */
 };
 
@@ -146,7 +146,7 @@ void plan_refresh(struct fill *fill, const struct origin_head *head, struct head
 void plan_update(struct fill *fill, const struct origin_head *head, struct head_plan *plan);
 /* RFC 9111 §4.3.5: the answer to a HEAD updates the stored response to GET, or takes it away; fill_update.c. */
 void update_stored_by_head(struct fill *fill, const struct origin_head *head);
-/* Puts `newer` (or nothing: NULL) in the place of fill->stale, if that is still there; fill_update.c. */
+/* Puts `newer` (or nothing: NULL) in the place of fill->stale, if that is still there, or nothing but its copy on disk; fill_update.c. */
 void replace_stale(struct fill *fill, struct object *newer);
 /* The body of fill->stale becomes that of `object`: slices are found by the same serial, large ones are shared, small ones lie behind their new head. */
 void take_stale_body(struct fill *fill, struct object *object);
@@ -155,7 +155,8 @@ void plan_tags(struct fill *fill, struct head_plan *plan);
 /* The same for a record that keeps the body of fill->stale, which what was purged of that concerns, too. */
 void plan_stale_tags(struct fill *fill, struct head_plan *plan);
 
-/* What the head says about the next response under its key. An error of the origin says nothing, nor does a slice that is not there. */
+/* What the head says about the next response under its key (an error of the origin says nothing, nor does a slice that is not there), and about what is
+ * stored there. */
 void fill_note_plan(struct fill *fill, const struct head_plan *plan, struct wall_seconds received);
 /* The record's head in memory and its place in the index. NULL with *error. */
 struct object *fill_build_object(struct fill *fill, struct head_plan *plan, enum object_kind kind, enum error *error);

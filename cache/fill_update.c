@@ -16,14 +16,15 @@ void replace_stale(struct fill *fill, struct object *newer)
     struct shard *shard = shard_of(cache, name.hash);
     struct object *replaced = NULL;
     shard_lock_to_insert(cache, shard);
-    if (shard_find(cache, shard, &name) == fill->stale) {
+    struct object *current = shard_find(cache, shard, &name);
+    if (current == fill->stale) {
         replaced = fill->stale;
         shard_delist(cache, shard, replaced, OBJECT_UNLISTED);
         if (newer != NULL)
             shard_insert(cache, shard, newer);
-        else
-            cache_forget(cache, name.hash);
     }
+    if (newer == NULL && (current == fill->stale || current == NULL)) /* evicted, it may be on disk */
+        cache_forget(cache, name.hash);
     pthread_mutex_unlock(&shard->lock);
     if (newer != NULL && replaced != NULL)
         cache_offer(cache, newer, &fill->rules);

@@ -205,6 +205,29 @@ bool detail_is_of_response(enum cache_detail detail)
     return detail == DETAIL_NO_STORE || detail == DETAIL_PRIVATE || detail == DETAIL_MUST_UNDERSTAND || detail == DETAIL_VARY_STAR;
 }
 
+bool storable_ends(const struct response_meta *stored, const struct response_meta *newer, enum cache_detail detail)
+{
+    switch (detail) {
+    case DETAIL_NO_STORE:
+    case DETAIL_PRIVATE:
+    case DETAIL_MUST_UNDERSTAND:
+    case DETAIL_SET_COOKIE:
+    case DETAIL_VARY_STAR:
+    case DETAIL_VARY_CODING:
+    case DETAIL_NO_FRESHNESS:
+    case DETAIL_NO_CACHE:
+    case DETAIL_ZERO_LIFETIME:
+    case DETAIL_TOO_LARGE:
+    case DETAIL_HEAD_TOO_LARGE:
+    case DETAIL_TAGS_FULL:
+        return storable_replaces(stored, newer);
+    case DETAIL_STATUS: /* an error may be about this very request */
+        return newer->status < 400;
+    default:
+        return false;
+    }
+}
+
 bool detail_will_last(enum cache_detail detail)
 {
     switch (detail) {

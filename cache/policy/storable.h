@@ -34,6 +34,10 @@ bool status_is_origin_error(unsigned status);
 /* Whether the response forbids to keep it whoever asked: a 304 that says so ends what is stored (RFC 9111 §3.2). */
 bool detail_is_of_response(enum cache_detail detail);
 
+/* Whether `newer`, which is not stored for that reason, ends what is stored all the same: the origin has something else for everybody by now, and nobody would
+ * get it as long as the stored one may be served stale. Not an error that could not take its place either. */
+bool storable_ends(const struct response_meta *stored, const struct response_meta *newer, enum cache_detail detail);
+
 /* Whether it says something about the next response under the same key too: that waiting for it will be in vain (hit-for-miss). */
 bool detail_will_last(enum cache_detail detail);
 

@@ -70,6 +70,17 @@ def test_who_waits_for_it_gets_one_too(server, back, path, what):
         assert all(member.status == 200 and member.body == b"body" for member in crowd.members)
 
 
+def test_a_background_update_that_outgrows_the_cache_ends_what_was_stored(server, back, path):
+    """Else it would be asked for again with each request, in vain, and be served all the same."""
+    query, given, _, word = HEADS["by its URL"]
+    back.on(path, answer({"Age": "100"}, "max-age=60, stale-while-revalidate=1000"))
+    assert status_of(server.get(path + query, host="site.test"))["stored"]
+    back.on(path, answer(given))
+    assert "hit" in status_of(server.get(path + query, host="site.test"))
+    until(lambda: back.count(path + query) == 2, what="the update")
+    until(lambda: status_of(server.get(path + query, host="site.test"))["detail"] == word, what="what the origin says now")
+
+
 @pytest.mark.parametrize("protocol", ["HTTP/1.1", "HTTP/2"])
 def test_a_head_over_the_limit_is_502(server, back, path, protocol):
     back.on(path, answer({"X-Line": "x" * 70000}))

@@ -268,3 +268,28 @@ def test_clients_that_leave_while_they_wait_cancel_nothing(slow, origin):
             client.reset()
     gate.set()
     until(lambda: outrigger.get("/page").body == b"new 1", what="the new response")
+
+
+# The origin has something else to say, for nobody to share
+
+def test_an_update_that_is_not_to_be_shared_ends_the_stale_response(make_outrigger, origin):
+    outrigger, number = make_outrigger(origin=origin.url), itertools.count()
+    origin.on("/page", stale("max-age=60, stale-while-revalidate=100000"))
+    outrigger.get("/page")
+    origin.on("/page", lambda request: request.answer(f"for one {next(number)}", fields={"Cache-Control": "private"}))
+    assert outrigger.get("/page").body == b"old"
+    until(lambda: origin.count("/page") == 2, what="the update")
+    until(lambda: outrigger.get("/page").body != b"old", what="what the origin says now")
+    responses = [outrigger.get("/page") for _ in range(3)]
+    assert len({response.body for response in responses}) == 3 and b"old" not in {response.body for response in responses}
+    assert all(status_of(response)["detail"] == "private" for response in responses)
+
+
+def test_an_update_that_is_an_error_leaves_it(make_outrigger, origin):
+    outrigger = make_outrigger(origin=origin.url)
+    origin.on("/page", stale("max-age=60, stale-while-revalidate=100000"))
+    outrigger.get("/page")
+    origin.on("/page", lambda request: request.answer("trouble", "503 Service Unavailable", fields={"Cache-Control": "no-store"}))
+    for asked in range(3):
+        assert outrigger.get("/page").body == b"old"
+        until(lambda: origin.count("/page") == asked + 2, what="the update")

@@ -275,6 +275,8 @@ class Cache:
         self.settle(fill, response, fields, wanted, received)
         if not storable and fill.listable and not fill.is_trouble and not fill.is_purged:
             self.unstorable[fill.memory] = received + self.rules["hit_for_miss"]
+        if fill.listable and fill.stale and not storable and ends(fill.stale, response, reason):
+            self.drop(request["path"], fill.stale)
         if storable and fill.memory:
             self.unstorable.pop(fill.memory, None)
         if fill.request["method"] == "HEAD" and fill.stale:
@@ -458,3 +460,10 @@ def replaces(stored, newer):
     if newer.status < 400 or stored.status >= 400:
         return True
     return newer.status not in rfc.ORIGIN_TROUBLE and newer.source == "explicit"
+
+
+def ends(stored, newer, reason):
+    """docs/CACHING.md: what is not to be stored ends what is, unless it is an error, or so because of the request."""
+    if reason is None and not newer.known and newer.status not in rfc.HEURISTIC and not newer.cc.has("public"):
+        return newer.status < 400
+    return reason in (None, "own", "set-cookie", "vary-coding") and replaces(stored, newer)

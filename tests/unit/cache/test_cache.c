@@ -323,6 +323,83 @@ Test(cache, server_error_never_replaces_a_stored_response)
     close_all(&ask);
 }
 
+/* What an update in the background brings that is not stored, and whether what is stored goes. */
+static const struct {
+    unsigned status;
+    const char *fields;
+    uint64_t length;
+    bool ends;
+} updates[] = {
+    {200, "Cache-Control: private\r\n", 10, true},
+    {200, "Cache-Control: no-store\r\n", 10, true},
+    {200, "Cache-Control: max-age=60\r\nSet-Cookie: a=b\r\n", 10, true},
+    {200, "Cache-Control: max-age=60\r\nVary: *\r\n", 10, true},
+    {200, "", 10, true},
+    {200, "Cache-Control: max-age=0\r\n", 10, true},
+    {200, "Cache-Control: max-age=60\r\n", 2 * RIG_MIB, true},
+    {302, "", 10, true},
+    {404, "Cache-Control: private, max-age=60\r\n", 10, true},
+    {404, "Cache-Control: private\r\n", 10, false},
+    {429, "", 10, false},
+    {500, "Cache-Control: no-store\r\n", 10, false},
+    {503, "Cache-Control: no-store, max-age=60\r\n", 10, false},
+};
+
+Test(cache, update_that_is_not_stored_ends_what_is_unless_it_is_an_error)
+{
+    for (unsigned i = 0; i < sizeof updates / sizeof *updates; i++) {
+        static struct ask stale, second, next;
+        const char *path = arena_string(&rig.arena, arena_printf(&rig.arena, "/%u", i));
+        rig.rules.hit_for_miss_s = 5;
+        store(&rig, path, "", "Cache-Control: max-age=60, stale-while-revalidate=100000\r\n" TAG, 10);
+        rig.now.s += 100;
+        cr_assert_eq(ask_get(&rig, &stale, path), LOOKUP_STALE);
+        cr_assert_eq(ask_get(&rig, &second, path), LOOKUP_STALE);
+        cr_assert_eq(answer_head(&rig, &stale, updates[i].status, updates[i].fields, (int64_t)updates[i].length), ERROR_OK);
+        enum lookup_outcome outcome = ask_get(&rig, &next, path);
+        cr_expect_eq(outcome, updates[i].ends ? LOOKUP_PASS : LOOKUP_STALE, "%u: at once", i);
+        close_all(&next);
+        cr_expect_eq(read_all(&second), 10, "who has it goes on");
+        close_all(&second);
+        close_all(&stale);
+        rig.now.s += 10;
+        cr_expect_eq(ask_get(&rig, &next, path), updates[i].ends ? LOOKUP_FILL : LOOKUP_STALE, "%u: and for good", i);
+        close_all(&next);
+    }
+}
+
+Test(cache, update_that_outgrows_the_cache_ends_what_is_stored)
+{
+    static struct ask ask, next;
+    store(&rig, "/a", "", "Cache-Control: max-age=60, stale-while-revalidate=100000\r\n" TAG, 10);
+    rig.now.s += 100;
+    cr_assert_eq(ask_get(&rig, &ask, "/a"), LOOKUP_STALE);
+    cr_assert_eq(answer_head(&rig, &ask, 200, FRESH, LENGTH_UNKNOWN), ERROR_OK);
+    answer_body(&ask, 0, RIG_MIB);
+    cr_assert_eq(ask_get(&rig, &next, "/a"), LOOKUP_STALE);
+    close_all(&next);
+    answer_body(&ask, RIG_MIB, 1);
+    cr_assert_eq(ask_get(&rig, &next, "/a"), LOOKUP_FILL);
+    close_all(&next);
+    close_all(&ask);
+}
+
+Test(cache, update_that_is_not_stored_ends_its_variant_alone)
+{
+    static struct ask ask, other;
+    const char *fields = "Cache-Control: max-age=60, stale-while-revalidate=100000\r\nVary: X-Kind\r\n" TAG;
+    store(&rig, "/a", "X-Kind: 1\r\n", fields, 10);
+    store(&rig, "/a", "X-Kind: 2\r\n", fields, 20);
+    rig.now.s += 100;
+    cr_assert_eq(ask_with(&rig, &ask, METHOD_GET, "/a", "X-Kind: 1\r\n", false), LOOKUP_STALE);
+    answer(&rig, &ask, "Cache-Control: private\r\n", 10);
+    close_all(&ask);
+    cr_assert_neq(ask_with(&rig, &ask, METHOD_GET, "/a", "X-Kind: 1\r\n", false), LOOKUP_STALE);
+    close_all(&ask);
+    cr_assert_eq(ask_with(&rig, &other, METHOD_GET, "/a", "X-Kind: 2\r\n", false), LOOKUP_STALE);
+    close_all(&other);
+}
+
 Test(cache, stale_while_revalidate_gives_one_caller_the_fill)
 {
     static struct ask first, second, third;

@@ -120,7 +120,7 @@ Test(fill_failed, what_is_stale_answers_for_a_key_that_is_not_storable_now)
     store(&rig, "/a", "", STALE_IF_ERROR, 10);
     rig.now.s += 61;
     cr_assert_eq(ask_get(&rig, &ask, "/a"), LOOKUP_FILL);
-    cr_assert_eq(answer_head(&rig, &ask, 200, "Cache-Control: private\r\n", 0), ERROR_OK);
+    cr_assert_eq(answer_head(&rig, &ask, 404, "Cache-Control: private\r\n", 0), ERROR_OK);
     fill_finish(&ask.lookup.fill);
     reader_close(&ask.reader);
     cr_assert_eq(ask_get(&rig, &ask, "/a"), LOOKUP_PASS);
