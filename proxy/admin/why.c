@@ -174,7 +174,7 @@ static json_t *response_json(const struct admin_why *why, const struct explained
 
 /* ---- memory ----------------------------------------------------------------------------------------------------------------------------- */
 
-/* What comes of the request while origins are asked for nothing (proxy/request/step_lookup.c); NULL: the same as ever. */
+/* What comes of the request while origins are asked for nothing (proxy/request/step_lookup.c, step_deliver.c); NULL: the same as ever. */
 static const struct outcome *outcome_when_short(const struct admin_why *why)
 {
     static const struct outcome stale = {"stale", "is answered from the cache, stale: memory is too short to ask the origin"};
@@ -183,7 +183,7 @@ static const struct outcome *outcome_when_short(const struct admin_why *why)
     enum explained_outcome outcome = explanation->outcome;
     if (why->memory_level < MEMORY_REFUSES_MISSES || explanation->is_joined)
         return NULL;
-    if (outcome != EXPLAINED_FETCH && outcome != EXPLAINED_PASS && outcome != EXPLAINED_REVALIDATE)
+    if (outcome != EXPLAINED_FETCH && outcome != EXPLAINED_PASS && outcome != EXPLAINED_REVALIDATE && outcome != EXPLAINED_PARTIAL)
         return outcome == EXPLAINED_STALE ? &stale : NULL;
     for (unsigned i = 0; i < explanation->response_count && outcome == EXPLAINED_REVALIDATE; i++) {
         const struct explained_response *response = &explanation->responses[i];

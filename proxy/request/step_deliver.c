@@ -193,16 +193,22 @@ static void settle_result(struct request *request, const struct response_view *v
         request->detail = view->detail; /* of a hit-for-miss: why it is not stored this time either */
 }
 
+/* Of a sliced response something that this client wants would have to be fetched. */
+static bool lacks_slices(struct request *request)
+{
+    if (request->slices == NULL || !request->response.has_body)
+        return false;
+    return !(request->parts != NULL ? parts_are_stored(request) : body_is_stored(request, body_rest(request)));
+}
+
 /* RFC 9111 §5.2.1.7: a client that wants a stored response only does not get one of which something would have to be fetched. */
 static bool is_refused(struct request *request)
 {
     struct request_meta meta;
-    if (request->slices == NULL || !request->response.has_body || !request->site->rules.honour_request_directives)
+    if (request->slices == NULL || !request->site->rules.honour_request_directives)
         return false;
     request_meta_from(&meta, request->head.method, &request->head.fields);
-    if (!meta.cache_control.only_if_cached)
-        return false;
-    return !(request->parts != NULL ? parts_are_stored(request) : body_is_stored(request, body_rest(request)));
+    return meta.cache_control.only_if_cached && lacks_slices(request);
 }
 
 /* Once the response is found not to be for this client. */
@@ -213,6 +219,22 @@ static enum step refuse(struct request *request)
     request->result = RESULT_NONE;
     request->detail = DETAIL_ONLY_IF_CACHED;
     return respond_error(request, ERROR_ONLY_IF_CACHED);
+}
+
+/* Memory is too short to ask the origin for slices. What came for this very request is under way, with its first slice behind it. */
+static bool is_too_much(struct request *request, const struct response_view *view)
+{
+    return request->worker->refuses_misses && view->source != SOURCE_FETCHED && lacks_slices(request);
+}
+
+static enum step refuse_to_fetch(struct request *request)
+{
+    body_close(request);
+    request->lookup.fwd = FWD_PARTIAL;
+    request->result = RESULT_MISS;
+    request->detail = DETAIL_MEMORY_SHORT;
+    counter_add(request->worker->counters, COUNTER_MEMORY_REFUSALS, 1);
+    return respond_error(request, ERROR_MEMORY_SHORT);
 }
 
 /* What of the response is for this request. False: refuse it. */
@@ -266,8 +288,12 @@ static enum step prepare(struct request *request)
     struct response_view view;
     enum error error;
     reader_head(&request->reader, &view, &error);
-    if (!request->response_begun && !begin_response(request, &view))
-        return refuse(request);
+    if (!request->response_begun) {
+        if (!begin_response(request, &view))
+            return refuse(request);
+        if (is_too_much(request, &view))
+            return refuse_to_fetch(request);
+    }
     return prepare_head(request, &view);
 }
 

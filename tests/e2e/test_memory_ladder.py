@@ -262,6 +262,40 @@ def test_the_third_rung_refuses_what_would_have_to_be_fetched(server, origin):
     until(lambda: any('"GET /miss HTTP/1.1" 503' in line and "memory-short" in line for line in server.access_lines()), what="the access log to tell")
 
 
+SLICE = 4 << 20
+
+
+def in_slices(request):
+    first, last = (int(text) for text in request.get("range").removeprefix("bytes=").split("-"))
+    part = Readers.BODY[first : last + 1]
+    request.answer(part, "206 Partial Content", {**FRESH, "ETag": '"1"', "Content-Range": f"bytes {first}-{first + len(part) - 1}/{len(Readers.BODY)}"})
+
+
+def test_the_third_rung_refuses_what_slices_would_have_to_be_fetched_for(server, origin):
+    origin.on("/sliced", in_slices)
+    with server.connect(receive_buffer=8192) as reader:  # who has one keeps it from being evicted
+        reader.send(f"GET /sliced HTTP/1.1\r\nHost: site.test\r\nRange: bytes=0-{SLICE - 1}\r\n\r\n")
+        assert reader.head().status == 206
+        until(lambda: server.metric("outrigger_cache_fills") == 0, what="all of it to be there")
+        bring_to(server, 3)
+        asked = origin.count("/sliced")
+        part = server.get("/sliced", fields={"Range": "bytes=10-19"})
+        assert (part.status, part.body, status_of(part).get("hit")) == (206, Readers.BODY[10:20], True)
+        assert server.get("/sliced", method="HEAD").status == 200
+        refused = server.metric("outrigger_memory_refused_requests_total")
+        for wanted in ({"Range": f"bytes={SLICE}-"}, {"Range": f"bytes={SLICE - 5}-{SLICE + 5}"}, {"Range": f"bytes=0-4,{SLICE}-{SLICE + 5}"}, {}):
+            response = server.get("/sliced", fields=wanted)
+            assert (response.status, response.get("retry-after")) == (503, "1"), wanted
+            assert status_of(response) == {"fwd": "partial", "detail": "memory-short"}
+        with H2(server.port) as client:
+            assert client.get("/sliced", fields=[("range", f"bytes={SLICE}-")]).status == 503
+        assert server.metric("outrigger_memory_refused_requests_total") == refused + 5 and origin.count("/sliced") == asked
+        assert why(server, "/sliced")["outcome"] == "refused"
+        relieve(server)
+        response = server.get("/sliced", fields={"Range": f"bytes={SLICE}-{SLICE + 5}"})
+        assert (response.status, response.body) == (206, Readers.BODY[SLICE : SLICE + 6])
+
+
 def why(outrigger, path, *fields):
     return json.loads(outrigger.ctl("--json", "why", f"http://site.test{path}", *fields).stdout)
 
