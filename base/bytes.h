@@ -79,6 +79,13 @@ bool bytes_parse_u64(struct bytes text, uint64_t *value);
 /* 1–16 hexadecimal digits and nothing else. */
 bool bytes_parse_hex64(struct bytes text, uint64_t *value);
 
+/* Two bytes of a number on the wire, the more significant one first. */
+static inline uint16_t bytes_get_u16(const void *at)
+{
+    const uint8_t *bytes = at;
+    return (uint16_t)(bytes[0] << 8 | bytes[1]);
+}
+
 /* Write a number, without sign or NUL, and return what is behind it: heads are made of these, and printf is a thousand instructions. */
 enum { DECIMAL_BYTES_MAX = 20, HEX_BYTES_MAX = 16 };
 char *bytes_put_decimal(char *at, uint64_t value);

@@ -281,7 +281,7 @@ static void take_settings(struct h2_session *session, struct bytes payload)
         return;
     }
     for (; at < end; at += H2_SETTING_BYTES)
-        if (!set(session, h2_get16(at), h2_get32(at + 2)))
+        if (!set(session, bytes_get_u16(at), h2_get32(at + 2)))
             return;
     if (session->no_priorities == H2_UNSAID)
         session->no_priorities = 0;

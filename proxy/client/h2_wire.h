@@ -2,7 +2,7 @@
 #ifndef CLIENT_H2_WIRE_H
 #define CLIENT_H2_WIRE_H
 
-#include <stdint.h>
+#include "base/bytes.h"
 
 #define H2_PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" /* §3.4 */
 
@@ -70,14 +70,9 @@ struct h2_frame {
     int32_t  stream;
 };
 
-static inline uint32_t h2_get16(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 8 | at[1];
-}
-
 static inline uint32_t h2_get32(const uint8_t *at)
 {
-    return h2_get16(at) << 16 | h2_get16(at + 2);
+    return (uint32_t)bytes_get_u16(at) << 16 | bytes_get_u16(at + 2);
 }
 
 /* Without the reserved bit: of a stream's number, of an increment. */

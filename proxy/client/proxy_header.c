@@ -87,16 +87,11 @@ static enum proxy_header_outcome parse_v1(struct bytes input, struct proxy_heade
 
 /* ---- version 2: binary ------------------------------------------------------------------------------------------------------------------ */
 
-static uint16_t read_u16(const char *at)
-{
-    return (uint16_t)((unsigned char)at[0] << 8 | (unsigned char)at[1]);
-}
-
 /* §2.2: type, length and value, again and again. What they say is of no use here; that they end where the header does is checked. */
 static bool tlvs_are_whole(struct bytes rest)
 {
     while (rest.len >= TLV_HEAD_BYTES) {
-        size_t length = TLV_HEAD_BYTES + (size_t)read_u16(rest.at + 1);
+        size_t length = TLV_HEAD_BYTES + (size_t)bytes_get_u16(rest.at + 1);
         if (length > rest.len)
             return false;
         rest = bytes_from(rest.at + length, rest.len - length);
@@ -120,9 +115,9 @@ static enum proxy_header_outcome parse_v2_addresses(unsigned family, unsigned tr
         return bad(header, "a malformed extension");
     /* §2.2: what is valid and of no use here counts as unspecified. */
     if (transport == TRANSPORT_STREAM && family == FAMILY_INET)
-        set_client(header, AF_INET, rest.at, read_u16(rest.at + 8));
+        set_client(header, AF_INET, rest.at, bytes_get_u16(rest.at + 8));
     else if (transport == TRANSPORT_STREAM && family == FAMILY_INET6)
-        set_client(header, AF_INET6, rest.at, read_u16(rest.at + 32));
+        set_client(header, AF_INET6, rest.at, bytes_get_u16(rest.at + 32));
     return PROXY_HEADER_COMPLETE;
 }
 
@@ -133,7 +128,7 @@ static enum proxy_header_outcome parse_v2(struct bytes input, struct proxy_heade
         return PROXY_HEADER_PARTIAL;
     unsigned version = (unsigned char)input.at[12] >> 4, command = input.at[12] & 15;
     unsigned family = (unsigned char)input.at[13] >> 4, transport = input.at[13] & 15;
-    size_t length = read_u16(input.at + 14);
+    size_t length = bytes_get_u16(input.at + 14);
     if (version != 2)
         return bad(header, "an unknown version");
     if (command != COMMAND_LOCAL && command != COMMAND_PROXY)

@@ -277,7 +277,7 @@ size_t tls_record_length(struct bytes input)
     const uint8_t *head = (const uint8_t *)input.at;
     if (input.len < RECORD_HEAD_BYTES)
         return 0;
-    size_t length = (size_t)head[3] << 8 | head[4];
+    size_t length = bytes_get_u16(head + 3);
     return head[1] != VERSION_12 >> 8 || length > RECORD_CIPHER_MAX ? SIZE_MAX : RECORD_HEAD_BYTES + length;
 }
 

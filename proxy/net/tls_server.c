@@ -78,9 +78,9 @@ static struct tls_site *find_site(const struct tls_server *server, const char *n
 static bool parse_server_name(const uint8_t *list, size_t length, char out[NAME_MAX_BYTES + 1])
 {
     out[0] = '\0';
-    if (length < 5 || ((size_t)list[0] << 8 | list[1]) != length - 2 || list[2] != TLSEXT_NAMETYPE_host_name)
+    if (length < 5 || bytes_get_u16(list) != length - 2 || list[2] != TLSEXT_NAMETYPE_host_name)
         return false;
-    size_t bytes = (size_t)list[3] << 8 | list[4];
+    size_t bytes = bytes_get_u16(list + 3);
     if (bytes != length - 5 || bytes == 0 || bytes > NAME_MAX_BYTES)
         return false;
     for (size_t i = 0; i < bytes; i++) {

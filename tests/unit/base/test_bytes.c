@@ -245,3 +245,10 @@ Test(bytes, upper_case_is_found_wherever_it_stands_and_of_every_byte)
         }
     }
 }
+
+Test(bytes, two_bytes_are_read_the_more_significant_first_and_as_unsigned)
+{
+    cr_expect_eq(bytes_get_u16("\x12\x34"), 0x1234);
+    cr_expect_eq(bytes_get_u16("\xff\xfe"), 0xfffe);
+    cr_expect_eq(bytes_get_u16("\x00\x80"), 0x80);
+}
