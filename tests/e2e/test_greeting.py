@@ -1,8 +1,8 @@
 """A listener on which clients may speak more than one protocol: what they say first decides, and nothing of it is lost."""
 import pytest
 
+from harness.h2 import serve_http2
 from harness.outrigger import SLOW
-from harness.ports import free_port
 from harness.poll import until
 
 
@@ -10,14 +10,8 @@ from harness.poll import until
 def either(make_outrigger, origin):
     """Speaks HTTP/1 and HTTP/2 on one port."""
 
-    def make(**config):
-        port = free_port()
-        outrigger = make_outrigger(origin=origin.url, config={"listen": [{"address": f"127.0.0.1:{port}", "http2": True}], **config})
-        outrigger.port = port
-        return outrigger
-
     origin.on("/page", b"hello")
-    return make
+    return lambda **config: serve_http2(make_outrigger, config, origin=origin.url)
 
 
 def test_http1_is_served_where_http2_is(either):

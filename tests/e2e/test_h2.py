@@ -11,24 +11,13 @@ import pytest
 from harness.h2 import *
 from harness.origin import CloseConnection
 from harness.poll import at_pace, until
-from harness.ports import free_port
 
 PRIVATE = {"Cache-Control": "no-store"}
 
 
-def with_http2(**config):
-    """Of an accelerator whose `port` speaks both."""
-    return {"listen": [{"address": f"127.0.0.1:{free_port()}", "http2": True}], **config}
-
-
-def on_its_port(outrigger):
-    outrigger.port = int(outrigger.config["listen"][0]["address"].rsplit(":", 1)[1])
-    return outrigger
-
-
 @pytest.fixture(scope="module")
 def server(back, make_module_outrigger):
-    outrigger = on_its_port(make_module_outrigger(origin=back.url, config=with_http2(), site={"cache": {"early_hints": True}}))
+    outrigger = serve_http2(make_module_outrigger, origin=back.url, site={"cache": {"early_hints": True}})
     proxies = outrigger.await_children("proxy", 1)
     yield outrigger
     assert outrigger.children("proxy") == proxies, outrigger.errors()
@@ -36,7 +25,7 @@ def server(back, make_module_outrigger):
 
 @pytest.fixture
 def make_server(make_outrigger, origin):
-    return lambda site=None, **config: on_its_port(make_outrigger(origin=origin.url, config=with_http2(**config), site=site))
+    return lambda site=None, **config: serve_http2(make_outrigger, config, origin=origin.url, site=site)
 
 
 @pytest.fixture

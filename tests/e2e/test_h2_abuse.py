@@ -5,7 +5,6 @@ import pytest
 
 from harness.h2 import *
 from harness.poll import until
-from harness.ports import free_port
 
 BUDGET = {"resets": 50, "control_frames": 100}
 MANY = 400  # of anything that a budget bounds, at once
@@ -14,10 +13,7 @@ MANY = 400  # of anything that a budget bounds, at once
 @pytest.fixture(scope="module")
 def server(back, make_module_outrigger):
     back.on("/page", b"hello").on("/long", b"x" * 100_000)
-    port = free_port()
-    config = {"listen": [{"address": f"127.0.0.1:{port}", "http2": True}], "http2": BUDGET}
-    outrigger = make_module_outrigger(origin=back.url, config=config)
-    outrigger.port = port
+    outrigger = serve_http2(make_module_outrigger, {"http2": BUDGET}, origin=back.url)
     proxies = outrigger.await_children("proxy", 1)
     yield outrigger
     assert outrigger.children("proxy") == proxies, outrigger.errors()

@@ -12,9 +12,8 @@ import h2.exceptions
 import h2.settings
 import pytest
 
-from harness.h2 import request
+from harness.h2 import request, serve_http2
 from harness.outrigger import SLOW
-from harness.ports import free_port
 
 SIZES = (0, 1, 100, 1024, 16384, 16385, 70_000, 300_000)
 
@@ -28,10 +27,7 @@ def server(back, make_module_outrigger):
     for size in SIZES:
         back.on(f"/size/{size}", content(size)[:size])
     back.on("/echo", lambda request: request.answer(request.body, fields={"Cache-Control": "no-store"}))
-    port = free_port()
-    outrigger = make_module_outrigger(origin=back.url, config={"listen": [{"address": f"127.0.0.1:{port}", "http2": True}], "http2": {"resets": 100_000, "control_frames": 1_000_000}})
-    outrigger.port = port
-    return outrigger
+    return serve_http2(make_module_outrigger, {"http2": {"resets": 100_000, "control_frames": 1_000_000}}, origin=back.url)
 
 
 class Talk:

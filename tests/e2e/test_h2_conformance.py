@@ -4,7 +4,6 @@ import struct
 import pytest
 
 from harness.h2 import *
-from harness.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -12,10 +11,7 @@ def server(back, make_module_outrigger):
     back.on("/page", b"hello")
     back.on("/long", b"x" * 100_000)
     back.on("/up", lambda request: request.answer(request.body, fields={"Cache-Control": "no-store"}))
-    port = free_port()
-    outrigger = make_module_outrigger(origin=back.url, config={"listen": [{"address": f"127.0.0.1:{port}", "http2": True}]})
-    outrigger.port = port
-    return outrigger
+    return serve_http2(make_module_outrigger, origin=back.url)
 
 
 @pytest.fixture

@@ -4,17 +4,13 @@ import random
 import pytest
 
 from harness.h2 import *
-from harness.ports import free_port
 
 PRIVATE = {"Cache-Control": "no-store"}
 
 
 @pytest.fixture(scope="module")
 def server(back, make_module_outrigger):
-    port = free_port()
-    outrigger = make_module_outrigger(origin=back.url, config={"listen": [{"address": f"127.0.0.1:{port}", "http2": True}]})
-    outrigger.port = port
-    return outrigger
+    return serve_http2(make_module_outrigger, origin=back.url)
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ import threading
 import pytest
 
 from harness.crowd import Crowd
-from harness.h2 import H2
+from harness.h2 import H2, serve_http2
 from harness.poll import until
-from harness.ports import free_port
 from harness.status import status_of
 
 HEADS = {  # what a response of a URL, and a request for it, have besides: and why the response is not stored
@@ -21,10 +20,7 @@ def answer(fields, control="max-age=60"):
 
 @pytest.fixture(scope="module")
 def server(back, make_module_outrigger):
-    listen = [{"address": f"127.0.0.1:{free_port()}", "http2": True}]
-    outrigger = make_module_outrigger(origin=back.url, config={"listen": listen, "limits": {"header_bytes": "64KiB"}})
-    outrigger.port = int(listen[0]["address"].rsplit(":", 1)[1])
-    return outrigger
+    return serve_http2(make_module_outrigger, origin=back.url, config={"limits": {"header_bytes": "64KiB"}})
 
 
 def ask(server, protocol, path, method, fields):

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from harness.h2 import GOAWAY, H2, NO_ERROR
+from harness.h2 import GOAWAY, H2, NO_ERROR, serve_http2
 from harness.outrigger import SLOW
 from harness.poll import until
 from harness.ports import free_port
@@ -78,10 +78,7 @@ def relieve(outrigger, how="off"):
 @pytest.fixture
 def make_server(make_outrigger, origin):
     def make(**config):
-        port = free_port()
-        outrigger = make_outrigger(origin=origin.url, config={"listen": [{"address": f"127.0.0.1:{port}", "http2": True}], "limits": {"memory": "off"}, **config}, environment=ENVIRONMENT)
-        outrigger.port = port
-        return outrigger
+        return serve_http2(make_outrigger, {"limits": {"memory": "off"}, **config}, origin=origin.url, environment=ENVIRONMENT)
 
     return make
 

@@ -6,6 +6,7 @@ import hpack
 
 from .http import Response
 from .outrigger import SLOW
+from .ports import free_port
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -14,6 +15,14 @@ END_STREAM, ACK, END_HEADERS, PADDED, HAS_PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
 HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE, _, ENABLE_CONNECT, NO_PRIORITIES = range(1, 10)
 (NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, SETTINGS_TIMEOUT, STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL,
  COMPRESSION_ERROR, CONNECT_ERROR, ENHANCE_YOUR_CALM) = range(12)
+
+
+def serve_http2(make, config=None, **options):
+    """An accelerator by that fixture, whose `port` speaks HTTP/2 and HTTP/1.1."""
+    port = free_port()
+    outrigger = make(config={"listen": [{"address": f"127.0.0.1:{port}", "http2": True}], **(config or {})}, **options)
+    outrigger.port = port
+    return outrigger
 
 
 def frame(kind, flags=0, stream=0, payload=b""):

@@ -1,13 +1,13 @@
 #include "helpers/control.h"
 
 #include "base/log.h"
+#include "tests/unit/descriptors.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -89,27 +89,6 @@ Test(control, an_empty_socket_says_again_and_a_closed_one_closed)
     cr_assert_eq(control_receive(pair[1], ROLE_DISK, ROLE_SUPERVISOR, true, &message), CONTROL_CLOSED);
     struct message_empty nothing = {0};
     cr_assert_eq(control_send(pair[1], MESSAGE_READY, &nothing, BYTES_NONE, NULL, 0), -1, "and no SIGPIPE");
-}
-
-/* So many may still be opened. */
-static void leave_descriptors(int count, rlim_t *before)
-{
-    struct rlimit files;
-    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &files), 0);
-    *before = files.rlim_cur;
-    int next = 0;
-    for (; count > 0 || fcntl(next, F_GETFD) >= 0; next++)
-        count -= fcntl(next, F_GETFD) < 0;
-    files.rlim_cur = (rlim_t)next;
-    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
-}
-
-static void give_descriptors_back(rlim_t before)
-{
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = before;
-    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
 }
 
 Test(control, a_packet_waits_until_there_is_room_for_its_descriptors)

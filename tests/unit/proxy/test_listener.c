@@ -3,12 +3,11 @@
 #include "proxy/client/clients.h"
 #include "proxy/client/h1.h"
 #include "proxy/listener.h"
+#include "tests/unit/descriptors.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/tcp.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -186,20 +185,16 @@ static bool one_turned_away(void)
 
 Test(listener, without_descriptors_it_turns_one_away_pauses_and_comes_back)
 {
-    struct rlimit limit, before;
-    getrlimit(RLIMIT_NOFILE, &before);
+    rlim_t before;
     listener = listener_start(&worker, listening, LISTENER_PUBLIC, "address");
     connect_clients(0, 20);
-    int probe = dup(0);
-    close(probe);
-    limit = (struct rlimit){(rlim_t)probe + 5, before.rlim_max};
-    setrlimit(RLIMIT_NOFILE, &limit);
+    leave_descriptors(5, &before);
     turn_until(one_turned_away, 10000);
     cr_expect_eq(worker.connections, 5);
     turns = 0;
     turn_until(NULL, 300);
     cr_expect_lt(turns, 30, "it spins");
-    setrlimit(RLIMIT_NOFILE, &before);
+    give_descriptors_back(before);
     wanted = 20 - answered("503");
     turn_until(have_all, 10000);
     cr_expect_geq(wanted, 17);
@@ -221,16 +216,12 @@ Test(listener, while_it_is_shut_clients_wait)
 Test(listener, one_that_was_shut_while_it_paused_stays_shut_when_the_pause_is_over)
 {
     enum { PAUSE_AND_MORE_MS = 800 };
-    struct rlimit limit, before;
-    getrlimit(RLIMIT_NOFILE, &before);
+    rlim_t before;
     listener = listener_start(&worker, listening, LISTENER_PUBLIC, "address");
     connect_clients(0, 5);
-    int probe = dup(0);
-    close(probe);
-    limit = (struct rlimit){(rlim_t)probe, before.rlim_max};
-    setrlimit(RLIMIT_NOFILE, &limit);
+    leave_descriptors(0, &before);
     turn_until(one_turned_away, 10000);
-    setrlimit(RLIMIT_NOFILE, &before);
+    give_descriptors_back(before);
     listener_open(listener, false);
     turn_until(NULL, PAUSE_AND_MORE_MS);
     cr_expect_eq(worker.connections, 0);

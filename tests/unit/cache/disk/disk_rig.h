@@ -235,6 +235,24 @@ static inline enum lookup_outcome ask_until_loaded(struct fake_disk *disk, struc
 
 #define STORED_FOR_LONG "Cache-Control: max-age=60\r\nETag: \"1\"\r\n"
 
+/* A response that is stale by the time it is read from disk, and is confirmed by the origin. */
+static inline void validate_from_disk(struct fake_disk *disk, const char *path, uint64_t length)
+{
+    struct ask ask;
+    struct rig *rig = disk->rig;
+    store(rig, path, "", STORED_FOR_LONG, length);
+    move_to_disk(disk);
+    rig->now.s += 100;
+    ask_set(disk, &ask, METHOD_GET, path, "");
+    cr_assert_eq(ask_until_loaded(disk, &ask), LOOKUP_FILL);
+    cr_assert_eq(ask.lookup.fwd, FWD_STALE);
+    cr_assert_not_null(fill_stale(ask.lookup.fill));
+    cr_assert_eq(answer_head(rig, &ask, 304, STORED_FOR_LONG, LENGTH_UNKNOWN), ERROR_OK);
+    cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+    cr_assert_eq(read_all(&ask), length);
+    reader_close(&ask.reader);
+}
+
 static inline void assert_hit(struct ask *ask, uint64_t length)
 {
     cr_assert_eq(ask->lookup.outcome, LOOKUP_HIT);

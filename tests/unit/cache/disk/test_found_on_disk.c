@@ -23,17 +23,7 @@ TestSuite(found_on_disk, .init = setup, .fini = teardown);
 Test(found_on_disk, what_is_stale_is_validated)
 {
     struct ask ask;
-    store(&rig, "/a", "", STORED_FOR_LONG, 30000);
-    move_to_disk(&disk);
-    rig.now.s += 100;
-    ask_set(&disk, &ask, METHOD_GET, "/a", "");
-    cr_assert_eq(ask_until_loaded(&disk, &ask), LOOKUP_FILL);
-    cr_assert_eq(ask.lookup.fwd, FWD_STALE);
-    cr_assert_not_null(fill_stale(ask.lookup.fill));
-    cr_assert_eq(answer_head(&rig, &ask, 304, STORED_FOR_LONG, LENGTH_UNKNOWN), ERROR_OK);
-    cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
-    cr_assert_eq(read_all(&ask), 30000);
-    reader_close(&ask.reader);
+    validate_from_disk(&disk, "/a", 30000);
     cr_assert_eq(ask_disk(&disk, &ask, "/a"), LOOKUP_HIT);
     assert_hit(&ask, 30000);
 }

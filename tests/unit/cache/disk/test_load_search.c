@@ -155,19 +155,8 @@ Test(load_search, those_who_wait_for_one_read_all_have_it)
 
 Test(load_search, what_was_read_stale_is_listed_to_be_validated)
 {
-    struct ask ask;
     rig.cache->settings.keeps_no_pages = true;
-    store(&rig, "/a", "", STORED_FOR_LONG, 3000);
-    move_to_disk(&disk);
-    rig.now.s += 100;
-    ask_set(&disk, &ask, METHOD_GET, "/a", "");
-    cr_assert_eq(ask_until_loaded(&disk, &ask), LOOKUP_FILL);
-    cr_assert_eq(ask.lookup.fwd, FWD_STALE);
-    cr_assert_not_null(fill_stale(ask.lookup.fill));
-    cr_assert_eq(answer_head(&rig, &ask, 304, STORED_FOR_LONG, LENGTH_UNKNOWN), ERROR_OK);
-    cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
-    cr_assert_eq(read_all(&ask), 3000);
-    reader_close(&ask.reader);
+    validate_from_disk(&disk, "/a", 3000);
 }
 
 Test(load_search, what_was_purged_while_it_was_read_is_fetched)
