@@ -28,6 +28,28 @@ Test(found_on_disk, what_is_stale_is_validated)
     assert_hit(&ask, 30000);
 }
 
+Test(found_on_disk, an_update_that_is_not_to_be_shared_ends_the_copy_on_disk_too)
+{
+    static const bool is_evicted[] = {false, true};
+    for (unsigned i = 0; i < 2; i++) {
+        struct ask ask, next;
+        const char *path = i == 0 ? "/a" : "/b";
+        store(&rig, path, "", "Cache-Control: max-age=60, stale-while-revalidate=100000\r\n", 3000);
+        move_to_disk(&disk);
+        rig.now.s += 100;
+        ask_set(&disk, &ask, METHOD_GET, path, "");
+        cr_assert_eq(ask_until_loaded(&disk, &ask), LOOKUP_STALE);
+        reader_close(&ask.reader);
+        if (is_evicted[i])
+            evict_all(&rig);
+        cr_assert_eq(answer_head(&rig, &ask, 200, "Cache-Control: private\r\n", 10), ERROR_OK);
+        fill_fail(&ask.lookup.fill, ERROR_CLIENT_CLOSED);
+        evict_all(&rig);
+        ask_disk(&disk, &next, path);
+        assert_fetched(&next, LOOKUP_FILL);
+    }
+}
+
 Test(found_on_disk, head_and_only_if_cached_use_the_disk)
 {
     struct ask ask;
