@@ -149,11 +149,12 @@ def test_a_daemon_that_does_not_read_slows_no_request_and_what_is_dropped_is_cou
     outrigger = make_outrigger(origin=origin.url, config={"access_log": f"syslog:server={daemon.server}"})
     with Load(outrigger, {f"/stored?{n}{'w' * 3000}": b"stored" for n in range(4)}) as load:
         until(lambda: outrigger.metric("outrigger_log_lines_dropped_total") > 100 or load.failures, timeout=60 * SLOW, what="lines to be dropped")
+        # not that the helper had no time, which is counted as well
+        until(lambda: "its reader is too slow" in outrigger.errors() + outrigger.output_text() or load.failures, timeout=60 * SLOW, what="the report")
         goal = load.count + 300
         until(lambda: load.count >= goal or load.failures, timeout=60 * SLOW, what="requests after that")
         load.end()
         assert not load.failures
-    until(lambda: "its reader is too slow" in outrigger.errors() + outrigger.output_text(), what="the report")
     until(lambda: outrigger.get("/last") and daemon.until(b'"GET /stored'), what="lines after that")
 
 
