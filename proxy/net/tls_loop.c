@@ -22,9 +22,9 @@ static uint64_t turn_ns(const struct tls_loop *tls)
     return tls_turn_ns(loop_now(tls->loop).ms - loop_served(tls->loop).ms);
 }
 
-bool tls_loop_is_busy(const struct tls_loop *tls)
+bool tls_loop_is_crowded(const struct tls_loop *tls)
 {
-    return turn_ns(tls) == TLS_BUSY_TURN_NS;
+    return turn_ns(tls) == TLS_BUSY_TURN_NS && !(list_is_empty(&tls->begun) && list_is_empty(&tls->waiting));
 }
 
 bool tls_loop_has_time(const struct tls_loop *tls)

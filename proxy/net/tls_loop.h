@@ -2,9 +2,9 @@
  * saying so: handshakes that wait for their turn, and input that was received with what came before it.
  *
  * Handshakes come last in a turn of the loop, in the order of their coming, one step at least (a step is what a client's flight leads to: of its ClientHello a
- * key exchange and a signature). While other connections have something to say, it is one, and a ClientHello's is made in three parts (tls_stream.c): what comes
- * from them meanwhile is served before the next, and so a hit waits for a third of a step and not for a flood of them. Where there are only handshakes, a turn
- * does them for TLS_TURN_NS. Those that wait for long are not polled meanwhile. Handshakes that have begun come before those that have not: each has some 30 KB
+ * key exchange and a signature). While other connections have something to say, it is one, and a ClientHello's is made in three parts (tls_stream.c) where more
+ * of them wait: what comes from others meanwhile is served before the next, and so a hit waits for a third of a step and not for a flood of them. Where there are
+ * only handshakes, a turn does them for TLS_TURN_NS. Those that wait for long are not polled meanwhile. Handshakes that have begun come before those that have not: each has some 30 KB
  * of OpenSSL's until it is over, and of many at once the heap would keep holes.
  */
 #ifndef NET_TLS_LOOP_H
@@ -23,7 +23,7 @@ enum {
     TLS_BUSY_MS = 100,            /* after what other connections had to say; they are served before they are slowed down by what a longer turn would save */
 };
 
-/* Of a ClientHello's step, beside others. The sanitizers know one stack a thread. */
+/* Of a ClientHello's step, in a crowd. The sanitizers know one stack a thread. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { TLS_STEP_PARTS = 1 };
 #else
@@ -53,8 +53,8 @@ void             tls_loop_free(struct tls_loop **tls);
 void             tls_loop_enqueue(struct tls_loop *tls, struct tls_stream *stream);
 /* Likewise, before all others, in the next turn: its step is half made. */
 void             tls_loop_enqueue_first(struct tls_loop *tls, struct tls_stream *stream);
-/* Whether other connections had something to say lately. */
-bool             tls_loop_is_busy(const struct tls_loop *tls);
+/* Whether other connections had something to say lately, and other handshakes wait. */
+bool             tls_loop_is_crowded(const struct tls_loop *tls);
 /* For how long a turn may make handshakes, where other connections had something to say so long ago. */
 uint64_t         tls_turn_ns(int64_t served_ms_ago);
 /* Whether another step of a handshake has its place in this turn. */

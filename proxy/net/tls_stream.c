@@ -342,13 +342,13 @@ static enum tls_progress over(struct tls_stream *stream, enum error *error)
     return TLS_OVER;
 }
 
-/* The first step, of which the key exchange and the signature are most, is made in three parts where others would wait for it. OpenSSL leaves and enters it
+/* The first step, of which the key exchange and the signature are most, is made in three parts where others would wait for it and for more of them. OpenSSL leaves and enters it
  * again on a stack of its own (ASYNC_start_job(3)); the loop goes on with a paused one before it begins another, so that one stack is all it needs. */
 static bool begin_steps(struct tls_stream *stream)
 {
     if (!attach_ssl(stream, tls_server_ssl(stream->handshake->server)))
         return false;
-    if (TLS_STEP_PARTS > 1 && ASYNC_is_capable() && tls_loop_is_busy(stream->loop))
+    if (TLS_STEP_PARTS > 1 && ASYNC_is_capable() && tls_loop_is_crowded(stream->loop))
         SSL_set_mode(stream->ssl, SSL_MODE_ASYNC);
     return true;
 }

@@ -157,7 +157,8 @@ Test(tls_loop, beside_an_open_connection_a_turn_makes_one_step)
     loop_run(loop);
     cr_expect_eq(answered(), HANDSHAKES);
     cr_expect_eq(most_at_once, 1, "%u", most_at_once);
-    cr_expect_geq(served, (TLS_STEP_PARTS - 1) * HANDSHAKES, "each pauses between two parts; %u turns", served);
+    cr_expect_geq(served, (TLS_STEP_PARTS - 1) * (HANDSHAKES - 1),
+                  "each pauses between two parts, but the last, which nobody waits behind; %u turns", served);
 }
 
 static void stop_when_answered(void *owner)
