@@ -3,9 +3,10 @@
  *
  * Handshakes come last in a turn of the loop, in the order of their coming, one step at least (a step is what a client's flight leads to: of its ClientHello a
  * key exchange and a signature). While other connections have something to say, it is one, and a ClientHello's is made in three parts (tls_stream.c) where more
- * of them wait: what comes from others meanwhile is served before the next, and so a hit waits for a third of a step and not for a flood of them. Where there are
- * only handshakes, a turn does them for TLS_TURN_NS. Those that wait for long are not polled meanwhile. Handshakes that have begun come before those that have not: each has some 30 KB
- * of OpenSSL's until it is over, and of many at once the heap would keep holes.
+ * of them wait: what comes from others meanwhile is served before the next, and so a hit waits for a third of a step and not for a flood of them. Where there
+ * are only handshakes, a turn does them for TLS_TURN_NS. Those that wait for long are not polled meanwhile.
+ *
+ * Handshakes that have begun come before those that have not: each has some 30 KB of OpenSSL's until it is over, and of many at once the heap would keep holes.
  */
 #ifndef NET_TLS_LOOP_H
 #define NET_TLS_LOOP_H

@@ -342,8 +342,9 @@ static enum tls_progress over(struct tls_stream *stream, enum error *error)
     return TLS_OVER;
 }
 
-/* The first step, of which the key exchange and the signature are most, is made in three parts where others would wait for it and for more of them. OpenSSL leaves and enters it
- * again on a stack of its own (ASYNC_start_job(3)); the loop goes on with a paused one before it begins another, so that one stack is all it needs. */
+/* The first step, of which the key exchange and the signature are most, is made in three parts where others would wait for it and for more of them. OpenSSL
+ * leaves and enters it again on a stack of its own (ASYNC_start_job(3)); the loop goes on with a paused one before it begins another, so that one stack is all
+ * it needs. */
 static bool begin_steps(struct tls_stream *stream)
 {
     if (!attach_ssl(stream, tls_server_ssl(stream->handshake->server)))
@@ -370,10 +371,10 @@ static enum tls_progress shake(struct tls_stream *stream, enum error *error)
 static enum tls_progress shake_server(struct tls_stream *stream, enum error *error)
 {
     struct tls_handshake *handshake = stream->handshake;
-    if (!handshake->paused && !receive(stream, error))
-        return *error == ERROR_OK ? TLS_GOES_ON : TLS_FAILED;
     if (handshake->paused)
         take_held(stream, 0);
+    else if (!receive(stream, error))
+        return *error == ERROR_OK ? TLS_GOES_ON : TLS_FAILED;
     if (!handshake->began && (*error = look_at_beginning(handshake, stream->loop->input)) != ERROR_OK)
         return TLS_FAILED;
     struct bytes input = stream->loop->input;
