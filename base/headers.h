@@ -8,7 +8,7 @@
 #include "base/arena.h"
 #include "base/bytes.h"
 
-enum header_flag { HEADER_HOP = 1, HEADER_FRAMING = 2, HEADER_SINGLE = 4 };
+enum header_flag { HEADER_HOP = 1, HEADER_FRAMING = 2, HEADER_SINGLE = 4, HEADER_CONTENT = 8 };
 
 enum header_id {
     HEADER_OTHER,

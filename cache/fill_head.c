@@ -219,10 +219,11 @@ void plan_head(struct fill *fill, const struct origin_head *head, struct head_pl
         !plan->store && fill->is_listable && fill->stale != NULL && storable_ends(&fill->stale_view.meta, &plan->parts.meta, plan->detail);
 }
 
-/* RFC 9111 §3.2: what a 304 says replaces what is stored, except what describes the stored body itself. */
+/* RFC 9111 §3.2: what a 304 says replaces what is stored, except what describes the stored body itself. A digest of the content
+ * (RFC 9530 §2) would be that of the 304's, which has none. */
 static bool is_refreshed(const struct header *field, const struct headers *received)
 {
-    return is_kept(field, received, false) && field->id != HEADER_CONTENT_ENCODING && field->id != HEADER_CONTENT_RANGE;
+    return is_kept(field, received, false) && field->id != HEADER_CONTENT_ENCODING && !(header_flags(field->id) & HEADER_CONTENT);
 }
 
 static bool is_replaced(const struct header *stored, const struct headers *received)

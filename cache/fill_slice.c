@@ -113,7 +113,7 @@ static struct origin_head whole_head(struct fill *fill, const struct origin_head
     headers_init(fields, &fill->arena);
     for (unsigned i = 0; i < part->fields->count; i++) {
         const struct header *field = &part->fields->at[i];
-        if (field->id != HEADER_CONTENT_RANGE)
+        if (!(header_flags(field->id) & HEADER_CONTENT))
             headers_add(fields, field->id, field->name, field->value);
     }
     struct origin_head whole = *part;

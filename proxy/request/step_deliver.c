@@ -61,15 +61,16 @@ static bool belongs_in_416(enum header_id id)
     return id == HEADER_DATE || id == HEADER_ETAG || id == HEADER_LAST_MODIFIED || id == HEADER_VARY || id == HEADER_CACHE_STATUS;
 }
 
+/* A digest of the whole content (RFC 9530 §2) is none of a part's. */
 static bool belongs_in_206(enum header_id id)
 {
-    return id != HEADER_CONTENT_RANGE;
+    return !(header_flags(id) & HEADER_CONTENT);
 }
 
 /* RFC 9110 §15.3.7.2: the type is that of each part; Content-Range stands in the parts only. */
 static bool belongs_in_multipart(enum header_id id)
 {
-    return id != HEADER_CONTENT_RANGE && id != HEADER_CONTENT_TYPE;
+    return belongs_in_206(id) && id != HEADER_CONTENT_TYPE;
 }
 
 static void answer_without_body(struct request *request, unsigned status, struct bytes head)

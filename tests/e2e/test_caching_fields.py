@@ -47,6 +47,24 @@ def test_a_named_field_of_a_304_is_for_the_one_who_asked(proxy, back, path):
     assert "hit" in status_of(response) and response.get("x-user") is None
 
 
+def test_a_304_does_not_bring_the_digest_of_its_empty_content(proxy, back, path):
+    def handler(request):
+        confirms = request.get("if-none-match") is not None
+        digests = [("Content-Digest", f"sha-256=:{confirms}=:"), ("Content-MD5", f"{confirms}=="), ("Repr-Digest", f"sha-256=:{confirms}=:")]
+        fields = [("Cache-Control", "max-age=60"), ("ETag", '"1"'), ("Age", "0" if confirms else "100"), *digests]
+        if confirms:
+            request.answer(status="304 Not Modified", fields=fields, length=False)
+        else:
+            request.answer("body", fields=fields)
+
+    back.on(path, handler)
+    for outcome in ("uri-miss", "fwd-status=304", "hit"):
+        response = proxy.get(path)
+        assert outcome in response.get("cache-status") and response.body == b"body"
+        assert response.all("content-digest") == ["sha-256=:False=:"] and response.all("content-md5") == ["False=="]
+    assert response.all("repr-digest") == ["sha-256=:True=:"]
+
+
 def test_a_304_with_another_strong_entity_tag_updates_nothing(proxy, back, path):
     def handler(request):
         if request.get("if-none-match"):

@@ -81,6 +81,15 @@ def test_one_range(proxy, back, path, value):
     assert back.count(path) == 1
 
 
+@pytest.mark.parametrize("value", ["bytes=5-9", "bytes=5-9,1000-1005"])
+def test_a_digest_of_the_whole_content_is_none_of_a_part(proxy, back, path, value):
+    stored(proxy, back, path, fields={"Content-Digest": "sha-256=:whole=:", "Content-MD5": "whole==", "Repr-Digest": "sha-256=:all=:"})
+    answer = ranged(proxy, path, value)
+    assert (answer.status, answer.get("content-digest"), answer.get("content-md5"), answer.get("repr-digest")) == (206, None, None, "sha-256=:all=:")
+    answer = proxy.get(path)
+    assert (answer.status, answer.get("content-digest"), answer.get("content-md5")) == (200, "sha-256=:whole=:", "whole==")
+
+
 UNSATISFIABLE = ["bytes=8000-", "bytes=8000-8001", "bytes=-0", "bytes=9000-,-0", "bytes=99999999999999999999-"]
 
 

@@ -99,6 +99,13 @@ def test_a_range_takes_the_slices_that_it_touches(proxy, path, ranger, first, la
     assert sorted(ranger.asked) == sorted(slices(*numbers))
 
 
+def test_a_digest_of_a_slice_is_not_that_of_the_whole(proxy, path, ranger):
+    ranger.fields = {**FRESH, "Content-Digest": "sha-256=:part=:", "Content-MD5": "part==", "Repr-Digest": "sha-256=:all=:"}
+    for first, last in ((0, 9), (5, 2 * SLICE)):
+        answer = ask(proxy, path, first, last)
+        assert (answer.get("content-digest"), answer.get("content-md5"), answer.get("repr-digest")) == (None, None, "sha-256=:all=:")
+
+
 def test_missing_slices_are_added(proxy, path, ranger):
     ask(proxy, path, 2 * SLICE, 2 * SLICE)
     middle = ask(proxy, path, SLICE + 5, 4 * SLICE - 7)

@@ -313,7 +313,8 @@ class Cache:
         newer, mine = rfc.tag(first(fields, "ETag")), rfc.tag(first(stored.fields, "ETag"))
         if newer and not newer[0] and (mine is None or mine[1] != newer[1]):
             return None
-        new = [(n, v) for n, v in end_to_end(fields) if n.lower() not in ("content-length", "content-encoding", "content-range")]
+        of_the_body = ("content-length", "content-encoding", "content-range", "content-digest", "content-md5")
+        new = [(n, v) for n, v in end_to_end(fields) if n.lower() not in of_the_body]
         replaced = {n.lower() for n, _ in new} | ({"date"} if not values(fields, "Date") else set())
         return with_date([(n, v) for n, v in stored.fields if n.lower() not in replaced] + new, received)
 
