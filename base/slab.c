@@ -251,6 +251,11 @@ char *slab_at(const struct slab *slab, struct extent extent)
     return slab->base + extent_offset(extent);
 }
 
+char *slab_start(const struct slab *slab)
+{
+    return slab->base;
+}
+
 static struct extent extent_at(const struct slab *slab, const struct page *page, uint32_t offset, uint32_t capacity)
 {
     size_t number = (size_t)(page - slab->pages);

@@ -77,6 +77,8 @@ static inline uint64_t extent_offset(struct extent extent)
 }
 
 char *slab_at(const struct slab *slab, struct extent extent);
+/* Where unit 0 is, for who has compared its extents with slab_bytes, or got them here. */
+char *slab_start(const struct slab *slab);
 
 struct slab_stats {
     uint64_t bytes;          /* size of the slab */

@@ -13,6 +13,38 @@ static uint64_t disk_bytes(const struct store_settings *store)
     return bytes;
 }
 
+/* Addresses, of which only those come to be memory that objects and buckets need.
+ *
+ * Objects: what can be evicted takes a twentieth of the slab's size at most (OVERHEAD_DIVISOR), but small objects and large ones have blocks of their own, and what is in
+ * use cannot be evicted. Each has a record of two units at least, so small objects never take more than half of the slab's size; large ones may have what
+ * is left of that. When that is used up, there is no room for one more, as if the slab had none.
+ * Overflow buckets: behind one that is full, so they are fewer than one for as many objects as a bucket has entries. */
+static bool reserve_cells(struct cache *cache)
+{
+    enum { OBJECTS_PART = 2, LEAST_BYTES = 4 * 1024 * 1024 };
+    uint64_t bytes = slab_bytes(cache->slab) / OBJECTS_PART + LEAST_BYTES;
+    uint64_t buckets_max = bytes / sizeof(struct object) / INDEX_BUCKET_ENTRIES;
+    if (!cell_space_init(&cache->object_space, bytes))
+        return false;
+    if (!cell_space_init(&cache->bucket_space, buckets_max * sizeof(struct bucket))) {
+        cell_space_free(&cache->object_space);
+        return false;
+    }
+    cells_init(&cache->small_objects, &cache->object_space, sizeof(struct object));
+    cells_init(&cache->large_objects, &cache->object_space, sizeof(struct object_large));
+    cells_init(&cache->buckets, &cache->bucket_space, sizeof(struct bucket));
+    return true;
+}
+
+static void free_cells(struct cache *cache)
+{
+    cells_free(&cache->small_objects);
+    cells_free(&cache->large_objects);
+    cells_free(&cache->buckets);
+    cell_space_free(&cache->object_space);
+    cell_space_free(&cache->bucket_space);
+}
+
 struct cache *cache_new(const struct cache_settings *settings, const struct hash_key *hash_key)
 {
     struct cache *cache = aligned_alloc(_Alignof(struct cache), sizeof *cache);
@@ -20,12 +52,15 @@ struct cache *cache_new(const struct cache_settings *settings, const struct hash
         return NULL;
     memset(cache, 0, sizeof *cache);
     cache->slab = settings->slab;
+    cache->slab_start = slab_start(cache->slab);
     cache->settings = *settings;
     cache->settings.store = NULL;
     cache->hash_key = *hash_key;
-    cells_init(&cache->objects);
-    cells_init(&cache->buckets);
-    evict_init(&cache->evict, slab_bytes(cache->slab));
+    if (!reserve_cells(cache)) {
+        free(cache);
+        return NULL;
+    }
+    evict_init(&cache->evict, slab_bytes(cache->slab), &cache->object_space);
     unstorable_init(&cache->unstorable);
     equivalents_init(&cache->equivalents);
     purge_table_init(&cache->purges);
@@ -35,7 +70,7 @@ struct cache *cache_new(const struct cache_settings *settings, const struct hash
     for (unsigned i = 0; i < SHARD_COUNT; i++) {
         struct shard *shard = &cache->shards[i];
         pthread_mutex_init(&shard->lock, NULL);
-        index_init(&shard->index);
+        index_init(&shard->index, &cache->bucket_space);
         for (unsigned j = 0; j < SHARD_FILL_HEADS; j++)
             list_init(&shard->fills[j]);
     }
@@ -71,15 +106,14 @@ void cache_free(struct cache **cache_pointer)
         index_free(&shard->index, &cache->buckets);
         pthread_mutex_destroy(&shard->lock);
     }
-    assert(cells_in_use(&cache->objects) == 0); /* no reader is left */
+    assert(objects_in_use(cache) == 0); /* no reader is left */
     evict_free(&cache->evict);
     unstorable_free(&cache->unstorable);
     equivalents_free(&cache->equivalents);
     purge_table_free(&cache->purges);
     visitors_free(&cache->visitors);
     sizing_free(&cache->sizing);
-    cells_free(&cache->objects);
-    cells_free(&cache->buckets);
+    free_cells(cache);
     pthread_mutex_destroy(&cache->memory_lock);
     free(cache);
 }
@@ -109,9 +143,8 @@ struct store *cache_store(const struct cache *cache)
 
 uint64_t cache_overhead_bytes(struct cache *cache)
 {
-    uint64_t objects = cells_in_use(&cache->objects);
-    uint64_t buckets = objects / INDEX_LOAD + cells_in_use(&cache->buckets); /* those of their number, and overflow */
-    return (objects + buckets) * CELL_BYTES + atomic_load_explicit(&cache->body_table_bytes, memory_order_relaxed);
+    uint64_t buckets = objects_in_use(cache) / INDEX_LOAD + cells_in_use(&cache->buckets); /* those of their number, and overflow */
+    return objects_bytes(cache) + buckets * sizeof(struct bucket) + atomic_load_explicit(&cache->body_table_bytes, memory_order_relaxed);
 }
 
 void cache_stats(struct cache *cache, struct cache_stats *stats)
@@ -126,7 +159,7 @@ void cache_stats(struct cache *cache, struct cache_stats *stats)
     }
     *stats = (struct cache_stats){
         .objects = entries,
-        .index_bytes = (buckets + cells_in_use(&cache->objects)) * CELL_BYTES + evict_ghost_bytes(&cache->evict) + purge_table_bytes() +
+        .index_bytes = buckets * sizeof(struct bucket) + objects_bytes(cache) + evict_ghost_bytes(&cache->evict) + purge_table_bytes() +
                        atomic_load_explicit(&cache->body_table_bytes, memory_order_relaxed),
         .fills = atomic_load_explicit(&cache->fills_count, memory_order_relaxed),
         .purges = atomic_load_explicit(&cache->purges_count, memory_order_relaxed),

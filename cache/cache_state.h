@@ -40,9 +40,11 @@ struct shard {
 struct cache {
     /* immutable after new */
     struct slab          *slab;
+    char                 *slab_start;
     struct cache_settings settings;
     struct hash_key       hash_key;
-    struct cells          objects, buckets;
+    struct cell_space     object_space, bucket_space;
+    struct cells          small_objects, large_objects, buckets;
     struct evict          evict;
     struct unstorable     unstorable;
     struct equivalents    equivalents;

@@ -2,89 +2,143 @@
 #include "cache/cells.h"
 
 #include <assert.h>
-#include <stdlib.h>
-#include <string.h>
+#include <errno.h>
+#include <sys/mman.h>
 
-enum { BLOCK_CELLS = 255 }; /* with the block's own line: 16 KiB */
+enum { BLOCK_UNITS = CELL_BLOCK_BYTES / CELL_UNIT_BYTES };
 
-struct cell_block {
-    struct cell_block *next;
-    char unused[CELL_BYTES - sizeof(struct cell_block *)]; /* cells start on a cache line */
-    char cells[BLOCK_CELLS][CELL_BYTES];
-};
+/* ---- a space ------------------------------------------------------------------------------------------------------------------------------- */
 
-_Static_assert(sizeof(struct cell_block) == 16384, "a block is a power of two");
-
-static char *get_link(const char *cell)
+bool cell_space_init(struct cell_space *space, uint64_t bytes)
 {
-    return __atomic_load_n((char *const *)(const void *)(cell + CELL_BYTES - sizeof(char *)), __ATOMIC_RELAXED);
+    bytes = (bytes + CELL_BLOCK_BYTES - 1) / CELL_BLOCK_BYTES * CELL_BLOCK_BYTES;
+    *space = (struct cell_space){0};
+    if (bytes / CELL_UNIT_BYTES > INT32_MAX) { /* a slab knows its owners by 31 bits */
+        errno = EOVERFLOW;
+        return false;
+    }
+    /* What cannot be written is no memory that the kernel has promised, whatever its policy (vm.overcommit_memory). */
+    void *base = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED)
+        return false;
+    space->base = base;
+    space->bytes = bytes;
+    space->origin = (uintptr_t)base - CELL_UNIT_BYTES;
+    pthread_mutex_init(&space->lock, NULL);
+    return true;
 }
 
-static void set_link(char *cell, char *next)
+void cell_space_free(struct cell_space *space)
+{
+    if (space->base == NULL)
+        return;
+    munmap(space->base, space->bytes);
+    pthread_mutex_destroy(&space->lock);
+    *space = (struct cell_space){0};
+}
+
+/* With the space's lock held. The number of its first unit; 0: none is to be had. */
+static uint32_t make_block(struct cell_space *space)
+{
+    char *block = space->base + space->used_bytes;
+    if (space->bytes - space->used_bytes < CELL_BLOCK_BYTES || mprotect(block, CELL_BLOCK_BYTES, PROT_READ | PROT_WRITE) != 0)
+        return 0;
+    space->used_bytes += CELL_BLOCK_BYTES;
+    return cell_number(space, block);
+}
+
+/* ---- cells of one kind ---------------------------------------------------------------------------------------------------------------------- */
+
+static _Atomic uint32_t *link_of(const struct cells *cells, uint32_t number)
+{
+    char *end = cell_at(cells->space, number + cells->units);
+    return (_Atomic uint32_t *)(void *)(end - sizeof(uint32_t));
+}
+
+static uint32_t get_link(const struct cells *cells, uint32_t number)
+{
+    return atomic_load_explicit(link_of(cells, number), memory_order_relaxed);
+}
+
+static void set_link(const struct cells *cells, uint32_t number, uint32_t next)
 {
     /* Atomic: a bucket that is given back may still be looked at (index.h). */
-    __atomic_store_n((char **)(void *)(cell + CELL_BYTES - sizeof(char *)), next, __ATOMIC_RELEASE);
+    atomic_store_explicit(link_of(cells, number), next, memory_order_release);
 }
 
-void cells_init(struct cells *cells)
+void cells_init(struct cells *cells, struct cell_space *space, uint32_t cell_bytes)
 {
-    *cells = (struct cells){0};
-    atomic_init(&cells->in_use_count, 0);
+    assert(cell_bytes == CELL_UNIT_BYTES || cell_bytes == CELL_LINE_BYTES);
+    *cells = (struct cells){.space = space, .units = cell_bytes / CELL_UNIT_BYTES};
     pthread_mutex_init(&cells->lock, NULL);
 }
 
 void cells_free(struct cells *cells)
 {
-    while (cells->blocks != NULL) {
-        struct cell_block *next = cells->blocks->next;
-        free(cells->blocks);
-        cells->blocks = next;
-    }
     pthread_mutex_destroy(&cells->lock);
 }
 
-static struct cell_block *new_block(void)
+/* With the lock held, these two. */
+
+static bool has_cell(const struct cells *cells)
 {
-    struct cell_block *block = aligned_alloc(CELL_BYTES, sizeof *block);
-    if (block == NULL)
-        abort(); /* as an arena does: 16 KiB are not to be had, the supervisor starts again */
-    memset(block, 0, sizeof *block);
-    for (unsigned i = 0; i + 1 < BLOCK_CELLS; i++)
-        set_link(block->cells[i], block->cells[i + 1]);
-    return block;
+    return cells->free != 0 || cells->fresh < cells->fresh_end;
 }
 
-/* With the lock held. */
-static void add_block(struct cells *cells, struct cell_block *block)
+static uint32_t take_number(struct cells *cells)
 {
-    block->next = cells->blocks;
-    cells->blocks = block;
-    set_link(block->cells[BLOCK_CELLS - 1], cells->free);
-    cells->free = block->cells[0];
+    uint32_t number = cells->free;
+    if (number != 0) {
+        cells->free = get_link(cells, number);
+        set_link(cells, number, 0);
+        return number;
+    }
+    number = cells->fresh;
+    cells->fresh += cells->units;
+    return number;
+}
+
+/* Unless another thread was faster. False: there is no block to be had. */
+static bool add_block(struct cells *cells)
+{
+    struct cell_space *space = cells->space;
+    pthread_mutex_lock(&space->lock);
+    pthread_mutex_lock(&cells->lock);
+    bool has_one = has_cell(cells);
+    pthread_mutex_unlock(&cells->lock);
+    uint32_t first = has_one ? 0 : make_block(space);
+    if (first != 0) {
+        pthread_mutex_lock(&cells->lock);
+        assert(cells->fresh == cells->fresh_end); /* with the space's lock held nobody else adds one */
+        cells->fresh = first;
+        cells->fresh_end = first + BLOCK_UNITS;
+        pthread_mutex_unlock(&cells->lock);
+    }
+    pthread_mutex_unlock(&space->lock);
+    return has_one || first != 0;
 }
 
 void *cells_take(struct cells *cells)
 {
     pthread_mutex_lock(&cells->lock);
-    if (cells->free == NULL) {
+    while (!has_cell(cells)) {
         pthread_mutex_unlock(&cells->lock);
-        struct cell_block *block = new_block();
+        if (!add_block(cells))
+            return NULL;
         pthread_mutex_lock(&cells->lock);
-        add_block(cells, block);
     }
-    char *cell = cells->free;
-    cells->free = get_link(cell);
+    uint32_t number = take_number(cells);
     atomic_fetch_add_explicit(&cells->in_use_count, 1, memory_order_relaxed);
     pthread_mutex_unlock(&cells->lock);
-    set_link(cell, NULL);
-    return cell;
+    return cell_at(cells->space, number);
 }
 
 void cells_give(struct cells *cells, void *cell)
 {
+    uint32_t number = cell_number(cells->space, cell);
     pthread_mutex_lock(&cells->lock);
-    set_link(cell, cells->free);
-    cells->free = cell;
+    set_link(cells, number, cells->free);
+    cells->free = number;
     atomic_fetch_sub_explicit(&cells->in_use_count, 1, memory_order_relaxed);
     pthread_mutex_unlock(&cells->lock);
 }

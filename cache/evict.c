@@ -17,12 +17,10 @@ enum {
     PAGE_OWNERS_MAX = SLAB_PAGE_BYTES / SLAB_UNIT_BYTES,
 };
 
-void evict_init(struct evict *evict, uint64_t slab_bytes)
+void evict_init(struct evict *evict, uint64_t slab_bytes, const struct cell_space *cells)
 {
-    *evict = (struct evict){.ghost_sets = 64};
+    *evict = (struct evict){.cells = cells, .ghost_sets = 64};
     pthread_mutex_init(&evict->lock, NULL);
-    list_init(&evict->small);
-    list_init(&evict->main);
     while (evict->ghost_sets * GHOST_WAYS * GHOST_BYTES_PER_ENTRY < slab_bytes)
         evict->ghost_sets *= 2;
     evict->ghost = calloc(evict->ghost_sets * GHOST_WAYS, sizeof *evict->ghost);
@@ -76,11 +74,34 @@ static bool ghost_forget(struct evict *evict, uint64_t hash)
 
 /* All of these with the lock held. */
 
+static struct object *object_at(const struct evict *evict, uint32_t number)
+{
+    return number != 0 ? cell_at(evict->cells, number) : NULL;
+}
+
+static void line_append(const struct evict *evict, struct evict_line *line, struct object *object)
+{
+    uint32_t number = cell_number(evict->cells, object);
+    struct object *newest = object_at(evict, line->newest);
+    *(newest != NULL ? &newest->newer : &line->oldest) = number;
+    object->older = line->newest;
+    object->newer = 0;
+    line->newest = number;
+}
+
+static void line_remove(const struct evict *evict, struct evict_line *line, struct object *object)
+{
+    struct object *older = object_at(evict, object->older), *newer = object_at(evict, object->newer);
+    *(older != NULL ? &older->newer : &line->oldest) = object->newer;
+    *(newer != NULL ? &newer->older : &line->newest) = object->older;
+    object->older = object->newer = 0;
+}
+
 static void enqueue(struct evict *evict, struct object *object, enum evict_queue queue)
 {
     assert(object->queue == QUEUE_NONE);
     object->queue = (uint8_t)queue;
-    list_push_back(queue == QUEUE_SMALL ? &evict->small : &evict->main, &object->link);
+    line_append(evict, queue == QUEUE_SMALL ? &evict->small : &evict->main, object);
     *(queue == QUEUE_SMALL ? &evict->small_bytes : &evict->main_bytes) += object_footprint(object);
     evict->objects_count++;
 }
@@ -89,14 +110,15 @@ static void dequeue(struct evict *evict, struct object *object)
 {
     assert(object->queue != QUEUE_NONE);
     *(object->queue == QUEUE_SMALL ? &evict->small_bytes : &evict->main_bytes) -= object_footprint(object);
+    line_remove(evict, object->queue == QUEUE_SMALL ? &evict->small : &evict->main, object);
     object->queue = QUEUE_NONE;
-    list_remove(&object->link);
     evict->objects_count--;
 }
 
 static bool is_orphan(const struct object *object)
 {
-    return object->selector != NULL && atomic_load_explicit(&object->selector->listing, memory_order_relaxed) != OBJECT_LISTED;
+    const struct object *selector = object_selector(object);
+    return selector != NULL && atomic_load_explicit(&selector->listing, memory_order_relaxed) != OBJECT_LISTED;
 }
 
 static bool is_in_use(const struct object *object)
@@ -127,12 +149,9 @@ static struct object *pick(struct evict *evict, bool small_first, uint64_t *step
 {
     for (unsigned i = 0; i<STEPS_PER_LOCK && * steps> 0; i++, --*steps) {
         bool is_small = small_first || evict->small_bytes * SMALL_PART >= evict->small_bytes + evict->main_bytes;
-        is_small = (is_small && !list_is_empty(&evict->small)) || list_is_empty(&evict->main);
-        struct list *queue = is_small ? &evict->small : &evict->main;
-        if (list_is_empty(queue))
-            return NULL;
-        struct object *object = LIST_OWNER(queue->next, struct object, link);
-        if (look_at(evict, object))
+        is_small = (is_small && evict->small.oldest != 0) || evict->main.oldest == 0;
+        struct object *object = object_at(evict, is_small ? evict->small.oldest : evict->main.oldest);
+        if (object == NULL || look_at(evict, object))
             return object;
     }
     return NULL;

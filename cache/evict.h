@@ -11,20 +11,26 @@
 #ifndef CACHE_EVICT_H
 #define CACHE_EVICT_H
 
-#include "base/list.h"
 #include "base/slab.h"
 
 #include <pthread.h>
 #include <stdint.h>
 
 struct cache;
+struct cell_space;
 struct object;
 
 enum evict_queue { QUEUE_NONE, QUEUE_SMALL, QUEUE_MAIN };
 
+/* Linked by the numbers of the objects' cells; 0: there is none. */
+struct evict_line {
+    uint32_t oldest, newest;
+};
+
 struct evict {
-    pthread_mutex_t lock;
-    struct list     small, main; /* oldest first */
+    const struct cell_space *cells; /* immutable: where objects are */
+    pthread_mutex_t   lock;
+    struct evict_line small, main;
     uint64_t        small_bytes, main_bytes;
     uint64_t        objects_count;
     uint64_t       *ghost;       /* sets of GHOST_WAYS (fingerprint, clock at the eviction); 0: none */
@@ -34,7 +40,7 @@ struct evict {
     uint64_t        failures_count; /* room_alloc found none */
 };
 
-void     evict_init(struct evict *evict, uint64_t slab_bytes);
+void     evict_init(struct evict *evict, uint64_t slab_bytes, const struct cell_space *cells);
 void     evict_free(struct evict *evict);
 uint64_t evict_ghost_bytes(const struct evict *evict);
 

@@ -55,7 +55,7 @@ static void find_on_disk(struct cache *cache, uint64_t hash, struct explained_pl
 static void take_variant(void *context, struct object *object)
 {
     struct inquiry *inquiry = context;
-    if (object->selector == inquiry->selector && inquiry->found_count < VARIANTS_SHOWN_MAX)
+    if (object_selector(object) == inquiry->selector && inquiry->found_count < VARIANTS_SHOWN_MAX)
         inquiry->found[inquiry->found_count++] = object_ref(object);
 }
 
@@ -160,7 +160,7 @@ struct slice_list {
 static void take_slice(void *context, struct object *object)
 {
     struct slice_list *list = context;
-    if (object->selector != list->head || list->count == SLICES_SHOWN_MAX)
+    if (object_selector(object) != list->head || list->count == SLICES_SHOWN_MAX)
         return;
     struct bytes values = record_vary_values(object_record(list->cache, object)); /* see fill_slice.c */
     memcpy(&list->at[list->count++], values.at, sizeof(struct span));

@@ -269,7 +269,9 @@ enum error fill_set_head(struct fill *fill, const struct origin_head *head)
     if (fill->request.method == METHOD_HEAD && fill->stale != NULL)
         update_stored_by_head(fill, head);
     if (plan.parts.body_is_apart)
-        object->body = !plan.store ? body_new_window() : plan.parts.length_known ? body_new_sized(plan.parts.body_bytes) : body_new();
+        object_set_body(object, !plan.store               ? body_new_window()
+                                : plan.parts.length_known ? body_new_sized(plan.parts.body_bytes)
+                                                          : body_new());
     fill->length_known = plan.parts.length_known;
     fill->length = plan.parts.body_bytes;
 
@@ -301,17 +303,18 @@ void take_stale_body(struct fill *fill, struct object *object)
 {
     struct cache *cache = fill->cache;
     if (fill->stale->kind == OBJECT_SLICED) {
-        object->serial = fill->stale->serial;
+        object_set_serial(object, object_serial(fill->stale));
         return;
     }
-    if (fill->stale->body == NULL) {
+    struct body *body = object_body(fill->stale);
+    if (body == NULL) {
         object_copy_body(cache, fill->stale, object);
         return;
     }
-    object->body = body_ref(fill->stale->body);
-    for (uint32_t i = 0; i < object->body->count; i++) {
-        if (object->body->extents[i].capacity <= SLAB_CHUNK_MAX_BYTES)
-            slab_set_owner(cache->slab, object->body->extents[i], object);
+    object_set_body(object, body_ref(body));
+    for (uint32_t i = 0; i < body->count; i++) {
+        if (body->extents[i].capacity <= SLAB_CHUNK_MAX_BYTES)
+            slab_set_owner(cache->slab, body->extents[i], object);
     }
 }
 

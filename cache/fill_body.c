@@ -47,8 +47,9 @@ static uint64_t window_room(const struct fill *fill)
 static void release_consumed(struct fill *fill)
 {
     find_slowest(fill);
-    if (fill->object != NULL && fill->object->body != NULL)
-        body_release_before(fill->cache, fill->object->body, fill->slowest);
+    struct body *body = fill->object != NULL ? object_body(fill->object) : NULL;
+    if (body != NULL)
+        body_release_before(fill->cache, body, fill->slowest);
 }
 
 void fill_tell_if_unwanted(struct fill *fill)
@@ -129,7 +130,7 @@ void fill_stop_waiting_for_memory(struct fill *fill)
 /* Size of the next extent. */
 static size_t next_extent_bytes(const struct fill *fill)
 {
-    const struct body *body = fill->object->body;
+    const struct body *body = object_body(fill->object);
     uint32_t number = body->released_count + body->count;
     uint64_t start = body_extent_start(body, number), bytes = body_extent_start(body, number + 1) - start;
     assert(start == fill->written);
@@ -142,7 +143,7 @@ static uint64_t open_window(struct fill *fill)
     pthread_mutex_lock(&fill->lock);
     fill->writer_waits = false;
     uint64_t room = UINT64_MAX;
-    if (fill->is_private && fill->object->body != NULL) {
+    if (fill->is_private && object_body(fill->object) != NULL) {
         release_consumed(fill);
         room = window_room(fill);
         fill->writer_waits = room == 0;
@@ -174,13 +175,13 @@ static struct extent alloc_extent(struct fill *fill)
 static struct extent tail_extent(const struct fill *fill, size_t *used)
 {
     const struct object *object = fill->object;
+    const struct body *body = object_body(object);
     struct extent none = {0, 0};
     *used = 0;
-    if (object->body == NULL) {
+    if (body == NULL) {
         *used = record_front_bytes(object_record(fill->cache, object)) + fill->written;
-        return object->record;
+        return object_extent(object);
     }
-    const struct body *body = object->body;
     if (body->count == 0)
         return none;
     *used = fill->written - body_extent_start(body, body->released_count + body->count - 1);
@@ -189,20 +190,19 @@ static struct extent tail_extent(const struct fill *fill, size_t *used)
 
 static bool tail_is_lost(const struct fill *fill)
 {
-    const struct object *object = fill->object;
-    return object->body != NULL ? object->body->tail_is_lost : object->record_is_lost;
+    const struct body *body = object_body(fill->object);
+    return body != NULL ? body->tail_is_lost : fill->object->record_is_lost;
 }
 
 /* Puts `extent` in the place of the tail; what the tail held was copied. With the lock held. */
 static void replace_tail(struct fill *fill, struct extent extent)
 {
-    struct object *object = fill->object;
-    if (object->body == NULL) {
-        object->record = extent;
-        object->record_is_lost = false;
+    struct body *body = object_body(fill->object);
+    if (body == NULL) {
+        object_set_extent(fill->object, extent);
+        fill->object->record_is_lost = false;
         return;
     }
-    struct body *body = object->body;
     body->bytes += extent.capacity;
     body->bytes -= body->extents[body->count - 1].capacity;
     body->extents[body->count - 1] = extent;
@@ -259,7 +259,7 @@ enum fill_room fill_reserve(struct fill *fill, struct fill_space *space)
         if (extent_is_none(extent))
             return no_memory(fill);
         pthread_mutex_lock(&fill->lock);
-        body_append(fill->cache, &fill->object->body, extent);
+        object_append(fill->cache, fill->object, extent);
         pthread_mutex_unlock(&fill->lock);
         *space = tail_space(fill);
     }
@@ -289,8 +289,9 @@ void fill_lose_space(struct fill *fill)
     assert(fill->reserved > 0);
     fill->reserved = 0;
     pthread_mutex_lock(&fill->lock);
-    if (fill->object->body != NULL)
-        fill->object->body->tail_is_lost = true;
+    struct body *body = object_body(fill->object);
+    if (body != NULL)
+        body->tail_is_lost = true;
     else
         fill->object->record_is_lost = true;
     pthread_mutex_unlock(&fill->lock);
@@ -305,8 +306,8 @@ static struct object *in_one_chunk(struct fill *fill)
     struct object *object = object_new(fill->cache, OBJECT_RESPONSE, &parts);
     if (object == NULL)
         return NULL;
-    if (from->selector != NULL)
-        object_set_selector(object, from->selector);
+    if (object_selector(from) != NULL)
+        object_set_selector(object, object_selector(from));
     object_copy_body(fill->cache, from, object);
     return object;
 }
@@ -329,7 +330,7 @@ static void trim_tail(struct fill *fill)
         memcpy(slab_at(fill->cache->slab, fitting), slab_at(fill->cache->slab, tail), used);
     }
     pthread_mutex_lock(&fill->lock);
-    struct body *body = fill->object->body;
+    struct body *body = object_body(fill->object);
     if (!body->tail_is_lost)
         fill->retired = tail;
     if (used > 0) {
@@ -350,7 +351,7 @@ struct object *fill_close_body(struct fill *fill)
         object_set_length(fill->cache, object, fill->written);
         pthread_mutex_unlock(&fill->lock);
     }
-    if (fill->is_private || object->body == NULL)
+    if (fill->is_private || object_body(object) == NULL)
         return object_ref(object);
     if (record_front_bytes(object_record(fill->cache, object)) + fill->written <= SLAB_CHUNK_MAX_BYTES) {
         struct object *compact = in_one_chunk(fill);

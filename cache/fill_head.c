@@ -286,7 +286,7 @@ static void plan_stale_body(struct fill *fill, const struct origin_head *head, s
     whole.length = stale->is_sliced ? 0 : stale->length;
     plan_body(fill, &whole, plan);
     plan->parts.body_bytes = stale->length;
-    plan->parts.body_is_apart = stale->is_sliced || fill->stale->body != NULL;
+    plan->parts.body_is_apart = stale->is_sliced || object_body(fill->stale) != NULL;
     if (!plan->parts.body_is_apart)
         fit_front(plan, SLAB_PAGE_BYTES - stale->length);
 }

@@ -11,10 +11,11 @@ enum { PLACE_ATTEMPTS_MAX = 4 };
 struct object_name name_of_values(const struct cache *cache, const struct object *selector, const struct cache_key *key,
                                   struct bytes values, struct arena *arena)
 {
-    size_t prefix = sizeof key->hash + sizeof selector->serial;
+    const uint64_t serial = object_serial(selector);
+    size_t prefix = sizeof key->hash + sizeof serial;
     char *text = arena_alloc(arena, prefix + values.len);
     memcpy(text, &key->hash, sizeof key->hash);
-    memcpy(text + sizeof key->hash, &selector->serial, sizeof selector->serial);
+    memcpy(text + sizeof key->hash, &serial, sizeof serial);
     memcpy(text + prefix, values.at, values.len);
     struct hash128 hash = hash_bytes(&cache->hash_key, bytes_from(text, prefix + values.len));
     return (struct object_name){.hash = hash.low, .key = key->encoded, .values = values};
@@ -118,7 +119,7 @@ static struct object *new_selector(const struct fill *fill, const struct record_
     };
     struct object *selector = object_new(fill->cache, OBJECT_SELECTOR, &parts);
     if (selector != NULL) {
-        selector->serial = atomic_fetch_add_explicit(&fill->cache->selector_serial, 1, memory_order_relaxed) + 1;
+        object_set_serial(selector, atomic_fetch_add_explicit(&fill->cache->selector_serial, 1, memory_order_relaxed) + 1);
         selector->hash = fill->key.hash.low;
     }
     return selector;
@@ -164,8 +165,7 @@ static bool try_place(struct fill *fill, struct head_plan *plan, struct object *
         enum cache_detail detail = overtaken(fill);
         if (detail != DETAIL_NONE)
             refuse(plan, detail);
-        else if (atomic_load_explicit(&selector->variants_count, memory_order_relaxed) >= cache->settings.variants_max &&
-                 shard_find(cache, secondary, &name) == NULL)
+        else if (object_variants_count(selector) >= cache->settings.variants_max && shard_find(cache, secondary, &name) == NULL)
             refuse(plan, DETAIL_VARIANTS_FULL);
         else
             before = settle(fill, selector, current, &name);
@@ -223,7 +223,7 @@ static void note_size(struct cache *cache, const struct object *object, bool has
 enum cache_detail place_object(struct fill *fill, struct object *object)
 {
     struct cache *cache = fill->cache;
-    struct object_name name = object->selector != NULL ? fill->name : name_of_key(&fill->key);
+    struct object_name name = object_selector(object) != NULL ? fill->name : name_of_key(&fill->key);
     if (name.hash != fill->name.hash)
         unlist_fill(fill); /* it was fetched as a variant, and does not vary any more */
     object->hash = name.hash;

@@ -71,7 +71,7 @@ static enum error begin_slice(struct fill *fill, const struct response_meta *met
     if (object == NULL)
         return ERROR_OVERLOADED;
     object_set_selector(object, fill->selector);
-    object->body = body_new_sized(bytes);
+    object_set_body(object, body_new_sized(bytes));
     fill->length_known = true;
     fill->length = bytes;
     pthread_mutex_lock(&fill->lock);
@@ -187,7 +187,7 @@ static enum error split(struct fill **fill_pointer, const struct origin_head *pa
     struct object *head = fill_build_object(fill, &plan, OBJECT_SLICED, &error);
     if (head == NULL)
         return error;
-    head->serial = atomic_fetch_add_explicit(&cache->selector_serial, 1, memory_order_relaxed) + 1;
+    object_set_serial(head, atomic_fetch_add_explicit(&cache->selector_serial, 1, memory_order_relaxed) + 1);
     if (plan.store) {
         struct fill *slice = new_slice_fill(fill, head);
         error = begin_slice(slice, &plan.parts.meta, part->length);

@@ -40,8 +40,8 @@ static struct object *updated_object(struct fill *fill, const struct origin_head
         plan.store && plan.error == ERROR_OK ? object_new(fill->cache, (enum object_kind)fill->stale->kind, &plan.parts) : NULL;
     if (object == NULL)
         return NULL;
-    if (fill->stale->selector != NULL)
-        object_set_selector(object, fill->stale->selector);
+    if (object_selector(fill->stale) != NULL)
+        object_set_selector(object, object_selector(fill->stale));
     take_stale_body(fill, object);
     object->hash = fill->stale->hash;
     return object;

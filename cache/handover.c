@@ -8,7 +8,7 @@
 
 enum {
     LIST_PART =
-        8, /* of the slab's size: objects take a twentieth at most (OVERHEAD_DIVISOR), each 64 bytes of it, and an entry is shorter than that */
+        8, /* of the slab's size: objects take a twentieth at most (OVERHEAD_DIVISOR), 32 bytes each, and an entry is not twice as long */
     LIST_LEAST_BYTES = 1024 * 1024,
 };
 

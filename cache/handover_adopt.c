@@ -157,11 +157,16 @@ static bool take_front(struct adoption *adoption)
         adoption->lacks_room = true;
         return false;
     }
-    adoption->cell = cells_take(&cache->objects);
-    adoption->front = take_room(adoption, first_bytes(&adoption->entry));
+    const struct handover_entry *entry = &adoption->entry;
+    bool is_large = entry->kind != OBJECT_RESPONSE || entry->piece_count > 0 || (entry->flags & HANDOVER_HANGS) != 0;
+    adoption->cell = object_take_cell(cache, is_large);
+    adoption->lacks_room = adoption->cell == NULL;
+    if (adoption->cell == NULL)
+        return false;
+    adoption->front = take_room(adoption, first_bytes(entry));
     if (extent_is_none(adoption->front))
         return false;
-    memcpy(record_of(adoption), source_at(adoption, adoption->entry.unit), first_bytes(&adoption->entry));
+    memcpy(record_of(adoption), source_at(adoption, entry->unit), first_bytes(entry));
     return true;
 }
 
@@ -266,7 +271,7 @@ static struct object *find_leader(struct adoption *adoption)
     struct shard *shard = shard_of(adoption->cache, entry->leader_hash);
     pthread_mutex_lock(&shard->lock);
     struct object *object = index_find_hash(&shard->index, entry->leader_hash);
-    bool is_it = object != NULL && object->kind != OBJECT_RESPONSE && object->serial == entry->leader_serial &&
+    bool is_it = object != NULL && object->kind != OBJECT_RESPONSE && object_serial(object) == entry->leader_serial &&
                  bytes_equal(record_key(object_record(adoption->cache, object)), record_key(record_of(adoption)));
     object = is_it ? object_ref(object) : NULL;
     pthread_mutex_unlock(&shard->lock);
@@ -289,8 +294,9 @@ static bool list(struct adoption *adoption, struct object *object, const struct 
     struct shard *shard = shard_of(cache, name->hash);
     shard_lock_to_insert(cache, shard);
     struct purge_verdict purge = key_find_purge(cache, key, cache->adopts_since);
+    const struct object *selector = object_selector(object);
     bool is_valid = !purge.is_hard && shard_find(cache, shard, name) == NULL &&
-                    (object->selector == NULL || atomic_load_explicit(&object->selector->listing, memory_order_acquire) == OBJECT_LISTED);
+                    (selector == NULL || atomic_load_explicit(&selector->listing, memory_order_acquire) == OBJECT_LISTED);
     if (is_valid) {
         if (purge.is_soft)
             note_soft_purge(adoption, object, purge.stale_since_s);
@@ -307,10 +313,10 @@ static struct object *make_object(struct adoption *adoption, uint64_t hash)
     const struct handover_entry *entry = &adoption->entry;
     struct object *object = adoption->cell;
     object_adopt(object, (enum object_kind)entry->kind, adoption->front);
-    if (entry->kind == OBJECT_RESPONSE)
-        object->body = adoption->body;
-    else
-        object->serial = entry->serial;
+    if (adoption->body != NULL)
+        object_set_body(object, adoption->body);
+    if (entry->kind != OBJECT_RESPONSE)
+        object_set_serial(object, entry->serial);
     object->hash = hash;
     if (adoption->selector != NULL)
         object_set_selector(object, adoption->selector);
@@ -340,8 +346,7 @@ static bool place(struct adoption *adoption)
     struct object_name name = name_of_key(&key);
     const struct object *selector = adoption->selector;
     if (selector != NULL) {
-        if (atomic_load_explicit(&selector->variants_count, memory_order_relaxed) >= adoption->cache->settings.variants_max &&
-            selector->kind == OBJECT_SELECTOR)
+        if (selector->kind == OBJECT_SELECTOR && object_variants_count(selector) >= adoption->cache->settings.variants_max)
             return false;
         name = name_of_values(adoption->cache, selector, &key, record_vary_values(record_of(adoption)), &adoption->arena);
     }
@@ -366,7 +371,7 @@ static void give_back(struct adoption *adoption)
         slab_release(cache->slab, adoption->front);
     adoption->front = (struct extent){0, 0};
     if (adoption->cell != NULL)
-        cells_give(&cache->objects, adoption->cell);
+        object_give_cell(cache, adoption->cell);
     adoption->cell = NULL;
     object_unref(cache, &adoption->selector);
     arena_clear(&adoption->arena);

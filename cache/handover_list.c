@@ -43,13 +43,14 @@ static void note_queues(struct lister *lister)
 
 static bool is_lost(const struct object *object)
 {
-    return object->record_is_lost || (object->kind == OBJECT_RESPONSE && object->body != NULL && object->body->tail_is_lost);
+    const struct body *body = object_body(object);
+    return object->record_is_lost || (body != NULL && body->tail_is_lost);
 }
 
 /* Whether a request could be served with it. */
 static bool is_servable(struct cache *cache, const struct object *object)
 {
-    const struct object *selector = object->selector;
+    const struct object *selector = object_selector(object);
     return object->leave != atomic_load(&cache->leave) && !is_lost(object) && !object_is_purged(cache, object) &&
            (selector == NULL || atomic_load_explicit(&selector->listing, memory_order_acquire) == OBJECT_LISTED);
 }
@@ -67,19 +68,20 @@ static void put(struct lister *lister, const struct object *object, uint8_t queu
 {
     struct cache *cache = lister->cache;
     const struct record *record = object_record(cache, object);
-    const struct body *body = object->kind == OBJECT_RESPONSE ? object->body : NULL;
+    const struct body *body = object_body(object);
+    const struct object *selector = object_selector(object);
     struct handover_entry entry = {
-        .serial = object->kind != OBJECT_RESPONSE ? object->serial : 0,
-        .leader_serial = object->selector != NULL ? object->selector->serial : 0,
-        .leader_hash = object->selector != NULL ? object->selector->hash : 0,
+        .serial = object->kind != OBJECT_RESPONSE ? object_serial(object) : 0,
+        .leader_serial = selector != NULL ? object_serial(selector) : 0,
+        .leader_hash = selector != NULL ? selector->hash : 0,
         .body_bytes = object->kind == OBJECT_RESPONSE ? record_body_bytes(record) : 0,
-        .unit = object->record.unit,
+        .unit = object->record_unit,
         .front_bytes = (uint32_t)record_front_bytes(record),
         .piece_count = body != NULL ? body->count : 0,
         .kind = object->kind,
         .queue = queue,
         .frequency = atomic_load_explicit(&object->frequency, memory_order_relaxed),
-        .flags = (uint8_t)((object->selector != NULL ? HANDOVER_HANGS : 0) |
+        .flags = (uint8_t)((selector != NULL ? HANDOVER_HANGS : 0) |
                            (atomic_load_explicit(&object->is_refused, memory_order_relaxed) ? HANDOVER_REFUSED : 0)),
     };
     uint64_t bytes = sizeof entry + entry.piece_count * sizeof(struct handover_piece);

@@ -31,21 +31,23 @@ static void set_entry(struct bucket *bucket, unsigned i, uint64_t entry)
     atomic_store_explicit(&bucket->entries[i], entry, memory_order_release);
 }
 
-static struct bucket *get_overflow(const struct bucket *bucket)
+static struct bucket *get_overflow(const struct index *index, const struct bucket *bucket)
 {
-    return atomic_load_explicit(&bucket->overflow, memory_order_acquire);
+    uint32_t number = atomic_load_explicit(&bucket->overflow, memory_order_acquire);
+    return number != 0 ? cell_at(index->space, number) : NULL;
 }
 
-static void set_overflow(struct bucket *bucket, struct bucket *overflow)
+static void set_overflow(const struct index *index, struct bucket *bucket, const struct bucket *overflow)
 {
-    atomic_store_explicit(&bucket->overflow, overflow, memory_order_release);
+    uint32_t number = overflow != NULL ? cell_number(index->space, overflow) : 0;
+    atomic_store_explicit(&bucket->overflow, number, memory_order_release);
 }
 
-static void clear_bucket(struct bucket *bucket, struct bucket *overflow)
+static void clear_bucket(const struct index *index, struct bucket *bucket, const struct bucket *overflow)
 {
     for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES; i++)
         set_entry(bucket, i, 0);
-    set_overflow(bucket, overflow);
+    set_overflow(index, bucket, overflow);
 }
 
 /* Sequentially consistent: D1 in visitor.h. */
@@ -126,9 +128,9 @@ static void free_segment(unsigned segment, struct bucket *buckets)
     munmap(buckets, segment_buckets(segment) * sizeof(struct bucket));
 }
 
-void index_init(struct index *index)
+void index_init(struct index *index, const struct cell_space *space)
 {
-    *index = (struct index){.bucket_count = INDEX_SEGMENT_MIN_BUCKETS};
+    *index = (struct index){.space = space, .bucket_count = INDEX_SEGMENT_MIN_BUCKETS};
     index->segments[0] = new_segment(0);
 }
 
@@ -140,7 +142,7 @@ void index_free(struct index *index, struct cells *cells)
             free_segment(i, get_segment(index, i));
     }
     while (index->spare != NULL) {
-        struct bucket *next = get_overflow(index->spare);
+        struct bucket *next = get_overflow(index, index->spare);
         cells_give(cells, index->spare);
         index->spare = next;
     }
@@ -154,7 +156,9 @@ bool index_is_ready(const struct index *index)
 void index_stock(struct index *index, pthread_mutex_t *lock, struct cells *cells)
 {
     struct bucket *spare = cells_take(cells);
-    clear_bucket(spare, NULL);
+    if (spare == NULL)
+        abort(); /* as a segment does */
+    clear_bucket(index, spare, NULL);
     pthread_mutex_lock(lock);
     unsigned number = segment_of(get_count(index));
     bool is_missing = get_segment(index, number) == NULL;
@@ -179,7 +183,7 @@ void index_stock(struct index *index, pthread_mutex_t *lock, struct cells *cells
 
 struct object *index_find(const struct cache *cache, const struct index *index, const struct object_name *name)
 {
-    for (const struct bucket *bucket = bucket_of(index, name->hash); bucket != NULL; bucket = get_overflow(bucket)) {
+    for (const struct bucket *bucket = bucket_of(index, name->hash); bucket != NULL; bucket = get_overflow(index, bucket)) {
         uint64_t entry;
         for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && (entry = get_entry(bucket, i)) != 0; i++) {
             if (entry_has_tag(entry, name->hash) && object_has_name(cache, entry_object(entry), name))
@@ -200,7 +204,7 @@ struct object *index_visit_name(struct cache *cache, const struct index *index, 
     uint64_t version = atomic_load_explicit(&index->version, memory_order_acquire);
     const struct bucket *bucket = bucket_of(index, name->hash);
     /* Odd, or changed: the link may be that of a bucket given back, to another one. */
-    for (; bucket != NULL && version % 2 == 0 && !has_changed(index, version); bucket = get_overflow(bucket)) {
+    for (; bucket != NULL && version % 2 == 0 && !has_changed(index, version); bucket = get_overflow(index, bucket)) {
         uint64_t entry;
         for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && (entry = get_entry(bucket, i)) != 0; i++) {
             if (!entry_has_tag(entry, name->hash))
@@ -216,7 +220,7 @@ struct object *index_visit_name(struct cache *cache, const struct index *index, 
 
 struct object *index_find_hash(const struct index *index, uint64_t hash)
 {
-    for (const struct bucket *bucket = bucket_of(index, hash); bucket != NULL; bucket = get_overflow(bucket)) {
+    for (const struct bucket *bucket = bucket_of(index, hash); bucket != NULL; bucket = get_overflow(index, bucket)) {
         uint64_t entry;
         for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && (entry = get_entry(bucket, i)) != 0; i++) {
             if (entry_has_tag(entry, hash) && entry_object(entry)->hash == hash)
@@ -227,7 +231,7 @@ struct object *index_find_hash(const struct index *index, uint64_t hash)
 }
 
 /* Puts an entry behind the last one of a chain; `*spare` is used up when the chain's last bucket is full. */
-static void chain_append(struct bucket *bucket, uint64_t entry, struct bucket **spare)
+static void chain_append(const struct index *index, struct bucket *bucket, uint64_t entry, struct bucket **spare)
 {
     for (;;) {
         for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES; i++) {
@@ -236,14 +240,14 @@ static void chain_append(struct bucket *bucket, uint64_t entry, struct bucket **
                 return;
             }
         }
-        if (get_overflow(bucket) == NULL) {
+        if (get_overflow(index, bucket) == NULL) {
             struct bucket *taken = *spare;
             assert(taken != NULL);
-            *spare = get_overflow(taken);
-            set_overflow(taken, NULL);
-            set_overflow(bucket, taken);
+            *spare = get_overflow(index, taken);
+            set_overflow(index, taken, NULL);
+            set_overflow(index, bucket, taken);
         }
-        bucket = get_overflow(bucket);
+        bucket = get_overflow(index, bucket);
     }
 }
 
@@ -256,17 +260,17 @@ static struct bucket *split(struct index *index, struct bucket *spare)
     uint64_t entries[INDEX_BUCKET_ENTRIES];
     struct bucket *from = low, *next;
     atomic_store_explicit(&index->bucket_count, count + 1, memory_order_release);
-    clear_bucket(high, NULL);
+    clear_bucket(index, high, NULL);
     do {
         for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES; i++)
             entries[i] = get_entry(from, i);
-        next = get_overflow(from);
+        next = get_overflow(index, from);
         /* Its entries are copied: it may be used again at once. */
-        clear_bucket(from, from == low ? NULL : spare);
+        clear_bucket(index, from, from == low ? NULL : spare);
         spare = from == low ? spare : from;
         for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && entries[i] != 0; i++) {
             uint64_t hash = entry_object(entries[i])->hash;
-            chain_append((hash >> INDEX_SHARD_BITS & round) != 0 ? high : low, entries[i], &spare);
+            chain_append(index, (hash >> INDEX_SHARD_BITS & round) != 0 ? high : low, entries[i], &spare);
         }
         from = next;
     } while (from != NULL);
@@ -277,7 +281,7 @@ void index_insert(struct index *index, struct object *object)
 {
     assert(index_is_ready(index));
     begin_change(index);
-    chain_append(bucket_of(index, object->hash), entry_of(object), &index->spare);
+    chain_append(index, bucket_of(index, object->hash), entry_of(object), &index->spare);
     index->entries_count++;
     if (index->entries_count > get_count(index) * INDEX_LOAD && get_segment(index, segment_of(get_count(index))) != NULL)
         index->spare = split(index, index->spare);
@@ -285,11 +289,11 @@ void index_insert(struct index *index, struct object *object)
 }
 
 /* The chain's last entry fills the hole, so that used entries stay in front. */
-static void chain_remove(struct bucket *bucket, uint64_t entry, struct cells *cells)
+static void chain_remove(const struct index *index, struct bucket *bucket, uint64_t entry, struct cells *cells)
 {
     struct bucket *holed = NULL;
     unsigned hole = 0;
-    for (struct bucket *before = NULL;; before = bucket, bucket = get_overflow(bucket)) {
+    for (struct bucket *before = NULL;; before = bucket, bucket = get_overflow(index, bucket)) {
         unsigned used = 0;
         for (; used < INDEX_BUCKET_ENTRIES && get_entry(bucket, used) != 0; used++) {
             if (get_entry(bucket, used) == entry) {
@@ -297,13 +301,13 @@ static void chain_remove(struct bucket *bucket, uint64_t entry, struct cells *ce
                 hole = used;
             }
         }
-        if (get_overflow(bucket) != NULL)
+        if (get_overflow(index, bucket) != NULL)
             continue;
         assert(holed != NULL && used > 0);
         set_entry(holed, hole, get_entry(bucket, used - 1));
         set_entry(bucket, used - 1, 0);
         if (used == 1 && before != NULL) {
-            set_overflow(before, NULL);
+            set_overflow(index, before, NULL);
             cells_give(cells, bucket);
         }
         return;
@@ -313,7 +317,7 @@ static void chain_remove(struct bucket *bucket, uint64_t entry, struct cells *ce
 void index_remove(struct index *index, struct object *object, struct cells *cells)
 {
     begin_change(index);
-    chain_remove(bucket_of(index, object->hash), entry_of(object), cells);
+    chain_remove(index, bucket_of(index, object->hash), entry_of(object), cells);
     index->entries_count--;
     end_change(index);
 }
@@ -323,7 +327,7 @@ bool index_visit(const struct index *index, uint64_t from, uint64_t count, void 
 {
     uint64_t end = from + count < get_count(index) ? from + count : get_count(index);
     for (uint64_t number = from; number < end; number++) {
-        for (const struct bucket *bucket = bucket_at(index, number); bucket != NULL; bucket = get_overflow(bucket)) {
+        for (const struct bucket *bucket = bucket_at(index, number); bucket != NULL; bucket = get_overflow(index, bucket)) {
             for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && get_entry(bucket, i) != 0; i++)
                 visit(context, entry_object(get_entry(bucket, i)));
         }
@@ -334,7 +338,7 @@ bool index_visit(const struct index *index, uint64_t from, uint64_t count, void 
 void index_drain(struct index *index, void (*visit)(struct cache *cache, struct object *object), struct cache *cache)
 {
     for (uint64_t number = 0; number < get_count(index); number++) {
-        for (struct bucket *bucket = bucket_at(index, number); bucket != NULL; bucket = get_overflow(bucket)) {
+        for (struct bucket *bucket = bucket_at(index, number); bucket != NULL; bucket = get_overflow(index, bucket)) {
             uint64_t entry;
             for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && (entry = get_entry(bucket, i)) != 0; i++) {
                 set_entry(bucket, i, 0);

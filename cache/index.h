@@ -23,13 +23,15 @@ enum {
 };
 
 struct bucket {
-    _Atomic uint64_t        entries[INDEX_BUCKET_ENTRIES]; /* 0: empty; used ones come first */
-    struct bucket *_Atomic overflow;
+    _Atomic uint64_t entries[INDEX_BUCKET_ENTRIES]; /* 0: empty; used ones come first */
+    uint32_t         unused;
+    _Atomic uint32_t overflow; /* number of its cell; 0: none. Last, where a cell that is given back has its link */
 };
 
-_Static_assert(sizeof(struct bucket) == CELL_BYTES, "a bucket is a cache line");
+_Static_assert(sizeof(struct bucket) == CELL_LINE_BYTES, "a bucket is a cache line");
 
 struct index {
+    const struct cell_space *space; /* immutable: of overflow buckets */
     struct bucket *_Atomic segments[INDEX_SEGMENTS_MAX];
     _Atomic uint64_t       version;      /* odd: it is being changed */
     _Atomic uint64_t       bucket_count; /* only grows; after the segment that the last one lies in */
@@ -37,8 +39,9 @@ struct index {
     struct bucket         *spare; /* an overflow bucket kept ready */
 };
 
-void index_init(struct index *index);
-/* The index is empty. Overflow buckets belong to `cells`. */
+/* `space` is where overflow buckets are: the `cells` of the functions below. */
+void index_init(struct index *index, const struct cell_space *space);
+/* The index is empty. */
 void index_free(struct index *index, struct cells *cells);
 
 /* Whether the next index_insert will find the memory that it may need. */

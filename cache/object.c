@@ -19,10 +19,10 @@ bool object_try_ref(struct object *object)
     return true;
 }
 
-static struct record *record_of(const struct cache *cache, const struct object *object)
+static inline struct record *record_of(const struct cache *cache, const struct object *object)
 {
-    assert(ref_count(&object->refs) > 0);
-    return (struct record *)(void *)slab_at(cache->slab, object->record);
+    assert(ref_count(&object->refs) > 0 && object->record_units > 0);
+    return (struct record *)(void *)(cache->slab_start + (size_t)object->record_unit * SLAB_UNIT_BYTES);
 }
 
 const struct record *object_record(const struct cache *cache, const struct object *object)
@@ -241,29 +241,64 @@ static void write_record(struct record *record, const struct record_parts *parts
     bytes_put(bytes_put(bytes_put(bytes_put(at, parts->key), parts->vary_names), parts->vary_values), parts->head);
 }
 
-struct object *object_reserve(struct cache *cache)
+/* ---- the object itself --------------------------------------------------------------------------------------------------------------------- */
+
+struct object *object_take_cell(struct cache *cache, bool is_large)
+{
+    struct object *cell = cells_take(is_large ? &cache->large_objects : &cache->small_objects);
+    if (cell != NULL)
+        cell->is_large = is_large;
+    return cell;
+}
+
+struct object *object_reserve(struct cache *cache, bool is_large)
 {
     room_for_overhead(cache);
-    return cells_take(&cache->objects);
+    return object_take_cell(cache, is_large);
+}
+
+void object_give_cell(struct cache *cache, struct object *cell)
+{
+    cells_give(cell->is_large ? &cache->large_objects : &cache->small_objects, cell);
+}
+
+uint64_t objects_in_use(const struct cache *cache)
+{
+    return cells_in_use(&cache->small_objects) + cells_in_use(&cache->large_objects);
+}
+
+uint64_t objects_bytes(const struct cache *cache)
+{
+    return cells_in_use(&cache->small_objects) * sizeof(struct object) + cells_in_use(&cache->large_objects) * sizeof(struct object_large);
 }
 
 void object_adopt(struct object *object, enum object_kind kind, struct extent extent)
 {
+    assert(object->is_large || kind == OBJECT_RESPONSE);
     atomic_store_explicit(&object->frequency, 0, memory_order_relaxed);
     atomic_store_explicit(&object->listing, OBJECT_UNLISTED, memory_order_relaxed);
     atomic_store_explicit(&object->is_refused, false, memory_order_relaxed);
-    atomic_store_explicit(&object->variants_count, 0, memory_order_relaxed);
-    object->kind = (uint8_t)kind;
+    object->kind = (unsigned)kind & 3;
     object->queue = QUEUE_NONE;
     object->hash = 0;
-    list_init(&object->link);
-    object->record = extent;
-    object->selector = NULL;
-    object->body = NULL;
+    object->older = object->newer = 0;
+    object_set_extent(object, extent);
     object->record_is_lost = false;
     object->leave = 0;
+    if (object->is_large) {
+        struct object_large *large = object_large(object);
+        large->selector = NULL;
+        large->body = NULL;
+        atomic_store_explicit(&large->variants_count, 0, memory_order_relaxed);
+    }
     /* Last, and atomically: a page's owners may be looked at (object_try_ref) at any time. */
     atomic_store_explicit(&object->refs.count, 1, memory_order_release);
+}
+
+/* What hangs on a selector or on what is sliced has values that it is found by; and its selector has the names of the fields. */
+static bool is_to_be_large(enum object_kind kind, const struct record_parts *parts)
+{
+    return kind != OBJECT_RESPONSE || parts->body_is_apart || parts->vary_names.len > 0 || parts->vary_values.len > 0;
 }
 
 struct object *object_new(struct cache *cache, enum object_kind kind, const struct record_parts *parts)
@@ -271,10 +306,12 @@ struct object *object_new(struct cache *cache, enum object_kind kind, const stru
     size_t bytes = record_parts_bytes(parts) + (parts->body_is_apart ? 0 : parts->body_bytes);
     if (bytes > SLAB_PAGE_BYTES)
         return NULL;
-    struct object *object = object_reserve(cache);
+    struct object *object = object_reserve(cache, is_to_be_large(kind, parts));
+    if (object == NULL)
+        return NULL;
     struct extent extent = room_alloc(cache, bytes, object);
     if (extent_is_none(extent)) {
-        cells_give(&cache->objects, object);
+        object_give_cell(cache, object);
         return NULL;
     }
     write_record((struct record *)(void *)slab_at(cache->slab, extent), parts);
@@ -284,23 +321,51 @@ struct object *object_new(struct cache *cache, enum object_kind kind, const stru
 
 void object_set_selector(struct object *object, struct object *selector)
 {
-    assert(object->selector == NULL && selector->kind != OBJECT_RESPONSE);
-    object->selector = object_ref(selector);
-    atomic_fetch_add_explicit(&selector->variants_count, 1, memory_order_relaxed);
+    struct object_large *large = object_large(object);
+    assert(large->selector == NULL && selector->kind != OBJECT_RESPONSE);
+    large->selector = object_ref(selector);
+    atomic_fetch_add_explicit(&object_large(selector)->variants_count, 1, memory_order_relaxed);
+}
+
+void object_set_body(struct object *object, struct body *body)
+{
+    struct object_large *large = object_large(object);
+    assert(object->kind == OBJECT_RESPONSE && large->body == NULL);
+    large->body = body;
+}
+
+void object_set_serial(struct object *object, uint64_t serial)
+{
+    assert(object->kind != OBJECT_RESPONSE);
+    object_large(object)->serial = serial;
+}
+
+uint64_t object_serial(const struct object *object)
+{
+    assert(object->kind != OBJECT_RESPONSE);
+    return object_large(object)->serial;
+}
+
+uint32_t object_variants_count(const struct object *object)
+{
+    assert(object->kind != OBJECT_RESPONSE);
+    return atomic_load_explicit(&object_large(object)->variants_count, memory_order_relaxed);
 }
 
 static void free_object(struct cache *cache, struct object *object)
 {
     assert(object->queue == QUEUE_NONE && atomic_load_explicit(&object->listing, memory_order_relaxed) != OBJECT_LISTED);
     if (!object->record_is_lost)
-        slab_release(cache->slab, object->record);
-    if (object->kind == OBJECT_RESPONSE)
-        body_unref(cache, &object->body);
-    if (object->selector != NULL) {
-        atomic_fetch_sub_explicit(&object->selector->variants_count, 1, memory_order_relaxed);
-        object_unref(cache, &object->selector);
+        slab_release(cache->slab, object_extent(object));
+    if (object->is_large) {
+        struct object_large *large = object_large(object);
+        if (object->kind == OBJECT_RESPONSE)
+            body_unref(cache, &large->body);
+        if (large->selector != NULL)
+            atomic_fetch_sub_explicit(&object_large(large->selector)->variants_count, 1, memory_order_relaxed);
+        object_unref(cache, &large->selector);
     }
-    cells_give(&cache->objects, object);
+    object_give_cell(cache, object);
 }
 
 void object_unref(struct cache *cache, struct object **object_pointer)
@@ -327,8 +392,8 @@ bool object_has_name(const struct cache *cache, const struct object *object, con
 
 uint64_t object_footprint(const struct object *object)
 {
-    bool has_body = object->kind == OBJECT_RESPONSE && object->body != NULL;
-    return object->record.capacity + (has_body ? object->body->bytes : 0);
+    const struct body *body = object_body(object);
+    return object_extent(object).capacity + (body != NULL ? body->bytes : 0);
 }
 
 static void split_hidden(struct bytes all, struct bytes *fields, struct bytes *early_hints)
@@ -365,14 +430,14 @@ void object_view(const struct cache *cache, const struct object *object, bool is
 void object_body_iov(const struct cache *cache, const struct object *object, uint64_t position, uint64_t end, struct iovec *iov, int *count)
 {
     int pieces = 0;
-    if (object->body == NULL) {
+    const struct body *body = object_body(object);
+    if (body == NULL) {
         const struct record *record = object_record(cache, object);
         if (position<end && * count> 0)
             iov[pieces++] = (struct iovec){(char *)record + record_front_bytes(record) + position, end - position};
         *count = pieces;
         return;
     }
-    const struct body *body = object->body;
     for (; position < end && pieces < *count; pieces++) {
         uint32_t number = body_extent_number(body, position);
         assert(number >= body->released_count && number < body->released_count + body->count);
@@ -401,7 +466,7 @@ void object_copy_body(const struct cache *cache, const struct object *from, stru
     struct record *record = record_of(cache, to);
     char *out = (char *)record + record_front_bytes(record);
     const uint64_t bytes = record_body_bytes(record);
-    assert(to->body == NULL);
+    assert(object_body(to) == NULL);
     for (uint64_t done = 0; done < bytes;) {
         struct iovec piece;
         int count = 1;
@@ -496,6 +561,12 @@ void body_append(struct cache *cache, struct body **body_pointer, struct extent 
     }
     body->extents[body->count++] = extent;
     body->bytes += extent.capacity;
+}
+
+void object_append(struct cache *cache, struct object *object, struct extent extent)
+{
+    assert(object_body(object) != NULL);
+    body_append(cache, &object_large(object)->body, extent);
 }
 
 void body_release_before(struct cache *cache, struct body *body, uint64_t position)

@@ -1,7 +1,7 @@
 /* An object: one stored (or arriving) response, or the selector of a key whose responses vary.
  *
- * DESIGN. An object is one cache line outside the slab; its bytes are a record in the slab: struct record | struct record_more, if it has one | tags | key |
- * Vary names | Vary values | head | body. *Tags* are the hashes that it may be purged by (purge_table.h).
+ * DESIGN. An object is half a cache line outside the slab, or a whole one; its bytes are a record in the slab: struct record | struct record_more, if it has one |
+ * tags | key | Vary names | Vary values | head | body. *Tags* are the hashes that it may be purged by (purge_table.h).
  * A record of at most SLAB_CHUNK_MAX_BYTES whose length is known lies in one extent. Else the first extent ends with the head and the body has
  * extents of its own (struct body), which two objects may share (a 304 makes a new head for the same body).
  *
@@ -9,6 +9,10 @@
  * under a hash of (primary hash, the selector's serial, normalised values): dropping the selector makes them all unreachable at once.
  * A *sliced* object is the head of a response whose body lies in slices: objects of their own, found like variants by (primary hash, the head's
  * serial, place in the body), so that the loss of the head makes them unreachable too.
+ *
+ * A *small* object (struct object, and no more) is a response with its body in its record, found under its primary key: nearly all are. What has a body apart or a
+ * selector, or is no response, is *large*: struct object_large. Which it is to be is known before there is one, and never changes: cells are of one size. Nobody
+ * but the functions below looks at what only large ones have.
  *
  * Lifetime: object_new, or object_reserve and object_adopt (1 reference: the fill's, or its maker's) → listed in the index (+1) ⇄ used by readers, fills, variants (+1 each), visitors
  *           (none as long as it is listed: visitor.h)
@@ -20,12 +24,13 @@
 #define CACHE_OBJECT_H
 
 #include "base/bytes.h"
-#include "base/list.h"
 #include "base/ref.h"
 #include "base/slab.h"
 #include "cache/cells.h"
 #include "cache/policy/meta.h"
 #include "cache/reader.h"
+
+#include <assert.h>
 
 struct cache;
 
@@ -33,28 +38,40 @@ enum object_kind { OBJECT_RESPONSE, OBJECT_SELECTOR, OBJECT_SLICED };
 enum object_listing { OBJECT_UNLISTED, OBJECT_LISTED, OBJECT_PURGED };
 enum { OBJECT_FREQUENCY_MAX = 3 };
 
+/* Each member that is not immutable is a place of its own in memory: they are written under several locks, or none. */
 struct object {
     struct ref       refs;
-    _Atomic uint8_t  frequency; /* 0…3: hits since the last look of the eviction */
-    uint8_t          kind;      /* enum object_kind; immutable */
-    uint8_t          queue;     /* enum evict_queue; under the eviction's lock */
-    _Atomic uint8_t  listing;   /* enum object_listing; written under its shard's lock */
-    uint64_t         hash;      /* immutable once listed; where the index finds it */
-    struct list      link;      /* in an eviction queue, under its lock */
-    struct extent    record;
-    struct object   *selector;  /* of a variant (of a slice: its head), a reference; immutable once listed */
+    _Atomic uint8_t  frequency;    /* 0…3: hits since the last look of the eviction */
+    uint8_t          kind : 2;     /* enum object_kind; immutable, as is: */
+    uint8_t          is_large : 1; /* it is the beginning of a struct object_large */
+    _Atomic uint8_t  listing;      /* enum object_listing; written under its shard's lock */
+    _Atomic bool     is_refused;   /* the disk tier has not taken it: its next hit offers it again */
+    uint64_t         hash;         /* immutable once listed; where the index finds it */
+    uint32_t         older, newer; /* in an eviction queue, under its lock: the cells' numbers of those beside it */
+    uint8_t          queue;        /* enum evict_queue; under the eviction's lock */
+    uint8_t          leave;        /* listed during that cache_leave, or 0; under its shard's lock */
+    /* Its record's extent: object_extent. While filling: under the fill's lock */
+    uint16_t         record_units : 15;
+    uint16_t         record_is_lost : 1; /* the extent is never given back (fill_lose_space) */
+    uint32_t         record_unit; /* last, where a cell that is given back has its link */
+};
+
+_Static_assert(sizeof(struct object) == CELL_UNIT_BYTES, "a small object is a small cell");
+_Static_assert(SLAB_PAGE_BYTES / SLAB_UNIT_BYTES < 1 << 15, "capacities are counted in units");
+
+/* What is not small. For the functions below. */
+struct object_large {
+    struct object    common;
+    struct object   *selector;  /* of a variant (of a slice: its head), a reference; immutable once listed. Or NULL */
     union {
-        struct body *body;      /* NULL: the body follows the head in `record`. While filling: under the fill's lock */
+        struct body *body;      /* NULL: the body follows the head in the record. While filling: under the fill's lock */
         uint64_t     serial;    /* of a selector, or of what is sliced; immutable */
     };
     _Atomic uint32_t variants_count; /* of a selector or what is sliced: objects that refer to it */
-    bool             record_is_lost; /* the extent is never given back (fill_lose_space) */
-    _Atomic bool     is_refused;     /* the disk tier has not taken it: its next hit offers it again */
-    uint8_t          leave;          /* listed during that cache_leave, or 0; under its shard's lock */
+    uint32_t         unused[3];
 };
 
-_Static_assert(sizeof(struct object) <= 80, "the overhead of a cached response (DESIGN §4)");
-_Static_assert(sizeof(struct object) == CELL_BYTES, "an object is a cell");
+_Static_assert(sizeof(struct object_large) == CELL_LINE_BYTES, "a large object is a large cell");
 
 /* The fixed part of a record, in memory and on disk alike: no pointers. A checksum leaves the two purge members out. Most responses need no more than this: who
  * reads asks the functions below, which know where the rest is. */
@@ -132,12 +149,53 @@ struct record_parts {
 size_t record_parts_bytes(const struct record_parts *parts);
 /* With one reference and a record whose parts are filled in, its body's bytes excepted; makes room by evicting. NULL when there is no room. */
 struct object *object_new(struct cache *cache, enum object_kind kind, const struct record_parts *parts);
-/* The same in two steps, for a record that is made elsewhere: a cell that may own extents, but is no object yet; and an object, with one reference, whose
- * record `extent` holds. A cell that becomes none is given back (cells_give). */
-struct object *object_reserve(struct cache *cache);
+/* The same in two steps, for a record that is made elsewhere: a cell that may own extents, but is no object yet (NULL: there is none to be had); and an object, with
+ * one reference, whose record `extent` holds. A cell that becomes none is given back. */
+struct object *object_reserve(struct cache *cache, bool is_large);
+/* The same without an eviction. */
+struct object *object_take_cell(struct cache *cache, bool is_large);
 void           object_adopt(struct object *object, enum object_kind kind, struct extent extent);
-/* Makes it a variant, or a slice, of `selector` (takes a reference). Before it is listed. */
+void           object_give_cell(struct cache *cache, struct object *cell);
+/* Objects and cells that may become some: how many, and their bytes. */
+uint64_t       objects_in_use(const struct cache *cache);
+uint64_t       objects_bytes(const struct cache *cache);
+/* Makes it a variant, or a slice, of `selector` (takes a reference). It is large, and not listed yet. */
 void object_set_selector(struct object *object, struct object *selector);
+/* Gives a large response the body, of which this is the caller's reference. */
+void object_set_body(struct object *object, struct body *body);
+/* Of a selector, or of what is sliced: these three. */
+void     object_set_serial(struct object *object, uint64_t serial);
+uint64_t object_serial(const struct object *object);
+uint32_t object_variants_count(const struct object *object);
+
+static inline struct object_large *object_large(const struct object *object)
+{
+    assert(object->is_large);
+    return (struct object_large *)(uintptr_t)object;
+}
+
+/* Of a variant, or a slice. NULL: it has none. */
+static inline struct object *object_selector(const struct object *object)
+{
+    return object->is_large ? object_large(object)->selector : NULL;
+}
+
+/* NULL: the body follows the head in the record, or it is no response. */
+static inline struct body *object_body(const struct object *object)
+{
+    return object->is_large && object->kind == OBJECT_RESPONSE ? object_large(object)->body : NULL;
+}
+
+static inline struct extent object_extent(const struct object *object)
+{
+    return (struct extent){object->record_unit, (uint32_t)object->record_units * SLAB_UNIT_BYTES};
+}
+
+static inline void object_set_extent(struct object *object, struct extent extent)
+{
+    object->record_unit = extent.unit;
+    object->record_units = (uint16_t)(extent.capacity / SLAB_UNIT_BYTES) & 0x7fff;
+}
 
 static inline struct object *object_ref(struct object *object)
 {
@@ -212,6 +270,8 @@ uint64_t body_extent_start(const struct body *body, uint32_t number);
 uint32_t body_extent_number(const struct body *body, uint64_t position);
 /* Appends; *body moves. */
 void body_append(struct cache *cache, struct body **body, struct extent extent);
+/* The same for the body of an object. */
+void object_append(struct cache *cache, struct object *object, struct extent extent);
 /* Gives back the extents that lie wholly before `position`. */
 void body_release_before(struct cache *cache, struct body *body, uint64_t position);
 

@@ -255,8 +255,9 @@ bool object_is_purged(struct cache *cache, const struct object *object)
     struct purge_verdict verdict = record_find_purge(cache, record, checked);
     if (verdict.is_hard)
         return true;
-    if (object->selector != NULL)
-        add_selector(cache, object->selector, checked, &verdict);
+    const struct object *selector = object_selector(object);
+    if (selector != NULL)
+        add_selector(cache, selector, checked, &verdict);
     if (verdict.is_soft)
         record_note_stale(record, verdict.stale_since_s);
     /* Release: who skips the comparison because of this sees that it is stale. */

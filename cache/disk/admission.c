@@ -28,7 +28,7 @@ uint64_t admission_name(const struct offer *offer)
 {
     const struct cache *cache = offer->directory->store->cache;
     const struct object *object = offer->object;
-    if (object->selector == NULL)
+    if (object_selector(object) == NULL)
         return offer->hash;
     const struct record *record = object_record(cache, object);
     struct hash128 key = hash_bytes(&cache->hash_key, record_key(record)),

@@ -3,7 +3,8 @@
  * DESIGN. Before the read nothing but the size class is known, which tells neither where the front ends nor, to a fifth, how long the record is. So:
  * what is certain to be one chunk in memory (front and body) gets a chunk; what may be gets the largest chunk and pages; what cannot be gets a chunk for a
  * usual front, and pages. A front that turns out not to fit is told, with its length, and read again into memory of that length. Afterwards pages that
- * were not needed are given back, and the last bytes of the front and of the body move to chunks that fit, as those of a fill do. */
+ * were not needed are given back, and the last bytes of the front and of the body move to chunks that fit, as those of a fill do. Nor is it known whether the object
+ * will be a small one; where it turns out to be of the other size, what it owns changes hands. */
 #include "cache/disk/load_state.h"
 
 #include <assert.h>
@@ -88,7 +89,11 @@ bool load_take_space(struct load *load, uint32_t front_bytes)
     uint32_t pages = pages_for(load, front_bytes, room);
     if (room > SLAB_PAGE_BYTES || pages > DISK_PAGES_MAX || !account(load, room + (uint64_t)pages * SLAB_PAGE_BYTES))
         return false;
-    load->cell = object_reserve(load->cache);
+    load->cell = object_reserve(load->cache, load->selector != NULL || pages > 0);
+    if (load->cell == NULL) {
+        load_give_space(load);
+        return false;
+    }
     load->front = room_alloc(load->cache, room, load->cell);
     if (extent_is_none(load->front) || !take_pages(load, pages)) {
         load_give_space(load);
@@ -112,7 +117,7 @@ void load_give_space(struct load *load)
     load->front = (struct extent){0, 0};
     load->page_count = 0;
     if (load->cell != NULL)
-        cells_give(&cache->objects, load->cell);
+        object_give_cell(cache, load->cell);
     load->cell = NULL;
 }
 
@@ -213,6 +218,32 @@ static struct body *take_body(struct load *load, uint64_t bytes)
     return body;
 }
 
+/* The chunks that the cell owns. (A page has no owner.) */
+static void own_chunks(const struct load *load, const struct body *body)
+{
+    struct slab *slab = load->cache->slab;
+    slab_set_owner(slab, load->front, load->cell);
+    for (uint32_t i = 0; body != NULL && i < body->count; i++) {
+        if (body->extents[i].capacity <= SLAB_CHUNK_MAX_BYTES)
+            slab_set_owner(slab, body->extents[i], load->cell);
+    }
+}
+
+/* A cell of the size that the object has, as is known by now. False: there is none. */
+static bool fit_cell(struct load *load, bool is_large, const struct body *body)
+{
+    struct object *before = load->cell;
+    if (before->is_large == is_large)
+        return true;
+    struct object *cell = object_take_cell(load->cache, is_large);
+    if (cell == NULL)
+        return is_large ? false : true; /* a large one will do */
+    load->cell = cell;
+    own_chunks(load, body);
+    object_give_cell(load->cache, before);
+    return true;
+}
+
 struct object *load_build(struct load *load)
 {
     const struct store_header *header = &load->read.header;
@@ -221,15 +252,19 @@ struct object *load_build(struct load *load)
         return NULL;
     bool is_apart = kind == OBJECT_RESPONSE && !load->read.body_follows && header->body_bytes > 0;
     struct body *body = is_apart ? take_body(load, header->body_bytes) : NULL;
-    struct extent front = trim(load, load->front, header->front_bytes + (is_apart ? 0 : header->body_bytes));
+    load->front = trim(load, load->front, header->front_bytes + (is_apart ? 0 : header->body_bytes));
+    if (!fit_cell(load, kind != OBJECT_RESPONSE || is_apart || load->selector != NULL, body)) {
+        body_unref(load->cache, &body);
+        return NULL;
+    }
     struct object *object = load->cell;
+    object_adopt(object, kind, load->front);
     load->front = (struct extent){0, 0};
     load->cell = NULL;
-    object_adopt(object, kind, front);
-    if (kind == OBJECT_RESPONSE)
-        object->body = body;
-    else
-        object->serial = header->serial;
+    if (body != NULL)
+        object_set_body(object, body);
+    if (kind != OBJECT_RESPONSE)
+        object_set_serial(object, header->serial);
     object->hash = load->name.hash;
     if (load->selector != NULL)
         object_set_selector(object, load->selector);

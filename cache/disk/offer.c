@@ -40,7 +40,8 @@ static bool is_worth(const struct offer *offer)
         return false;
     if (object->kind == OBJECT_SELECTOR)
         return is_listed(object); /* else another one may have taken its place */
-    if (object->selector != NULL && !is_listed(object->selector))
+    const struct object *selector = object_selector(object);
+    if (selector != NULL && !is_listed(selector))
         return false;
     const struct record *record = object_record(store->cache, object);
     return record_length_known(record) && useful_s(record, store->wall) >= WORTH_SECONDS && !object_is_purged(store->cache, object);
@@ -50,7 +51,7 @@ static bool is_worth(const struct offer *offer)
 static bool put_selector_first(struct offer *offer)
 {
     struct store *store = offer->directory->store;
-    struct object *selector = offer->object->selector;
+    struct object *selector = object_selector(offer->object);
     struct disk_entry entry;
     if (selector == NULL)
         return false;
@@ -62,7 +63,7 @@ static bool put_selector_first(struct offer *offer)
     struct directory *directory = directory_of(store, selector->hash);
     struct offer *first = offer_new(directory, kind, selector->hash);
     first->object = object_ref(selector);
-    first->serial = selector->serial;
+    first->serial = object_serial(selector);
     if (directory == offer->directory)
         queue_return(offer);
     queue_push_front(first);
@@ -86,7 +87,7 @@ static bool can_be_sliced(const struct offer *offer, struct arena *arena)
     struct response_view view;
     struct headers fields;
     const struct cache *cache = offer->directory->store->cache;
-    bool is_large = offer->kind == STORE_RESPONSE && offer->object->selector == NULL && offer->object->body != NULL &&
+    bool is_large = offer->kind == STORE_RESPONSE && object_selector(offer->object) == NULL && object_body(offer->object) != NULL &&
                     offer->slice_bytes > 0 && record_body_bytes(object_record(cache, offer->object)) > offer->slice_bytes;
     if (!is_large || offer->slice_bytes % SLAB_PAGE_BYTES != 0 || !slice_fits(offer)) /* pieces start with units of the slab */
         return false;
@@ -111,7 +112,7 @@ static struct object *new_head(struct cache *cache, struct object *whole)
     if (head == NULL)
         return NULL;
     head->hash = whole->hash;
-    head->serial = atomic_fetch_add_explicit(&cache->selector_serial, 1, memory_order_relaxed) + 1;
+    object_set_serial(head, atomic_fetch_add_explicit(&cache->selector_serial, 1, memory_order_relaxed) + 1);
     return head;
 }
 
@@ -154,7 +155,7 @@ static bool split(const struct offer *whole)
         return false;
     struct offer *offer = offer_new(whole->directory, STORE_SLICED, head->hash);
     offer->object = head;
-    offer->serial = head->serial;
+    offer->serial = object_serial(head);
     offer->pinned_bytes = object_footprint(head);
     if (!queue_push_instead(offer, whole))
         return true;
@@ -271,11 +272,11 @@ static uint32_t pieces(const struct offer *offer, struct disk_piece *out)
         return pieces_of_read(offer, out);
     uint32_t front_bytes = offer_front_bytes(offer), body_bytes = offer_body_bytes(offer);
     const struct object *source = offer->whole != NULL ? offer->whole : offer->object;
-    bool is_apart = offer->kind == STORE_RESPONSE && source->body != NULL;
+    bool is_apart = offer->kind == STORE_RESPONSE && object_body(source) != NULL;
     if (out != NULL)
-        out[0] = (struct disk_piece){offer->object->record.unit, front_bytes + (is_apart ? 0 : body_bytes)};
+        out[0] = (struct disk_piece){offer->object->record_unit, front_bytes + (is_apart ? 0 : body_bytes)};
     struct span span = offer->whole != NULL ? offer->span : (struct span){0, body_bytes};
-    return 1 + (is_apart ? body_pieces(source->body, span, out != NULL ? out + 1 : NULL) : 0);
+    return 1 + (is_apart ? body_pieces(object_body(source), span, out != NULL ? out + 1 : NULL) : 0);
 }
 
 uint32_t offer_pieces_count(const struct offer *offer)

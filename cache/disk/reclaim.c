@@ -195,7 +195,7 @@ static bool take_from_memory(struct offer *offer, struct object *object)
 {
     offer->object = object;
     offer->pinned_bytes = object_footprint(object);
-    offer->serial = object->kind != OBJECT_RESPONSE ? object->serial : 0;
+    offer->serial = object->kind != OBJECT_RESPONSE ? object_serial(object) : 0;
     if (!queue_begin_move(offer))
         return false;
     queue_return(offer);

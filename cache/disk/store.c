@@ -158,7 +158,7 @@ static void offer(struct store *store, struct object *object, uint64_t slice_byt
     uint8_t kind = object->kind == OBJECT_SLICED ? STORE_SLICED : STORE_RESPONSE;
     struct offer *made = offer_new(directory_of(store, object->hash), kind, object->hash);
     made->object = object_ref(object);
-    made->serial = kind == STORE_SLICED ? object->serial : 0;
+    made->serial = kind == STORE_SLICED ? object_serial(object) : 0;
     made->slice_bytes = slice_bytes;
     queue_offer(made, is_hit);
 }

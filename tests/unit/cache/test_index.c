@@ -7,7 +7,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void setup(void)
 {
     rig = rig_new(16 * RIG_MIB, RIG_MIB, 4);
-    index_init(&table);
+    index_init(&table, &rig.cache->bucket_space);
 }
 
 static void drop(struct cache *cache, struct object *object)
@@ -115,11 +115,11 @@ Test(index, growth_loses_nothing)
         cr_assert_eq(find(mix(i), i), i % 3 == 0 ? NULL : objects[i]);
 }
 
-Test(index, overhead_of_an_object_is_within_100_bytes)
+Test(index, overhead_of_a_small_object_is_within_48_bytes)
 {
     enum { COUNT = 20000 };
     for (unsigned i = 0; i < COUNT; i++)
         insert(mix(i), i);
-    uint64_t bytes = (cells_in_use(&rig.cache->objects) + cells_in_use(&rig.cache->buckets) + table.bucket_count) * CELL_BYTES;
-    cr_assert_leq(bytes, 100 * COUNT, "%lu", (unsigned long)bytes / COUNT);
+    uint64_t bytes = objects_bytes(rig.cache) + (cells_in_use(&rig.cache->buckets) + table.bucket_count) * sizeof(struct bucket);
+    cr_assert_leq(bytes, 48 * COUNT, "%lu", (unsigned long)bytes / COUNT);
 }

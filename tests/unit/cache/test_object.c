@@ -2,6 +2,8 @@
 
 #include "cache/policy/freshness.h"
 
+#include <signal.h>
+
 static struct rig rig;
 
 static void setup(void)
@@ -239,5 +241,106 @@ Test(object, length_that_is_known_at_the_end)
         cr_expect_eq(record_body_bytes(record), lengths[i]);
         cr_expect(record_is_sound(record, record_front_bytes(record)));
         object_unref(rig.cache, &object);
+    }
+}
+
+/* ---- the two sizes -------------------------------------------------------------------------------------------------------------------------- */
+
+static struct object *make_kind(enum object_kind kind, struct record_parts parts)
+{
+    parts.key = BYTES("key");
+    parts.head = BYTES(head_text);
+    struct object *object = object_new(rig.cache, kind, &parts);
+    cr_assert_not_null(object);
+    return object;
+}
+
+Test(object, usual_one_is_small_and_what_needs_more_is_large)
+{
+    struct record_parts apart = plain, variant = plain, slice = plain;
+    apart.body_is_apart = true;
+    variant.vary_names = BYTES("accept");
+    variant.vary_values = BYTES("text/html");
+    slice.vary_values = BYTES("0123456789abcdef");
+    const struct {
+        enum object_kind kind;
+        struct record_parts parts;
+        bool is_large;
+    } cases[] = {
+        {OBJECT_RESPONSE, plain, false}, {OBJECT_RESPONSE, apart, true}, {OBJECT_RESPONSE, variant, true},
+        {OBJECT_RESPONSE, slice, true},  {OBJECT_SELECTOR, plain, true}, {OBJECT_SLICED, plain, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct object *object = make_kind(cases[i].kind, cases[i].parts);
+        cr_expect_eq(object->is_large, cases[i].is_large, "%zu", i);
+        cr_expect_eq(cells_in_use(&rig.cache->large_objects), cases[i].is_large);
+        cr_expect_eq(cells_in_use(&rig.cache->small_objects), !cases[i].is_large);
+        object_unref(rig.cache, &object);
+        cr_expect_eq(objects_in_use(rig.cache), 0, "%zu", i);
+    }
+}
+
+/* Where a large one has its selector and its body, a small one has its neighbour. */
+Test(object, small_one_is_asked_for_nothing_that_only_large_ones_have)
+{
+    struct object *objects[64];
+    for (unsigned i = 0; i < 64; i++) {
+        objects[i] = make(plain);
+        objects[i]->hash = UINT64_MAX;
+        objects[i]->older = objects[i]->newer = UINT32_MAX;
+        objects[i]->leave = UINT8_MAX;
+    }
+    for (unsigned i = 0; i < 64; i++) {
+        struct iovec piece;
+        int count = 1;
+        cr_expect_null(object_selector(objects[i]));
+        cr_expect_null(object_body(objects[i]));
+        cr_expect_eq(object_footprint(objects[i]), object_extent(objects[i]).capacity);
+        cr_expect_not(object_is_purged(rig.cache, objects[i]));
+        object_body_iov(rig.cache, objects[i], 0, 3, &piece, &count);
+        cr_expect(count == 1 && piece.iov_len == 3);
+    }
+    for (unsigned i = 0; i < 64; i++)
+        object_unref(rig.cache, &objects[i]);
+    cr_expect_eq(objects_in_use(rig.cache), 0);
+}
+
+static struct object *selector_for_test(void)
+{
+    struct record_parts parts = plain;
+    parts.vary_names = BYTES("accept");
+    return make_kind(OBJECT_SELECTOR, parts);
+}
+
+Test(object, small_one_cannot_be_given_a_selector, .signal = SIGABRT)
+{
+    object_set_selector(make(plain), selector_for_test());
+}
+
+Test(object, small_one_cannot_be_given_a_body, .signal = SIGABRT)
+{
+    object_set_body(make(plain), body_new_sized(100000));
+}
+
+Test(object, small_one_has_no_serial, .signal = SIGABRT)
+{
+    object_serial(make(plain));
+}
+
+Test(object, small_cell_becomes_no_selector, .signal = SIGABRT)
+{
+    object_adopt(object_reserve(rig.cache, false), OBJECT_SELECTOR, slab_alloc(rig.slab, 100, NULL));
+}
+
+Test(object, extents_of_all_sizes_are_kept)
+{
+    struct object object = {0};
+    const struct extent extents[] = {{0, SLAB_UNIT_BYTES}, {1, SLAB_CHUNK_MAX_BYTES}, {UINT32_MAX, SLAB_PAGE_BYTES}, {7, 0}};
+    for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
+        object.record_is_lost = i % 2;
+        object_set_extent(&object, extents[i]);
+        cr_expect_eq(object_extent(&object).unit, extents[i].unit);
+        cr_expect_eq(object_extent(&object).capacity, extents[i].capacity);
+        cr_expect_eq(object.record_is_lost, i % 2);
     }
 }

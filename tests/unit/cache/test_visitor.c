@@ -59,7 +59,7 @@ Test(visitor, variant_takes_none_either)
     store(&rig, "/v", "X-Want: 2\r\n", varies, 700);
     cr_assert_eq(ask_with(&rig, &ask, METHOD_GET, "/v", "X-Want: 2\r\n", false), LOOKUP_HIT);
     cr_assert_eq(references(&ask), 1);
-    cr_assert_eq(ref_count(&ask.reader.object->selector->refs), 3); /* the index's, and its two variants' */
+    cr_assert_eq(ref_count(&object_selector(ask.reader.object)->refs), 3); /* the index's, and its two variants' */
     check_whole(&ask, 700);
     reader_close(&ask.reader);
 }

@@ -80,7 +80,7 @@ static inline struct saved *disk_save(struct fake_disk *disk, const struct objec
         .unit = disk->next_unit,
         .header = {.kind = (uint8_t)kinds[object->kind],
                    .hash = object->hash,
-                   .serial = has_body ? 0 : object->serial,
+                   .serial = has_body ? 0 : object_serial(object),
                    .front_bytes = (uint32_t)record_front_bytes(record),
                    .body_bytes = has_body ? (uint32_t)record_body_bytes(record) : 0},
         .front = copy_bytes(record, record_front_bytes(record)),

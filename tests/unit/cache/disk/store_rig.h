@@ -504,13 +504,13 @@ static inline struct object *disk_rig_object(struct disk_rig *rig, uint64_t numb
     cr_assert_not_null(object);
     object->hash = disk_rig_hash(rig, number);
     if (is_apart) {
-        object->body = body_new_sized(body_bytes);
+        object_set_body(object, body_new_sized(body_bytes));
         for (uint64_t at = 0, here; at < body_bytes; at += here) {
-            uint64_t stop = body_extent_start(object->body, object->body->count + 1);
+            uint64_t stop = body_extent_start(object_body(object), object_body(object)->count + 1);
             here = (stop < body_bytes ? stop : body_bytes) - at;
             struct extent extent = room_alloc(rig->cache, here, object);
             cr_assert_not(extent_is_none(extent));
-            body_append(rig->cache, &object->body, extent);
+            object_append(rig->cache, object, extent);
         }
     }
     for (uint64_t at = 0; at < body_bytes;) {

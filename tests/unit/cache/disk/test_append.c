@@ -162,7 +162,7 @@ Test(append, a_large_response_is_written_in_slices)
     cr_assert_eq(record_body_bytes(record), WHOLE);
     struct record_parts parts = {.key = record_key(record), .length_known = true, .stale_since_s = META_ABSENT};
     struct object *found = object_new(rig.cache, OBJECT_SLICED, &parts);
-    found->serial = head.read.header.serial;
+    object_set_serial(found, head.read.header.serial);
     for (uint64_t first = 0; first < WHOLE; first += SLICE) {
         struct span span = {first, first + SLICE < WHOLE ? first + SLICE : WHOLE};
         struct span name = {first, first + SLICE}; /* as requests ask for it, who do not know the end */
@@ -198,7 +198,7 @@ Test(append, a_variant_brings_its_selector)
         .key = disk_rig_key(1, text), .vary_names = BYTES("accept"), .length_known = true, .stale_since_s = META_ABSENT};
     struct object *selector = object_new(rig.cache, OBJECT_SELECTOR, &parts);
     selector->hash = disk_rig_hash(&rig, 1);
-    selector->serial = 4711;
+    object_set_serial(selector, 4711);
     struct shard *shard = shard_of(rig.cache, selector->hash);
     shard_lock_to_insert(rig.cache, shard);
     shard_insert(rig.cache, shard, selector);
@@ -206,7 +206,7 @@ Test(append, a_variant_brings_its_selector)
     store_offer(rig.store, selector, 0);
     disk_rig_settle(&rig);
     cr_assert_eq(disk_rig_stats(&rig).records, 0, "not without a variant");
-    struct object *variant = disk_rig_object(&rig, 2, 1, 1000, NULL, RIG_HEAD);
+    struct object *variant = disk_rig_object(&rig, 2, 1, 5000, NULL, RIG_HEAD); /* with a body apart, a large one */
     object_set_selector(variant, selector);
     store_offer(rig.store, variant, 0);
     disk_rig_settle(&rig);

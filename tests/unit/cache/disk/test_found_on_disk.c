@@ -70,13 +70,13 @@ Test(found_on_disk, a_variant_is_found_by_its_selector)
     struct ask ask;
     store(&rig, "/a", "X-Want: 1\r\n", FRESH "Vary: X-Want\r\nX-Is: 1\r\n", 3000);
     store(&rig, "/a", "X-Want: 2\r\n", FRESH "Vary: X-Want\r\nX-Is: 2\r\n", 50000);
-    uint64_t serial = object_of(&rig, "/a")->serial;
+    uint64_t serial = object_serial(object_of(&rig, "/a"));
     cr_assert_gt(serial, UINT64_C(1) << 40, "numbers do not begin at 0 again");
     move_to_disk(&disk);
     ask_set(&disk, &ask, METHOD_GET, "/a", "X-Want: 2\r\n");
     cr_assert_eq(ask_until_loaded(&disk, &ask), LOOKUP_HIT);
     cr_assert_eq(disk.reads_total, 2);
-    cr_assert_eq(object_of(&rig, "/a")->serial, serial);
+    cr_assert_eq(object_serial(object_of(&rig, "/a")), serial);
     assert_hit(&ask, 50000);
     cr_assert(view_has(&ask, "X-Is: 2"));
     ask_set(&disk, &ask, METHOD_GET, "/a", "X-Want: 1\r\n");
