@@ -28,7 +28,8 @@
 #define STORE_FILE "outrigger.store"
 
 enum {
-    STORE_VERSION = 3,
+    STORE_VERSION = 4,
+    STORE_VERSION_OLDEST = 3,         /* that is read, and goes on as one of STORE_VERSION: docs/STORE.md has what is different */
     STORE_UNIT_BYTES = 512,           /* of a place; what O_DIRECT asks for */
     STORE_SUPERBLOCK_BYTES = 4096,
     STORE_FIRST_SEGMENT = 1024 * 1024, /* offset in the file */

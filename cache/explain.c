@@ -280,8 +280,7 @@ static void describe(struct inquiry *inquiry, struct object *object, unsigned va
         .is_on_disk = load_is_on_disk(inquiry->cache, object->hash),
     };
     record_meta(record, &response->meta);
-    struct bytes head = record_head(record);
-    response->fields = arena_copy(inquiry->arena, bytes_from(head.at + record->status_line_bytes, head.len - record->status_line_bytes));
+    response->fields = arena_copy(inquiry->arena, record_fields(record));
     if (object->kind == OBJECT_SLICED)
         describe_slices(inquiry, object, response);
 }

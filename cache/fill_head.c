@@ -3,6 +3,7 @@
 #include "cache/fill_state.h"
 
 #include "base/http_date.h"
+#include "base/status_line.h"
 #include "cache/policy/storable.h"
 #include "cache/policy/tags.h"
 #include "cache/policy/targeted.h"
@@ -61,7 +62,7 @@ static char *put_fields(char *at, const struct headers *fields, const struct sit
     return at;
 }
 
-/* Status line, the fields that clients see in their order, then those that were for us, then hints. */
+/* Status line, if it is an unusual one, the fields that clients see in their order, then those that were for us, then hints. */
 static void write_head(const struct fill *fill, struct head_plan *plan, struct bytes status_line, struct bytes early_hints)
 {
     struct bytes mark = early_hints.len > 0 ? BYTES(HIDDEN_HINTS) : BYTES("");
@@ -184,8 +185,11 @@ static struct store_verdict judge(struct fill *fill, const struct origin_head *h
     return verdict;
 }
 
-static struct bytes status_line(const struct origin_head *head, struct arena *arena)
+/* Empty: it is the usual one, whatever version of HTTP the origin speaks. */
+static struct bytes own_status_line(const struct origin_head *head, struct arena *arena)
 {
+    if (status_line_usual(head->status).len > 0 && bytes_equal(head->reason, status_phrase(head->status)))
+        return BYTES("");
     const struct bytes version = BYTES("HTTP/1.1 ");
     const char status[4] = {(char)('0' + head->status / 100), (char)('0' + head->status / 10 % 10), (char)('0' + head->status % 10), ' '};
     char *text = arena_alloc(arena, version.len + sizeof status + head->reason.len + 2);
@@ -211,8 +215,7 @@ void plan_head(struct fill *fill, const struct origin_head *head, struct head_pl
     plan_tags(fill, plan);
     set_personal_apart(plan, &verdict);
     add_missing_date(&plan->fields, head->response_time);
-    struct bytes line = status_line(head, &fill->arena);
-    write_head(fill, plan, line, plan->store ? fill->early_hints : BYTES_NONE);
+    write_head(fill, plan, own_status_line(head, &fill->arena), plan->store ? fill->early_hints : BYTES_NONE);
     plan_body(fill, head, plan);
     plan->is_origin_error = !plan->store && status_is_origin_error(head->status);
     plan->ends_stale =
@@ -279,7 +282,7 @@ static void plan_stale_body(struct fill *fill, const struct origin_head *head, s
     const struct response_view *stale = &fill->stale_view;
     struct bytes hints =
         fill->early_hints.len > 0 ? fill->early_hints : stale->early_hints; /* the newer ones take the place of the older */
-    write_head(fill, plan, bytes_from(stale->head.at, stale->head.len - stale->fields.len), hints);
+    write_head(fill, plan, stale->status_line, hints);
     struct origin_head whole = *head;
     whole.body_forbidden = false;
     whole.length_known = true;

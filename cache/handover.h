@@ -30,7 +30,10 @@
 struct cache;
 
 /* Grows with every change of the structs below, of struct record, or of what a record's texts mean. */
-enum { HANDOVER_LAYOUT = 2 };
+enum {
+    HANDOVER_LAYOUT = 3,
+    HANDOVER_LAYOUT_OLDEST = 2, /* that is taken over: it has a status line in each record that has fields */
+};
 
 #define HANDOVER_MAGIC "ORmemory"
 

@@ -48,8 +48,8 @@ enum handover_verdict handover_read_head(const struct cache *cache, const struct
     const struct handover_head none = {0};
     if (memcmp(head, &none, sizeof none) == 0)
         return HANDOVER_NOTHING;
-    if (memcmp(head->magic, HANDOVER_MAGIC, sizeof head->magic) != 0 || head->layout != HANDOVER_LAYOUT ||
-        head->head_bytes != sizeof *head || head->entry_bytes != sizeof(struct handover_entry) ||
+    if (memcmp(head->magic, HANDOVER_MAGIC, sizeof head->magic) != 0 || head->layout < HANDOVER_LAYOUT_OLDEST ||
+        head->layout > HANDOVER_LAYOUT || head->head_bytes != sizeof *head || head->entry_bytes != sizeof(struct handover_entry) ||
         head->record_bytes != sizeof(struct record) || head->unit_bytes != SLAB_UNIT_BYTES)
         return HANDOVER_OTHER_LAYOUT;
     if (head->key_proof != handover_key_proof(&cache->hash_key))

@@ -1,6 +1,7 @@
 /* See object.h. */
 #include "cache/object.h"
 
+#include "base/status_line.h"
 #include "cache/cache_state.h"
 #include "cache/policy/freshness.h"
 
@@ -76,9 +77,9 @@ struct bytes record_vary_values(const struct record *record)
     return bytes_from(head_of(record) - length, length);
 }
 
-struct bytes record_head(const struct record *record)
+struct bytes record_fields(const struct record *record)
 {
-    return bytes_from(head_of(record), record->head_bytes);
+    return bytes_from(head_of(record) + record->status_line_bytes, record->head_bytes - record->status_line_bytes);
 }
 
 bool record_has_vary(const struct record *record)
@@ -173,7 +174,7 @@ struct record_parts record_parts_of(const struct record *record)
         .key = record_key(record),
         .vary_names = record_vary_names(record),
         .vary_values = record_vary_values(record),
-        .head = record_head(record),
+        .head = bytes_from(head_of(record), record->head_bytes),
         .status_line_bytes = record->status_line_bytes,
         .hidden_bytes = (uint32_t)record_hidden_bytes(record),
         .length_known = true,
@@ -188,12 +189,20 @@ size_t record_front_bytes(const struct record *record)
     return (size_t)(head_of(record) + record->head_bytes - (const char *)record);
 }
 
+/* Of its own, or a usual one; a selector needs none, nor does a slice. */
+static bool has_status_line(const struct record *record)
+{
+    struct response_meta meta;
+    record_meta(record, &meta);
+    return record->head_bytes == 0 || record->status_line_bytes > 0 || status_line_usual(meta.status).len > 0;
+}
+
 bool record_is_sound(const struct record *record, size_t front_bytes)
 {
     size_t fixed = sizeof *record + more_bytes(record->has_more) + record->tags_count * sizeof(uint64_t);
     return front_bytes >= sizeof *record + more_bytes(record->has_more) && record->tags_count <= TAGS_MAX &&
            record->status_line_bytes <= record->head_bytes &&
-           record_hidden_bytes(record) <= (size_t)record->head_bytes - record->status_line_bytes &&
+           record_hidden_bytes(record) <= (size_t)record->head_bytes - record->status_line_bytes && has_status_line(record) &&
            fixed + record->key_bytes + record_vary_names(record).len + record_vary_values(record).len + record->head_bytes == front_bytes;
 }
 
@@ -417,10 +426,12 @@ void object_view(const struct cache *cache, const struct object *object, bool is
     size_t hidden_bytes = record_hidden_bytes(record);
     record_meta(record, &view->meta);
     view->status = view->meta.status;
-    view->head = record_head(record);
-    view->head.len -= hidden_bytes;
-    split_hidden(bytes_from(view->head.at + view->head.len, hidden_bytes), &view->hidden, &view->early_hints);
-    view->fields = bytes_from(view->head.at + record->status_line_bytes, view->head.len - record->status_line_bytes);
+    view->status_line = bytes_from(head_of(record), record->status_line_bytes);
+    view->fields = record_fields(record);
+    view->fields.len -= hidden_bytes;
+    view->hidden = view->early_hints = BYTES("");
+    if (hidden_bytes > 0)
+        split_hidden(bytes_from(view->fields.at + view->fields.len, hidden_bytes), &view->hidden, &view->early_hints);
     view->length = record_body_bytes(record);
     view->length_known = record_length_known(record);
     view->is_complete = is_complete;

@@ -78,7 +78,7 @@ _Static_assert(sizeof(struct object_large) == CELL_LINE_BYTES, "a large object i
 struct record {
     uint64_t meta[META_COMMON_BYTES / sizeof(uint64_t)]; /* the beginning of a struct response_meta */
     uint32_t plain_body_bytes;                           /* has_more: 0, and there: record_body_bytes */
-    uint16_t key_bytes, head_bytes, status_line_bytes;   /* what is before the body fits into a page */
+    uint16_t key_bytes, head_bytes, status_line_bytes;   /* what is before the body fits into a page; status_line_bytes 0: the usual one is not kept */
     uint16_t tags_count : 14;
     uint16_t goes_with_host : 1; /* purged with its host, whose hash is not among the tags: the key tells it */
     uint16_t has_more : 1;       /* a struct record_more follows */
@@ -138,7 +138,7 @@ struct record_parts {
     uint64_t             purge_sequence; /* purges after this one concern it */
     int64_t              stale_since_s;
     struct bytes         key, vary_names, vary_values;
-    struct bytes         head; /* status line and field lines */
+    struct bytes         head; /* status line, unless it is the usual one (base/status_line.h), and field lines */
     uint32_t             status_line_bytes, hidden_bytes; /* at its beginning, at its end */
     bool                 length_known;
     uint64_t             body_bytes;      /* when length_known */
@@ -227,7 +227,7 @@ struct bytes         record_key(const struct record *record);
 struct bytes         record_vary_names(const struct record *record);
 struct bytes         record_vary_values(const struct record *record);
 /* With what is hidden. */
-struct bytes         record_head(const struct record *record);
+struct bytes         record_fields(const struct record *record);
 const uint64_t      *record_tags(const struct record *record);
 /* To make one like it, of a known length, with the body in its own extent. Borrows from the record. */
 struct record_parts  record_parts_of(const struct record *record);

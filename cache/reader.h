@@ -68,8 +68,8 @@ struct response_view {
     bool                        is_stored; /* kept, or being kept */
     enum cache_detail           detail;    /* why it is not kept, or why the reader was released */
     unsigned                    status;
-    struct bytes                head;   /* status line and field lines, each with its CRLF, no empty line; without Age, Connection, framing fields */
-    struct bytes                fields; /* the field lines of `head` only */
+    struct bytes                status_line; /* with its CRLF; empty: it is the usual one (base/status_line.h) */
+    struct bytes                fields; /* field lines, each with its CRLF, no empty line; without Age, Connection, framing fields */
     struct bytes                personal; /* field lines that are not stored: this request's alone */
     struct bytes                hidden; /* field lines that were meant for this cache: they count, and are not sent */
     struct bytes                early_hints; /* field lines of the 103s that came before it (RFC 8297), where the site keeps them */

@@ -237,11 +237,11 @@ static bool judge(struct opening *opening, bool *is_new)
                       "the store was made by a newer version (format %u, this one knows %d): it is left as it is; run that version, or "
                       "choose another directory",
                       block->version, STORE_VERSION);
-    if (block->version < STORE_VERSION)
+    if (block->version < STORE_VERSION_OLDEST)
         return refuse(opening,
-                      "the store was made by an older version (format %u, this one knows %d): remove " STORE_FILE
+                      "the store was made by an older version (format %u, this one knows %d to %d): remove " STORE_FILE
                       " to begin with an empty one",
-                      block->version, STORE_VERSION);
+                      block->version, STORE_VERSION_OLDEST, STORE_VERSION);
     if (block->superblock_bytes != sizeof *block || !is_geometry(block->segment_bytes) ||
         block->checksum != store_checksum(block, offsetof(struct store_superblock, checksum)))
         return refuse(opening, "the store's first block is damaged: remove " STORE_FILE " to begin with an empty one");
@@ -276,6 +276,22 @@ static bool write_superblock(struct opening *opening)
     if (above >= 0)
         close(above);
     return is_safe || refuse_errno(opening, error, "the file " STORE_FILE);
+}
+
+/* Of an older version is what is there, not what is going to be written: who knows that version only must not serve it any more. What changes lies in one
+ * sector, so that a loss of power leaves the one or the other. */
+static bool renew(struct opening *opening)
+{
+    _Alignas(STORE_SUPERBLOCK_BYTES) char bytes[STORE_SUPERBLOCK_BYTES] = {0}; /* O_DIRECT may be set */
+    struct store_superblock *block = &opening->file->superblock;
+    if (block->version == STORE_VERSION)
+        return true;
+    store_superblock_seal(block);
+    memcpy(bytes, block, sizeof *block);
+    ssize_t put = pwrite(opening->file->fd, bytes, sizeof bytes, 0);
+    if (put >= 0 && put < (ssize_t)sizeof bytes)
+        errno = ENOSPC;
+    return (put == (ssize_t)sizeof bytes && fsync(opening->file->fd) == 0) || refuse_errno(opening, errno, "the file " STORE_FILE);
 }
 
 static bool make_store(struct opening *opening, const struct hash_key *key)
@@ -359,7 +375,7 @@ bool store_directory_open(const char *path, uint64_t size, const struct hash_key
         return refuse(&opening, "size %s is too small: at least %s", size_text(size).text, size_text(least).text);
     bool is_good = open_directory(&opening, true, uid, gid) && open_file(&opening, O_RDWR, true, uid, gid) &&
                    (is_lent || lock_file(&opening)) && judge(&opening, &is_new) && (!is_new || make_store(&opening, key)) &&
-                   fit(&opening) && (is_lent || trim(&opening));
+                   fit(&opening) && (is_lent || (trim(&opening) && renew(&opening)));
     if (is_good)
         set_mode(file);
     return end(&opening, is_good);
@@ -368,7 +384,7 @@ bool store_directory_open(const char *path, uint64_t size, const struct hash_key
 bool store_directory_take(const char *path, struct store_directory_file *file, char trouble[STORE_TROUBLE_MAX])
 {
     struct opening opening = {.path = path, .directory = -1, .file = file, .trouble = trouble};
-    return lock_file(&opening) && trim(&opening);
+    return lock_file(&opening) && trim(&opening) && renew(&opening);
 }
 
 void store_directory_give(const struct store_directory_file *file)

@@ -19,10 +19,11 @@ struct store_directory_file {
 /* Opens `path` (a directory; made when only it is missing) and its store file for at most `size` bytes in all. `key`: of a new store; NULL: random.
  * `uid`, `gid`: owner of what is made; −1: ours. False, and nothing was changed, with a sentence in `trouble` (to stand behind the path) that says what
  * is wrong and what to do: permission, in use by another instance (with its pid where known), a newer version, a foreign file, too small.
+ * One of an older version that is known is one of this version from then on.
  * `is_lent`: another instance still uses it, and will give it to us: it is not locked, and nothing of what is there is changed. */
 bool store_directory_open(const char *path, uint64_t size, const struct hash_key *key, int uid, int gid, bool is_lent,
                           struct store_directory_file *file, char trouble[STORE_TROUBLE_MAX]);
-/* What was opened as lent is ours now: it is locked. False, with `trouble`: somebody else has it. */
+/* What was opened as lent is ours now: it is locked, and of this version. False, with `trouble`: somebody else has it. */
 bool store_directory_take(const char *path, struct store_directory_file *file, char trouble[STORE_TROUBLE_MAX]);
 /* Another instance may take it; whatever descriptors of it there are, nothing may be written any more. */
 void store_directory_give(const struct store_directory_file *file);

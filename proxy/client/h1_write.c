@@ -1,17 +1,19 @@
 /* A response on its way to an HTTP/1 client (RFC 9112 §6, §7, §9).
  *
- * DESIGN. One call makes one plan: pieces before the body (what waits, head, framing lines, the size of a chunk), as much of the body as fits in the plan,
+ * DESIGN. One call makes one plan: pieces before the body (what waits, status line, fields, framing lines, the size of a chunk), as much of the body as fits in the plan,
  * pieces behind it (the end of a chunk, of the body). The plan goes out in one writev. Of what the kernel leaves, pieces of ours are copied to `out`, and the
  * body is simply not taken: its owner offers it again. A chunk is as long as the body that was on offer when it was begun; it may take several calls.
  * While more requests of the same read wait to be parsed, whole small responses are collected in the worker's batch and leave with the last one.
  */
 #include "proxy/client/h1_client.h"
 
+#include "base/status_line.h"
+
 #include <assert.h>
 #include <stdio.h>
 
 enum {
-    PLAN_BEFORE_MAX = 4, /* waiting, head, extra, framing */
+    PLAN_BEFORE_MAX = 5, /* waiting, status line, fields, extra, framing */
     PLAN_BODY_MAX = 32,
     PLAN_AFTER_MAX = 1,
     FRAMING_MAX_BYTES = 160,
@@ -99,7 +101,8 @@ static void plan_length(struct plan *plan, uint64_t length)
 static void plan_head(struct plan *plan, struct h1_client *client, const struct response_head *head)
 {
     begin_response(client, head);
-    plan_before(plan, head->head);
+    plan_before(plan, head->status_line.len > 0 ? head->status_line : status_line_usual(head->status));
+    plan_before(plan, head->fields);
     plan_before(plan, head->extra);
     if (head->length_known)
         plan_length(plan, head->length);
@@ -314,20 +317,6 @@ void h1_flush_batch(struct h1_client *client)
     h1_flush(client);
 }
 
-static const char *interim_reason(unsigned status)
-{
-    switch (status) {
-    case 100:
-        return "Continue";
-    case 101:
-        return "Switching Protocols";
-    case 103:
-        return "Early Hints";
-    default:
-        return ""; /* RFC 9112 §4: a reason phrase may be empty */
-    }
-}
-
 void h1_interim(struct stream *stream, unsigned status, const struct headers *fields)
 {
     struct h1_client *client = h1_client_of(stream);
@@ -338,9 +327,11 @@ void h1_interim(struct stream *stream, unsigned status, const struct headers *fi
         exchange->upload.expects_continue = false;
     h1_enter(client);
     h1_flush_batch(client);
-    char line[64];
-    int length = snprintf(line, sizeof(line), "HTTP/1.1 %u %s\r\n", status, interim_reason(status));
-    spill_append(&client->out, bytes_from(line, (size_t)length));
+    struct bytes line = status_line_usual(status);
+    char unusual[64];
+    if (line.len == 0) /* RFC 9112 §4: a reason phrase may be empty */
+        line = bytes_from(unusual, (size_t)snprintf(unusual, sizeof(unusual), "HTTP/1.1 %u \r\n", status));
+    spill_append(&client->out, line);
     for (unsigned i = 0; fields && i < fields->count; i++) {
         spill_append(&client->out, fields->at[i].name);
         spill_append(&client->out, BYTES(": "));

@@ -377,18 +377,16 @@ static char *encode_lines(struct h2_encoder *encoder, char *at, struct bytes lin
 size_t h2_encoder_bound(const struct response_head *head)
 {
     enum { LENGTH_FIELD_BYTES = 2 + 1 + DECIMAL_BYTES_MAX };
-    size_t lines = head->head.len + head->extra.len;
+    size_t lines = head->fields.len + head->extra.len;
     return BEGIN_BYTES_MAX + lines + lines / 2 +
            LENGTH_FIELD_BYTES; /* a byte more than a line with a bare LF; four where its parts are long */
 }
 
 char *h2_encode_head(struct h2_encoder *encoder, char *at, const struct response_head *head)
 {
-    size_t status_line = bytes_find(head->head, '\n');
     uint32_t next = encoder->entries ? encoder->entries->first : 0;
     at = begin_block(encoder, at, head->status);
-    if (status_line < head->head.len)
-        at = encode_lines(encoder, at, bytes_from(head->head.at + status_line + 1, head->head.len - status_line - 1), &next);
+    at = encode_lines(encoder, at, head->fields, &next);
     at = encode_lines(encoder, at, head->extra, &next);
     if (head->length_known) {
         char digits[DECIMAL_BYTES_MAX];

@@ -124,7 +124,7 @@ static void keep_head(struct h2_stream *stream, const struct response_head *head
     struct arena *arena = request_arena(stream->request);
     stream->head = arena_alloc(arena, sizeof(*stream->head));
     *stream->head = *head;
-    stream->head->head = arena_copy(arena, head->head);
+    stream->head->fields = arena_copy(arena, head->fields);
     stream->head->extra = arena_copy(arena, head->extra);
     stream->head_ends = ends;
     h2_make_prompt(stream);

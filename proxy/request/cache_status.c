@@ -1,8 +1,6 @@
 /* Our member of Cache-Status, RFC 9211. Its values are tokens and integers, but for the key, which is for those only who are to see it. */
 #include "proxy/request/life.h"
 
-enum { LINE_MAX_BYTES = 224 };
-
 static char *append(char *at, const char *text)
 {
     return stpcpy(at, text);
@@ -14,9 +12,9 @@ static bool was_forwarded(const struct request *request, const struct response_v
 }
 
 /* As a URL in a string of structured fields (RFC 9651 §3.3.3): printable ASCII, with `"` and `\` escaped; what is no ASCII as %XX. */
-static struct bytes key_string(const struct request *request)
+static struct bytes key_string(struct request *request)
 {
-    struct arena *arena = (struct arena *)&request->arena;
+    struct arena *arena = &request->arena;
     struct bytes url = cache_key_url(request->lookup.key.encoded, arena);
     char *out = arena_alloc(arena, 3 * url.len + 1), *at = out;
     for (size_t i = 0; i < url.len; i++) {
@@ -32,11 +30,14 @@ static struct bytes key_string(const struct request *request)
     return bytes_from(out, (size_t)(at - out));
 }
 
-struct bytes cache_status_line(const struct request *request, const struct response_view *view)
+struct bytes cache_status_key(struct request *request)
 {
-    bool shows_key = config_networks_have(&request->site->config->show_key, &request->peer.any);
-    struct bytes key = shows_key ? key_string(request) : BYTES("");
-    char *out = arena_alloc((struct arena *)&request->arena, LINE_MAX_BYTES + key.len), *at = out;
+    const struct config_networks *shown = &request->site->config->show_key;
+    return shown->count > 0 && config_networks_have(shown, &request->peer.any) ? key_string(request) : BYTES_NONE;
+}
+
+char *cache_status_put(char *at, const struct request *request, const struct response_view *view, struct bytes key)
+{
     at = append(at, "Cache-Status: outrigger");
     if (request->lookup.fwd == FWD_PARTIAL) {
         at = append(at, "; fwd=partial");
@@ -60,10 +61,9 @@ struct bytes cache_status_line(const struct request *request, const struct respo
     }
     if (request->detail != DETAIL_NONE)
         at = append(append(at, "; detail="), detail_word(request->detail));
-    if (shows_key) {
+    if (key.at != NULL) {
         at = mempcpy(append(at, "; key=\""), key.at, key.len);
         at = append(at, "\"");
     }
-    at = append(at, "\r\n");
-    return bytes_from(out, (size_t)(at - out));
+    return append(at, "\r\n");
 }

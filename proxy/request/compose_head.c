@@ -1,5 +1,5 @@
 /* What a head costs that is not stored ready to be sent, for comparison (`without: header`, docs/ARCHITECTURES.md): the fields are split, identified, and
- * written one by one; dates are read, and formatted again. The result is the stored head but for dates in an obsolete format (RFC 9110 §5.6.7). */
+ * written one by one; dates are read, and formatted again. The result is what is stored but for dates in an obsolete format (RFC 9110 §5.6.7). */
 #include "proxy/request/life.h"
 
 #include "base/http_date.h"
@@ -19,16 +19,15 @@ static char *put_date(char *at, struct bytes value, struct wall_seconds now)
     return at + HTTP_DATE_LEN;
 }
 
-struct bytes compose_head(struct request *request, const struct response_view *view)
+struct bytes compose_fields(struct request *request, const struct response_view *view)
 {
     struct headers fields;
     headers_init(&fields, &request->arena);
     headers_parse_block(&fields, view->fields);
-    struct bytes status_line = bytes_from(view->head.at, view->head.len - view->fields.len);
-    size_t size = status_line.len;
+    size_t size = 0;
     for (unsigned f = 0; f < fields.count; f++)
         size += fields.at[f].name.len + fields.at[f].value.len + 4;
-    char *out = arena_alloc(&request->arena, size), *at = bytes_put(out, status_line);
+    char *out = arena_alloc(&request->arena, size), *at = out;
     for (unsigned f = 0; f < fields.count; f++) {
         const struct header *field = &fields.at[f];
         at = bytes_put(bytes_put(at, field->name), BYTES(": "));

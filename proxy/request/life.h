@@ -203,13 +203,16 @@ enum step    respond_as_last(struct request *request);
 struct bytes forwards_left(const struct request *request, const struct header *field, struct arena *arena);
 
 /* compose_head.c: the stored head, put together anew of what its fields say (`without: header`); in the request's arena. */
-struct bytes compose_head(struct request *request, const struct response_view *view);
+struct bytes compose_fields(struct request *request, const struct response_view *view);
 
 /* early_hints.c: what 103s said before the response was stored, to a client that is about to be given it, or waits until it is validated; once. */
 void replay_early_hints(struct request *request, const struct response_view *view);
 
-/* cache_status.c: our Cache-Status member as a field line with its CRLF (RFC 9211). */
-struct bytes cache_status_line(const struct request *request, const struct response_view *view);
+/* cache_status.c: our Cache-Status member as a field line with its CRLF (RFC 9211), in CACHE_STATUS_MAX_BYTES and `key`; returns its end. */
+enum { CACHE_STATUS_MAX_BYTES = 224 };
+char *cache_status_put(char *at, const struct request *request, const struct response_view *view, struct bytes key);
+/* The key as it says it, where it does; else BYTES_NONE. */
+struct bytes cache_status_key(struct request *request);
 
 /* The name that we go by in Via and CDN-Loop: "outrigger-" and a number of this instance. */
 struct bytes worker_pseudonym(const struct worker *worker);

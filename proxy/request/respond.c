@@ -2,52 +2,9 @@
 #include "proxy/request/life.h"
 
 #include "base/http_date.h"
+#include "base/status_line.h"
 
-static const char *reason_phrase(unsigned status)
-{
-    switch (status) {
-    case 200:
-        return "OK";
-    case 301:
-        return "Moved Permanently";
-    case 308:
-        return "Permanent Redirect";
-    case 400:
-        return "Bad Request";
-    case 403:
-        return "Forbidden";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 408:
-        return "Request Timeout";
-    case 413:
-        return "Content Too Large";
-    case 414:
-        return "URI Too Long";
-    case 417:
-        return "Expectation Failed";
-    case 431:
-        return "Request Header Fields Too Large";
-    case 500:
-        return "Internal Server Error";
-    case 501:
-        return "Not Implemented";
-    case 502:
-        return "Bad Gateway";
-    case 503:
-        return "Service Unavailable";
-    case 504:
-        return "Gateway Timeout";
-    case 505:
-        return "HTTP Version Not Supported";
-    case 508:
-        return "Loop Detected";
-    default:
-        return status < 500 ? "Error" : "Server Error";
-    }
-}
+#include <assert.h>
 
 /* What only some statuses carry. */
 static const char *status_fields(unsigned status)
@@ -74,15 +31,15 @@ enum step respond_with(struct request *request, unsigned status, const char *con
 {
     struct local_answer *answer = &request->answer;
     const char *date = loop_http_date(request->worker->loop);
+    assert(status_line_usual(status).len > 0);
     answer->body = body;
     answer->sent_bytes = 0;
     answer->goes_on = false;
     answer->head = (struct response_head){
         .status = status,
-        .head = arena_printf(&request->arena,
-                             "HTTP/1.1 %u %s\r\nDate: %.*s\r\nContent-Type: %s\r\nCache-Control: no-store\r\n"
-                             "X-Content-Type-Options: nosniff\r\n%s",
-                             status, reason_phrase(status), HTTP_DATE_LEN, date, content_type, status_fields(status)),
+        .fields = arena_printf(&request->arena,
+                               "Date: %.*s\r\nContent-Type: %s\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n%s",
+                               HTTP_DATE_LEN, date, content_type, status_fields(status)),
         .extra = hsts_line(request),
         .has_body = request->head.method != METHOD_HEAD,
         .length_known = true,
@@ -105,7 +62,7 @@ static struct bytes error_cache_status(struct request *request, enum error error
 enum step respond_error(struct request *request, enum error error)
 {
     unsigned status = error_status(error);
-    struct bytes body;
+    struct bytes body, phrase = status_phrase(status);
     if (request->error == ERROR_OK)
         request->error = error;
     if (status == 0) {
@@ -113,9 +70,9 @@ enum step respond_error(struct request *request, enum error error)
         return STEP_FINISH;
     }
     body = arena_printf(&request->arena,
-                        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%u %s</title></head>\n"
-                        "<body><h1>%u %s</h1><p>%s.</p></body></html>\n",
-                        status, reason_phrase(status), status, reason_phrase(status), error_text(error));
+                        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%u %.*s</title></head>\n"
+                        "<body><h1>%u %.*s</h1><p>%s.</p></body></html>\n",
+                        status, BYTES_FMT(phrase), status, BYTES_FMT(phrase), error_text(error));
     enum step next = respond_with(request, status, "text/html; charset=utf-8", body);
     struct bytes cache_status = error_cache_status(request, error);
     request->answer.head.extra = arena_printf(&request->arena, "%.*s%.*s", BYTES_FMT(cache_status), BYTES_FMT(request->answer.head.extra));
@@ -125,7 +82,7 @@ enum step respond_error(struct request *request, enum error error)
 /* The body is for those who are not taken there. */
 enum step respond_redirect(struct request *request, unsigned status, struct bytes location)
 {
-    struct bytes body = arena_printf(&request->arena, "%u %s\n", status, reason_phrase(status));
+    struct bytes phrase = status_phrase(status), body = arena_printf(&request->arena, "%u %.*s\n", status, BYTES_FMT(phrase));
     enum step next = respond_with(request, status, "text/plain; charset=utf-8", body);
     request->answer.head.extra = arena_printf(&request->arena, "Location: %.*s\r\n", BYTES_FMT(location));
     return next;

@@ -11,8 +11,6 @@ enum {
     EXTRA_MAX_BYTES = 512,
 };
 
-#define PARTIAL_STATUS_LINE "HTTP/1.1 206 Partial Content\r\n"
-
 /* Stored fields, split again: only for answers that are not the stored one as it is. */
 static void parse_stored(struct request *request, const struct response_view *view, struct headers *stored)
 {
@@ -20,12 +18,12 @@ static void parse_stored(struct request *request, const struct response_view *vi
     headers_parse_block(stored, view->fields);
 }
 
-static struct bytes print_fields(struct arena *arena, const char *status_line, const struct headers *fields, bool (*wanted)(enum header_id))
+static struct bytes print_fields(struct arena *arena, const struct headers *fields, bool (*wanted)(enum header_id))
 {
-    size_t size = strlen(status_line);
+    size_t size = 0;
     for (unsigned f = 0; f < fields->count; f++)
         size += fields->at[f].name.len + fields->at[f].value.len + 4;
-    char *out = arena_alloc(arena, size), *at = stpcpy(out, status_line);
+    char *out = arena_alloc(arena, size), *at = out;
     for (unsigned f = 0; f < fields->count; f++) {
         const struct header *field = &fields->at[f];
         if (!wanted(field->id))
@@ -73,11 +71,19 @@ static bool belongs_in_multipart(enum header_id id)
     return belongs_in_206(id) && id != HEADER_CONTENT_TYPE;
 }
 
-static void answer_without_body(struct request *request, unsigned status, struct bytes head)
+/* The status line is the usual one from here on, whatever the stored response has. */
+static void answer_with(struct request *request, unsigned status, struct bytes fields)
 {
     struct response_head *response = &request->response;
     response->status = status;
-    response->head = head;
+    response->status_line = BYTES("");
+    response->fields = fields;
+}
+
+static void answer_without_body(struct request *request, unsigned status, struct bytes fields)
+{
+    struct response_head *response = &request->response;
+    answer_with(request, status, fields);
     response->has_body = false;
     response->length_known = status == 416; /* Content-Length: 0 */
     response->length = 0;
@@ -85,33 +91,31 @@ static void answer_without_body(struct request *request, unsigned status, struct
 
 static void answer_unsatisfiable(struct request *request, const struct response_view *view, const struct headers *stored)
 {
-    struct bytes head = print_fields(&request->arena, "HTTP/1.1 416 Range Not Satisfiable\r\n", stored, belongs_in_416);
-    answer_without_body(request, 416,
-                        arena_printf(&request->arena, "%.*sContent-Range: bytes */%lu\r\n", BYTES_FMT(head), (unsigned long)view->length));
+    struct bytes fields = print_fields(&request->arena, stored, belongs_in_416);
+    answer_without_body(
+        request, 416, arena_printf(&request->arena, "%.*sContent-Range: bytes */%lu\r\n", BYTES_FMT(fields), (unsigned long)view->length));
 }
 
 static void answer_part(struct request *request, const struct response_view *view, const struct headers *stored, const struct span *part)
 {
-    struct response_head *response = &request->response;
-    struct bytes head = print_fields(&request->arena, PARTIAL_STATUS_LINE, stored, belongs_in_206);
-    response->status = 206;
-    response->head = arena_printf(&request->arena, "%.*sContent-Range: bytes %lu-%lu/%lu\r\n", BYTES_FMT(head), (unsigned long)part->first,
-                                  (unsigned long)part->end - 1, (unsigned long)view->length);
-    response->length = part->end - part->first;
+    struct bytes fields = print_fields(&request->arena, stored, belongs_in_206);
+    answer_with(request, 206,
+                arena_printf(&request->arena, "%.*sContent-Range: bytes %lu-%lu/%lu\r\n", BYTES_FMT(fields), (unsigned long)part->first,
+                             (unsigned long)part->end - 1, (unsigned long)view->length));
+    request->response.length = part->end - part->first;
     body_set_range(request, part->first, part->end);
 }
 
 /* In the order asked for, where that can be (§15.3.7.2): what arrives may not be kept, or not for long, and is read forwards. */
 static void answer_parts(struct request *request, const struct response_view *view, const struct headers *stored, struct range *range)
 {
-    struct response_head *response = &request->response;
-    struct bytes head = print_fields(&request->arena, PARTIAL_STATUS_LINE, stored, belongs_in_multipart), boundary;
+    struct bytes fields = print_fields(&request->arena, stored, belongs_in_multipart), boundary;
     if (!view->is_complete || !view->is_stored)
         range_sort(range);
-    response->status = 206;
-    response->length = parts_begin(request, range, view->length, headers_value(stored, HEADER_CONTENT_TYPE), &boundary);
-    response->head =
-        arena_printf(&request->arena, "%.*sContent-Type: multipart/byteranges; boundary=%.*s\r\n", BYTES_FMT(head), BYTES_FMT(boundary));
+    request->response.length = parts_begin(request, range, view->length, headers_value(stored, HEADER_CONTENT_TYPE), &boundary);
+    answer_with(
+        request, 206,
+        arena_printf(&request->arena, "%.*sContent-Type: multipart/byteranges; boundary=%.*s\r\n", BYTES_FMT(fields), BYTES_FMT(boundary)));
 }
 
 static void answer_range(struct request *request, const struct response_view *view, const struct headers *stored)
@@ -143,10 +147,10 @@ static void apply_selection(struct request *request, const struct response_view 
     const struct wall_seconds now = loop_wall(request->worker->loop);
     switch (condition_evaluate(request->head.method, fields, view->status, &validators, now)) {
     case CONDITION_NOT_MODIFIED:
-        answer_without_body(request, 304, print_fields(&request->arena, "HTTP/1.1 304 Not Modified\r\n", &stored, belongs_in_304));
+        answer_without_body(request, 304, print_fields(&request->arena, &stored, belongs_in_304));
         return;
     case CONDITION_FAILED:
-        answer_without_body(request, 412, BYTES("HTTP/1.1 412 Precondition Failed\r\n"));
+        answer_without_body(request, 412, BYTES(""));
         request->response.length_known = true;
         return;
     case CONDITION_NONE_OR_TRUE:
@@ -161,8 +165,8 @@ static struct bytes extra_fields(struct request *request, const struct response_
 {
     /* RFC 9110 §15.4.5: a 304 repeats nothing that is not needed. */
     struct bytes personal = request->response.status == 304 ? BYTES("") : view->personal;
-    struct bytes status = cache_status_line(request, view), name = worker_pseudonym(request->worker), hsts = hsts_line(request);
-    char *out = arena_alloc(&request->arena, EXTRA_MAX_BYTES + personal.len + status.len + hsts.len);
+    struct bytes key = cache_status_key(request), name = worker_pseudonym(request->worker), hsts = hsts_line(request);
+    char *out = arena_alloc(&request->arena, EXTRA_MAX_BYTES + personal.len + CACHE_STATUS_MAX_BYTES + key.len + hsts.len);
     char *at = bytes_put(out, personal);
     int64_t age = freshness_current_age(&view->meta, loop_wall(request->worker->loop));
     /* RFC 9111 §5.1: Age on everything that was not got from the origin for this very request; and what came old stays old. */
@@ -173,7 +177,7 @@ static struct bytes extra_fields(struct request *request, const struct response_
     at = bytes_put(at, BYTES("Via: 1.1 "));
     at = bytes_put(at, name);
     at = bytes_put(at, BYTES("\r\n"));
-    at = bytes_put(bytes_put(at, status), hsts);
+    at = bytes_put(cache_status_put(at, request, view, key), hsts);
     return bytes_from(out, (size_t)(at - out));
 }
 
@@ -245,7 +249,8 @@ static bool begin_response(struct request *request, const struct response_view *
     settle_result(request, view);
     request->response = (struct response_head){
         .status = view->status,
-        .head = request->worker->composes_heads ? compose_head(request, view) : view->head,
+        .status_line = view->status_line,
+        .fields = request->worker->composes_heads ? compose_fields(request, view) : view->fields,
         .has_body = head->method != METHOD_HEAD && view->status != 204 && view->status != 304,
         .length_known = view->length_known,
         .length = view->length,

@@ -14,7 +14,8 @@ struct tunnel_stream;
 
 struct response_head {
     unsigned     status;
-    struct bytes head;   /* "HTTP/1.1 200 OK\r\n" and field lines, each with its CRLF; as stored, or made for this answer; no framing fields, no Connection */
+    struct bytes status_line; /* with its CRLF; empty: the one that `status` usually has (base/status_line.h) */
+    struct bytes fields; /* field lines, each with its CRLF; as stored, or made for this answer; no framing fields, no Connection */
     struct bytes extra;  /* further field lines: Age, Cache-Status, Via… */
     bool         has_body;     /* a body follows (false: HEAD, 204, 304) */
     bool         length_known; /* Content-Length is written (also without a body, for HEAD) */

@@ -328,7 +328,7 @@ static void begin(struct request *request, unsigned status)
     request->reads_first = manners & 1;
     request->length = manners & 2 ? RESPONSE_BYTES : 5;
     request->response = (struct response_head){.status = status,
-                                               .head = BYTES("HTTP/1.1 200 OK\r\nETag: \"x\"\r\nConnection: close\r\n"),
+                                               .fields = BYTES("ETag: \"x\"\r\nConnection: close\r\n"),
                                                .extra = BYTES("Age: 1\r\n"),
                                                .has_body = true,
                                                .length_known = true,

@@ -413,9 +413,9 @@ static uint64_t head_number(struct bytes head, const char *name)
 
 static void check_head(struct loop *loop, struct slot *slot, const struct response_view *view)
 {
-    slot->generation = head_number(view->head, "X-Gen: ");
-    CHECK(head_number(view->head, "X-Key: ") == slot->key);
-    CHECK(!key_varies(slot->key) || head_number(view->head, "X-Variant: ") == slot->variant);
+    slot->generation = head_number(view->fields, "X-Gen: ");
+    CHECK(head_number(view->fields, "X-Key: ") == slot->key);
+    CHECK(!key_varies(slot->key) || head_number(view->fields, "X-Variant: ") == slot->variant);
     CHECK(!view->length_known || view->length == key_length(slot->key));
     CHECK(slot->generation > slot->least_generation);
     slot->has_head = true;

@@ -124,7 +124,7 @@ static void check_response(struct slot *slot)
     struct response_view view;
     enum error error;
     CHECK(reader_head(&slot->reader, &view, &error) == READER_HEAD_READY);
-    const char *line = memmem(view.head.at, view.head.len, "X-Gen: ", strlen("X-Gen: "));
+    const char *line = memmem(view.fields.at, view.fields.len, "X-Gen: ", strlen("X-Gen: "));
     CHECK(line != NULL && view.status == 200);
     check_body(slot, strtoull(line + strlen("X-Gen: "), NULL, 10));
 }

@@ -113,7 +113,7 @@ static inline enum reader_head ask_head(struct ask *ask)
 
 static inline bool view_has(const struct ask *ask, const char *line)
 {
-    return memmem(ask->view.head.at, ask->view.head.len, line, strlen(line)) != NULL;
+    return memmem(ask->view.fields.at, ask->view.fields.len, line, strlen(line)) != NULL;
 }
 
 enum { LENGTH_UNKNOWN = -1 };

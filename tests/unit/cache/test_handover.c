@@ -374,14 +374,32 @@ Test(handover, another_layout_is_refused)
     store_some();
     list_all();
     for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
-        list[members[i]] ^= 1;
+        list[members[i]] ^= 4;
         await_adoption();
         cr_assert_eq(adopt_all().verdict, HANDOVER_OTHER_LAYOUT);
-        list[members[i]] ^= 1;
+        list[members[i]] ^= 4;
     }
     cr_assert_eq(rig_stats(&new).objects, 0);
     await_adoption();
     cr_assert_eq(adopt_all().taken.responses, 4);
+}
+
+/* Its records have their status lines: those here have an unusual one. */
+Test(handover, layout_before_this_one_is_taken_over)
+{
+    struct ask ask;
+    store_some();
+    list_all();
+    list[offsetof(struct handover_head, layout)] = HANDOVER_LAYOUT_OLDEST - 1;
+    await_adoption();
+    cr_assert_eq(adopt_all().verdict, HANDOVER_OTHER_LAYOUT);
+    list[offsetof(struct handover_head, layout)] = HANDOVER_LAYOUT_OLDEST;
+    await_adoption();
+    cr_assert_eq(adopt_all().taken.responses, 4);
+    cr_assert_eq(ask_get(&new, &ask, "/b"), LOOKUP_HIT);
+    cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+    cr_assert(bytes_equal(ask.view.status_line, BYTES("HTTP/1.1 200 Reason\r\n")));
+    close_all(&ask);
 }
 
 Test(handover, another_hash_key_is_refused)

@@ -121,6 +121,47 @@ Test(object, record_keeps_what_few_responses_have)
     assert_kept(parts, true);
 }
 
+Test(object, usual_status_line_is_not_kept)
+{
+    struct record_parts parts = plain;
+    struct response_view view;
+    parts.status_line_bytes = 0;
+    parts.key = BYTES("key");
+    parts.head = BYTES("A: b\r\n");
+    struct object *object = object_new(rig.cache, OBJECT_RESPONSE, &parts);
+    const struct record *record = object_record(rig.cache, object);
+    cr_expect_eq(record_front_bytes(record), 40 + strlen("keyA: b\r\n"));
+    cr_expect(record_is_sound(record, record_front_bytes(record)));
+    object_view(rig.cache, object, true, &view);
+    cr_expect_eq(view.status, 200);
+    cr_expect_eq(view.status_line.len, 0);
+    cr_expect(bytes_equal(view.fields, BYTES("A: b\r\n")));
+    object_unref(rig.cache, &object);
+    object = make(plain);
+    object_view(rig.cache, object, true, &view);
+    cr_expect(bytes_equal(view.status_line, BYTES("HTTP/1.1 200 OK\r\n")));
+    cr_expect(bytes_equal(view.fields, BYTES("A: b\r\nC: d\r\n")));
+    object_unref(rig.cache, &object);
+}
+
+Test(object, record_without_a_status_line_that_it_needs_is_not_sound)
+{
+    struct record_parts parts = plain;
+    parts.status_line_bytes = 0;
+    parts.meta.status = 299;
+    parts.key = BYTES("key");
+    parts.head = BYTES("A: b\r\n");
+    struct object *object = object_new(rig.cache, OBJECT_RESPONSE, &parts);
+    const struct record *record = object_record(rig.cache, object);
+    cr_expect_not(record_is_sound(record, record_front_bytes(record)));
+    object_unref(rig.cache, &object);
+    parts.head = BYTES(""); /* a selector, or a slice */
+    object = object_new(rig.cache, OBJECT_RESPONSE, &parts);
+    record = object_record(rig.cache, object);
+    cr_expect(record_is_sound(record, record_front_bytes(record)));
+    object_unref(rig.cache, &object);
+}
+
 Test(object, record_keeps_tags)
 {
     uint64_t tags[TAGS_MAX];

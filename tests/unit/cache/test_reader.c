@@ -64,7 +64,7 @@ Test(reader, small_response_is_one_piece_behind_its_head)
     open_at(&ask, "/small");
     cr_assert_eq(reader_peek(&ask.reader, iov, &count, SIZE_MAX), READER_DATA);
     cr_assert_eq(count, 1);
-    cr_assert_eq(iov[0].iov_base, ask.view.head.at + ask.view.head.len);
+    cr_assert_eq(iov[0].iov_base, ask.view.fields.at + ask.view.fields.len);
     reader_close(&ask.reader);
 }
 

@@ -202,11 +202,55 @@ Test(store_directory, a_newer_version_is_left_untouched)
     put(90 * MIB, "x", 1);
     int fd = open(store, O_RDONLY);
     cr_assert_eq(pread(fd, before, sizeof before, 0), (ssize_t)sizeof before);
-    expect_refusal(50 * MIB, "newer version (format 4, this one knows 3)");
+    expect_refusal(50 * MIB, "newer version (format 5, this one knows 4)");
     cr_assert_eq(pread(fd, after, sizeof after, 0), (ssize_t)sizeof after);
     close(fd);
     cr_assert_arr_eq(before, after, sizeof before);
     cr_assert_eq(store_size(), 90 * MIB + 1);
+}
+
+/* As it is on disk. */
+static struct store_superblock get_superblock(void)
+{
+    struct store_superblock block;
+    int fd = open(store, O_RDONLY);
+    cr_assert_eq(pread(fd, &block, sizeof block, 0), (ssize_t)sizeof block);
+    close(fd);
+    return block;
+}
+
+Test(store_directory, an_older_version_that_is_known_becomes_this_one)
+{
+    make_store(100 * MIB);
+    struct store_superblock block = get_superblock(), old = block;
+    old.version = STORE_VERSION_OLDEST;
+    old.checksum = store_checksum(&old, offsetof(struct store_superblock, checksum));
+    put(0, &old, sizeof old);
+    cr_assert(store_directory_look(directory, &file, trouble), "%s", trouble);
+    cr_assert_eq(file.superblock.version, STORE_VERSION_OLDEST);
+    store_directory_close(&file);
+    expect_refusal(5 * MIB, "too small"); /* then it is left as it is */
+    struct store_superblock found = get_superblock();
+    cr_assert_eq(memcmp(&found, &old, sizeof old), 0);
+    make_store(100 * MIB);
+    found = get_superblock();
+    cr_assert_eq(memcmp(&found, &block, sizeof block), 0);
+}
+
+Test(store_directory, what_another_still_uses_becomes_this_version_when_it_is_taken)
+{
+    make_store(100 * MIB);
+    struct store_superblock block = get_superblock(), old = block;
+    old.version = STORE_VERSION_OLDEST;
+    put_superblock(old);
+    old = get_superblock();
+    cr_assert(store_directory_open(directory, 100 * MIB, NULL, -1, -1, true, &file, trouble), "%s", trouble);
+    struct store_superblock found = get_superblock();
+    cr_assert_eq(memcmp(&found, &old, sizeof old), 0);
+    cr_assert(store_directory_take(directory, &file, trouble), "%s", trouble);
+    found = get_superblock();
+    cr_assert_eq(memcmp(&found, &block, sizeof block), 0);
+    store_directory_close(&file);
 }
 
 Test(store_directory, an_older_version_is_refused)
@@ -215,9 +259,9 @@ Test(store_directory, an_older_version_is_refused)
     cr_assert(open_store(100 * MIB));
     struct store_superblock block = file.superblock, old = block;
     store_directory_close(&file);
-    old.version = STORE_VERSION - 1;
+    old.version = STORE_VERSION_OLDEST - 1;
     put_superblock(old);
-    expect_refusal(100 * MIB, "older version (format 2, this one knows 3)");
+    expect_refusal(100 * MIB, "older version (format 2, this one knows 3 to 4)");
     put_superblock(block);
     make_store(100 * MIB);
 }

@@ -199,6 +199,32 @@ Test(load, a_long_front_is_read_again_with_room_for_it)
     }
 }
 
+/* Before format 4 every response had its status line, the usual one too. */
+Test(load, status_line_of_an_older_store_is_read)
+{
+    static const char usual[] = "HTTP/1.1 200 OK\r\n";
+    struct ask ask;
+    store(&rig, "/a", "", FRESH, 3000);
+    struct saved *saved = disk_save(&disk, object_of(&rig, "/a"));
+    struct record *record = (struct record *)(void *)saved->front;
+    evict_all(&rig);
+    char *head = saved->front + saved->header.front_bytes - record->head_bytes;
+    uint16_t less = (uint16_t)(record->status_line_bytes - strlen(usual));
+    memcpy(head, usual, strlen(usual));
+    memmove(head + strlen(usual), head + record->status_line_bytes, (size_t)record->head_bytes - record->status_line_bytes);
+    record->status_line_bytes = (uint16_t)strlen(usual);
+    record->head_bytes = (uint16_t)(record->head_bytes - less);
+    saved->header.front_bytes -= less;
+    cr_assert_eq(ask_disk(&disk, &ask, "/a"), LOOKUP_WAIT);
+    disk_answer(&disk);
+    cr_assert_eq(ask_again(&rig, &ask), LOOKUP_HIT);
+    cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+    cr_assert(bytes_equal(ask.view.status_line, bytes_from_string(usual)));
+    cr_assert(bytes_starts_with(ask.view.fields, BYTES(FRESH)));
+    cr_assert_eq(read_all(&ask), 3000);
+    reader_close(&ask.reader);
+}
+
 Test(load, another_url_with_the_same_hash_is_a_miss)
 {
     struct ask ask;
@@ -219,7 +245,7 @@ Test(load, another_url_with_the_same_hash_is_a_miss)
 
 Test(load, a_front_that_makes_no_sense_is_a_miss)
 {
-    enum { PLAIN_CASES = 9, CASES = 14 };
+    enum { PLAIN_CASES = 10, CASES = 15 };
     for (unsigned i = 0; i < CASES; i++) {
         struct ask ask;
         store(&rig, "/a", "", i < PLAIN_CASES ? FRESH : FRESH "Cache-Control: stale-if-error=9\r\n", 30000);
@@ -256,19 +282,23 @@ Test(load, a_front_that_makes_no_sense_is_a_miss)
         case 8:
             saved->header.kind = STORE_SELECTOR;
             break; /* which has no body */
-        case 9:
-            record->has_more = 0;
+        case 9:    /* which none is usual for */
+            record->meta[0] = (record->meta[0] & ~(UINT64_C(0x3ff) << 40)) | UINT64_C(299) << 40;
+            record->status_line_bytes = 0;
             break;
         case 10:
-            more->hidden_bytes = record->head_bytes;
+            record->has_more = 0;
             break;
         case 11:
-            more->length_unknown = 1;
+            more->hidden_bytes = record->head_bytes;
             break;
         case 12:
-            more->body_bytes += UINT64_C(1) << 32;
+            more->length_unknown = 1;
             break;
         case 13:
+            more->body_bytes += UINT64_C(1) << 32;
+            break;
+        case 14:
             more->vary_values_bytes++;
             break;
         default:

@@ -140,10 +140,11 @@ static inline void fake_respond(struct request *request)
 
 static inline void fake_answer(struct request *request, unsigned status, const char *body, size_t len)
 {
-    snprintf(request->head_text, sizeof(request->head_text), "HTTP/1.1 %u X\r\nServer: fake\r\n", status);
+    snprintf(request->head_text, sizeof(request->head_text), "HTTP/1.1 %u X\r\n", status);
     request->response = (struct response_head){
         .status = status,
-        .head = bytes_from_string(request->head_text),
+        .status_line = bytes_from_string(request->head_text),
+        .fields = BYTES("Server: fake\r\n"),
         .extra = BYTES("Age: 1\r\n"),
         .has_body = request->head.method != METHOD_HEAD && status != 204,
         .length_known = request->pieces == 0 && status != 204,

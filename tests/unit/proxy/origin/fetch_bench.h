@@ -2,6 +2,7 @@
 #ifndef TESTS_ORIGIN_FETCH_BENCH_H
 #define TESTS_ORIGIN_FETCH_BENCH_H
 
+#include "base/status_line.h"
 #include "cache/cache.h"
 #include "proxy/origin/origin.h"
 
@@ -277,7 +278,8 @@ static inline void exchange_step(struct exchange *exchange)
         case READER_HEAD_READY:
             exchange->head_ready = true;
             exchange->status = view.status;
-            snprintf(exchange->head, sizeof(exchange->head), "%.*s", BYTES_FMT(view.head));
+            snprintf(exchange->head, sizeof(exchange->head), "%.*s%.*s",
+                     BYTES_FMT(view.status_line.len > 0 ? view.status_line : status_line_usual(view.status)), BYTES_FMT(view.fields));
             break;
         case READER_HEAD_FAILED:
         case READER_HEAD_RELEASED:
