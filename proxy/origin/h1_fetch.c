@@ -257,6 +257,7 @@ static void deliver_final_head(struct h1_fetch *h1, struct bytes rest)
     health_succeed(&fetch->backend->health);
     health_succeed(&h1->upstream->endpoint->health);
     h1->phase = H1_BODY_DUE;
+    h1->upstream->kept_ms = response->kept_ms;
     h1->left = response->framing == H1_LENGTH ? response->length : 0;
     const struct fetch_response head = {
         .status = response->status,

@@ -189,6 +189,20 @@ static bool is_no_coding(struct bytes value)
     return bytes_is_token(value);
 }
 
+/* RFC 2068 §19.7.1.1, as origins such as Node.js still send it: `Keep-Alive: timeout=5`. */
+static int64_t keep_alive_timeout_ms(const struct headers *fields)
+{
+    for (const struct header *line = headers_find(fields, HEADER_KEEP_ALIVE); line; line = headers_next(fields, line)) {
+        struct bytes rest = line->value, member;
+        uint64_t seconds;
+        while (bytes_next_list_member(&rest, &member)) {
+            if (bytes_equal_nocase(bytes_take_until(&member, '='), BYTES("timeout")) && bytes_parse_u64(member, &seconds))
+                return seconds < INT64_MAX / 1000 ? (int64_t)seconds * 1000 : INT64_MAX;
+        }
+    }
+    return INT64_MAX;
+}
+
 /* RFC 9112 §6.3, the parts that llhttp leaves to its user or is lenient about. */
 static enum h1_result decide_framing(struct h1_response *response)
 {
@@ -198,6 +212,7 @@ static enum h1_result decide_framing(struct h1_response *response)
     bool is_old = response->parser.http_minor == 0;
     response->keep_alive = is_old ? headers_list_has(fields, HEADER_CONNECTION, BYTES("keep-alive"))
                                   : !headers_list_has(fields, HEADER_CONNECTION, BYTES("close"));
+    response->kept_ms = keep_alive_timeout_ms(fields);
 
     if (coding && lengths > 0)
         return bad(response, "both Content-Length and Transfer-Encoding");

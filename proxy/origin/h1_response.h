@@ -33,6 +33,7 @@ struct h1_response {
     enum h1_framing framing;
     uint64_t        length;     /* H1_LENGTH */
     bool            keep_alive; /* the origin lets the connection be used again (after this response, whole) */
+    int64_t         kept_ms;    /* for so long, if it is idle; INT64_MAX: the origin does not say */
     const char     *fault;      /* after H1_BAD: what was wrong; static */
     /* a head that did not come in one piece */
     char  *buffer;

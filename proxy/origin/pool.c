@@ -57,6 +57,7 @@ struct upstream *upstream_connect(struct endpoint *endpoint, const struct connec
     struct upstream *upstream = allocate(sizeof(*upstream));
     upstream->connection = connection;
     upstream->endpoint = endpoint_ref(endpoint);
+    upstream->kept_ms = INT64_MAX;
     list_init(&upstream->link);
     settings->busy++;
     counter_add(settings->counters, COUNTER_ORIGIN_CONNECTIONS, 1);
@@ -128,12 +129,21 @@ struct upstream *pool_take(struct endpoint *endpoint, const struct connection_ev
     return NULL;
 }
 
+/* Less than the origin's by a second, in which a request gets there, or by half of it where that is less. */
+static int64_t idle_ms_of(const struct upstream *upstream)
+{
+    int64_t limit_ms = upstream->endpoint->settings->idle_ms, kept_ms = upstream->kept_ms;
+    int64_t safe_ms = kept_ms - (kept_ms < 2000 ? kept_ms / 2 : 1000);
+    return safe_ms < limit_ms ? safe_ms : limit_ms;
+}
+
 void pool_keep(struct upstream **at)
 {
     struct upstream *upstream = *at;
     struct endpoint *endpoint = upstream->endpoint;
     struct pool_settings *settings = endpoint->settings;
-    if (endpoint->gone || settings->closed || settings->limit == 0) {
+    int64_t idle_ms = idle_ms_of(upstream);
+    if (endpoint->gone || settings->closed || settings->limit == 0 || idle_ms <= 0) {
         upstream_close(at);
         return;
     }
@@ -146,7 +156,7 @@ void pool_keep(struct upstream **at)
     settings->busy--;
     connection_set_owner(upstream->connection, &idle_events, upstream);
     connection_want(upstream->connection, WANT_READ);
-    loop_set_deadline(settings->loop, &upstream->deadline, settings->idle_ms, idle_expired);
+    loop_set_deadline(settings->loop, &upstream->deadline, idle_ms, idle_expired);
 }
 
 void pool_close_idle(struct endpoint *endpoint)

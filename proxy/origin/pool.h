@@ -45,6 +45,7 @@ struct upstream {
     struct connection *connection;
     struct endpoint   *endpoint; /* a reference */
     bool               reused;
+    int64_t            kept_ms;  /* how long the origin keeps it while it is idle; INT64_MAX: unknown */
     struct list        link;     /* idle: in endpoint->idle */
     struct deadline    deadline; /* idle */
 };
@@ -58,7 +59,8 @@ struct connection *upstream_release(struct upstream **upstream);
 
 /* The latest idle connection that is fit for use, or NULL. */
 struct upstream *pool_take(struct endpoint *endpoint, const struct connection_events *events, void *owner);
-/* After a whole response; closes it when it may not be kept. Nulls. */
+/* After a whole response; closes it when it may not be kept. It is kept for less time than the origin does (`kept_ms`): what is sent when the
+ * origin closes is lost, and not everything can be sent again. Nulls. */
 void pool_keep(struct upstream **upstream);
 void pool_close_idle(struct endpoint *endpoint);
 

@@ -82,6 +82,24 @@ def test_an_idle_connection_is_closed_after_a_while(one_loop, origin):
     assert origin.connections == 2
 
 
+@pytest.mark.parametrize("fields", [PRIVATE, {"Cache-Control": "max-age=0", "ETag": '"1"'}], ids=["response", "304"])
+def test_an_idle_connection_is_closed_before_the_origin_would(one_loop, origin, fields):
+    """A request that meets the origin's close on its way, and has a body, could not be sent again."""
+    outrigger = one_loop()
+
+    def answer(request):
+        if request.get("if-none-match"):
+            request.answer(b"", "304 Not Modified", {**fields, "Keep-Alive": "max=100, timeout=1"}, length=False)
+        else:
+            request.answer(b"body", fields={**fields, **({} if "ETag" in fields else {"Keep-Alive": "timeout=1"})})
+
+    origin.on("*", answer)
+    assert [outrigger.get("/").body for _ in range(2)] == [b"body"] * 2
+    until(lambda: not origin.open, what="the idle connection to be closed")
+    assert outrigger.get("/").body == b"body"
+    assert origin.connections == 2
+
+
 def test_a_connection_that_the_origin_closes_is_not_kept(one_loop, origin):
     outrigger = one_loop()
 

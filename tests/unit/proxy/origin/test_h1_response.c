@@ -13,6 +13,7 @@ struct outcome {
     enum h1_framing framing;
     uint64_t length;
     bool keep_alive, complete;
+    int64_t kept_ms;
     size_t extra; /* bytes behind the end */
     char body[256];
     size_t body_len;
@@ -26,6 +27,7 @@ static void note_head(struct outcome *outcome, const struct h1_response *respons
     outcome->framing = response->framing;
     outcome->length = response->length;
     outcome->keep_alive = response->keep_alive;
+    outcome->kept_ms = response->kept_ms;
     snprintf(outcome->reason, sizeof(outcome->reason), "%.*s", BYTES_FMT(response->reason));
     outcome->fields[0] = '\0';
     for (unsigned i = 0; i < response->fields.count; i++) {
@@ -292,4 +294,30 @@ Test(h1_response, legal_responses_cut_at_every_byte)
 Test(h1_response, malformed_responses_cut_at_every_byte)
 {
     check_rows(refused, sizeof(refused) / sizeof(*refused));
+}
+
+Test(h1_response, how_long_the_origin_keeps_an_idle_connection)
+{
+    static const struct {
+        const char *fields;
+        int64_t kept_ms;
+    } rows[] = {
+        {"", INT64_MAX},
+        {"Keep-Alive: timeout=5\r\n", 5000},
+        {"Keep-Alive: max=100, Timeout=5\r\n", 5000},
+        {"Keep-Alive: max=100\r\nKeep-Alive: timeout=0\r\n", 0},
+        {"Keep-Alive: 300\r\n", INT64_MAX},
+        {"Keep-Alive: timeout=\"5\"\r\n", INT64_MAX},
+        {"Keep-Alive: timeout=-5\r\n", INT64_MAX},
+        {"Keep-Alive: timeout=9223372036854775\r\n", INT64_MAX},
+        {"Keep-Alive: timeout=99999999999999999999\r\n", INT64_MAX},
+        {"Keep-Alive: timeout\r\n", INT64_MAX},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        char text[128];
+        int length = snprintf(text, sizeof(text), "HTTP/1.1 204 No Content\r\n%s\r\n", rows[i].fields);
+        struct outcome outcome = run(bytes_from(text, (size_t)length), METHOD_GET, 0, 0);
+        cr_assert_eq(outcome.result, H1_HEAD);
+        cr_assert_eq(outcome.kept_ms, rows[i].kept_ms, "%s", rows[i].fields);
+    }
 }

@@ -132,6 +132,31 @@ Test(pool, idle_ones_end_with_time)
     cr_assert_eq(fake_open_count(), 0);
 }
 
+static void keep_as_origin_does(int64_t kept_ms)
+{
+    struct upstream *upstream = open_one();
+    upstream->kept_ms = kept_ms;
+    pool_keep(&upstream);
+    cr_assert_null(upstream);
+}
+
+Test(pool, idle_ones_end_before_the_origin_ends_them)
+{
+    settings.idle_ms = 60000;
+    keep_as_origin_does(5000);
+    fake_pass(3900);
+    cr_assert_eq(fake_open_count(), 1);
+    fake_pass(200);
+    cr_assert_eq(fake_open_count(), 0);
+    keep_as_origin_does(1000);
+    fake_pass(400);
+    cr_assert_eq(fake_open_count(), 1);
+    fake_pass(200);
+    cr_assert_eq(fake_open_count(), 0);
+    keep_as_origin_does(0);
+    cr_assert_eq(fake_open_count(), 0);
+}
+
 Test(pool, a_busy_one_does_not_end_with_time)
 {
     keep();
