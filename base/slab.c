@@ -1,5 +1,5 @@
-/* See slab.h. A divided page keeps one pointer a chunk outside the shared memory (a helper must not be able to corrupt it): the owner of
- * a chunk in use, or, tagged by its lowest bit, the number of the next free chunk. Chunks that were never given out are only counted: a page that is divided
+/* See slab.h. A divided page keeps one number a chunk outside the shared memory (a helper must not be able to corrupt it): the owner of
+ * a chunk in use, or, tagged by its highest bit, the number of the next free chunk. Chunks that were never given out are only counted: a page that is divided
  * for one response and free again after it costs no walk through its table.
  *
  * Size classes: multiples of the unit up to 1 KiB, then every n-th part of a page. A class may have a page that is partly used: where there are so few pages
@@ -41,7 +41,7 @@ enum page_state { PAGE_FREE, PAGE_WHOLE, PAGE_DIVIDED };
 
 struct page {
     struct list link; /* free: in free_pages or hollow_pages; divided with a free chunk: in its class's list; else self-linked */
-    void **owners;    /* when divided: one a chunk */
+    uint32_t *owners; /* when divided: one a chunk */
     uint16_t used_count;
     uint16_t first_free;  /* of those given back: chunk number, or CHUNK_NONE */
     uint16_t first_fresh; /* from here on none was given out yet, and their owners are not set */
@@ -76,14 +76,14 @@ struct slab {
     _Atomic uint64_t *marks;                                         /* of slab_mark_released; or NULL */
 };
 
-static void *chunk_link(uint16_t next)
+static uint32_t chunk_link(uint16_t next)
 {
-    return (void *)((uintptr_t)next << 1 | 1);
+    return (uint32_t)SLAB_OWNER_MAX + 1 + next;
 }
 
-static bool chunk_is_free(const void *owner)
+static bool chunk_is_free(uint32_t owner)
 {
-    return ((uintptr_t)owner & 1) != 0;
+    return owner > SLAB_OWNER_MAX;
 }
 
 /* The largest n-th of a page at most `part` above `units`; where there is none, the next one at all. */
@@ -302,7 +302,7 @@ static void give_free_page(struct slab *slab, struct page *page)
     slab->free_page_count++;
 }
 
-static void divide(struct slab *slab, struct page *page, unsigned class, void **owners)
+static void divide(struct slab *slab, struct page *page, unsigned class, uint32_t *owners)
 {
     page->owners = owners;
     page->class = (uint8_t) class;
@@ -318,7 +318,7 @@ static bool has_room(const struct slab *slab, const struct page *page)
     return page->first_free != CHUNK_NONE || page->first_fresh < slab->classes[page->class].chunks;
 }
 
-static struct extent take_chunk(struct slab *slab, struct page *page, void *owner)
+static struct extent take_chunk(struct slab *slab, struct page *page, uint32_t owner)
 {
     const struct size_class *class = &slab->classes[page->class];
     uint16_t number = page->first_free;
@@ -327,7 +327,7 @@ static struct extent take_chunk(struct slab *slab, struct page *page, void *owne
         assert(number < class->chunks);
     } else {
         assert(number < page->first_fresh && chunk_is_free(page->owners[number]));
-        page->first_free = (uint16_t)((uintptr_t)page->owners[number] >> 1);
+        page->first_free = (uint16_t)page->owners[number];
     }
     page->owners[number] = owner;
     page->used_count++;
@@ -344,7 +344,7 @@ static struct page *lock_page_with_room(struct slab *slab, unsigned number)
     pthread_mutex_lock(&slab->lock);
     if (list_is_empty(&class->available) && has_free_page(slab)) {
         pthread_mutex_unlock(&slab->lock);
-        void **owners = malloc(class->chunks * sizeof *owners);
+        uint32_t *owners = malloc(class->chunks * sizeof *owners);
         pthread_mutex_lock(&slab->lock);
         struct page *page = owners != NULL && list_is_empty(&class->available) ? take_free_page(slab, PAGE_DIVIDED) : NULL;
         if (page != NULL)
@@ -355,7 +355,7 @@ static struct page *lock_page_with_room(struct slab *slab, unsigned number)
     return list_is_empty(&class->available) ? NULL : LIST_OWNER(class->available.next, struct page, link);
 }
 
-struct extent slab_alloc(struct slab *slab, size_t bytes, void *owner)
+struct extent slab_alloc(struct slab *slab, size_t bytes, uint32_t owner)
 {
     assert(!slab->is_attached && bytes >= 1 && bytes <= SLAB_PAGE_BYTES && !chunk_is_free(owner));
     struct extent extent = {0, 0};
@@ -392,7 +392,7 @@ static struct page *find_page(const struct slab *slab, struct extent extent, uin
 }
 
 /* Returns the owners' table when the page has become free: the caller frees it without the lock. */
-static void **give_chunk(struct slab *slab, struct page *page, uint32_t number)
+static uint32_t *give_chunk(struct slab *slab, struct page *page, uint32_t number)
 {
     struct size_class *class = &slab->classes[page->class];
     page->owners[number] = chunk_link(page->first_free);
@@ -402,7 +402,7 @@ static void **give_chunk(struct slab *slab, struct page *page, uint32_t number)
     slab->chunk_bytes -= class->bytes;
     if (--page->used_count > 0)
         return NULL;
-    void **owners = page->owners;
+    uint32_t *owners = page->owners;
     page->owners = NULL;
     list_remove(&page->link);
     slab->divided_page_count--;
@@ -421,7 +421,7 @@ void slab_release(struct slab *slab, struct extent extent)
     assert(!slab->is_attached);
     POISON(slab_at(slab, extent), extent.capacity);
     uint32_t number;
-    void **owners = NULL;
+    uint32_t *owners = NULL;
     pthread_mutex_lock(&slab->lock);
     struct page *page = find_page(slab, extent, &number);
     mark_released(slab, extent);
@@ -477,7 +477,7 @@ void slab_mark_released(struct slab *slab, _Atomic uint64_t *marks)
     pthread_mutex_unlock(&slab->lock);
 }
 
-void slab_set_owner(struct slab *slab, struct extent extent, void *owner)
+void slab_set_owner(struct slab *slab, struct extent extent, uint32_t owner)
 {
     assert(!chunk_is_free(owner));
     uint32_t number;
@@ -509,7 +509,7 @@ static const struct page *emptiest_page(struct slab *slab, size_t compared)
     return best;
 }
 
-size_t slab_page_owners(struct slab *slab, unsigned attempt, void **owners, size_t capacity)
+size_t slab_page_owners(struct slab *slab, unsigned attempt, uint32_t *owners, size_t capacity)
 {
     size_t count = 0, compared = attempt < 6 ? OWNER_SCAN_PAGES >> attempt : 1;
     pthread_mutex_lock(&slab->lock);

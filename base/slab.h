@@ -20,6 +20,7 @@ enum {
     SLAB_UNIT_BYTES = 32,           /* extents start at multiples of it */
     SLAB_PAGE_BYTES = 64 * 1024,
     SLAB_CHUNK_MAX_BYTES = 16 * 1024,
+    SLAB_OWNER_MAX = INT32_MAX,
 };
 
 struct slab;
@@ -43,11 +44,11 @@ void slab_free(struct slab **slab);
 int    slab_fd(const struct slab *slab); /* borrowed */
 size_t slab_bytes(const struct slab *slab);
 
-/* An extent of at least `bytes` (1 … SLAB_PAGE_BYTES). A size over SLAB_CHUNK_MAX_BYTES takes a whole page. `owner` comes back from
- * slab_page_owners: the cache passes its object. Capacity 0 when there is no room. Thread-safe. */
-struct extent slab_alloc(struct slab *slab, size_t bytes, void *owner);
+/* An extent of at least `bytes` (1 … SLAB_PAGE_BYTES). A size over SLAB_CHUNK_MAX_BYTES takes a whole page. `owner`, at most SLAB_OWNER_MAX, comes back from
+ * slab_page_owners: the cache passes the number of its object. Capacity 0 when there is no room. Thread-safe. */
+struct extent slab_alloc(struct slab *slab, size_t bytes, uint32_t owner);
 void          slab_release(struct slab *slab, struct extent extent);
-void          slab_set_owner(struct slab *slab, struct extent extent, void *owner);
+void          slab_set_owner(struct slab *slab, struct extent extent, uint32_t owner);
 
 /* As slab_release of a whole page, whose memory the kernel gets back. Blocks for some microseconds. Where the kernel refuses, the page is released. */
 void slab_give_back(struct slab *slab, struct extent page);
@@ -64,7 +65,7 @@ void slab_mark_released(struct slab *slab, _Atomic uint64_t *marks);
 /* What stands in the way of a page: owners of the chunks on the one with the fewest used bytes of the next few pages, so that evicting them frees a whole page
  * (otherwise a change of the usual sizes would starve a class). `attempt`: how often that has failed; the more, the fewer pages are compared, in
  * the end one: those that are emptiest may be so because what is left there cannot be evicted. Fills `owners` (at most `capacity`), returns how many. */
-size_t slab_page_owners(struct slab *slab, unsigned attempt, void **owners, size_t capacity);
+size_t slab_page_owners(struct slab *slab, unsigned attempt, uint32_t *owners, size_t capacity);
 
 static inline bool extent_is_none(struct extent extent)
 {

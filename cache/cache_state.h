@@ -73,6 +73,12 @@ struct cache {
     uint64_t adopts_since; /* of `purges`: those after it concern what is adopted */
 };
 
+/* Of an object, or a cell that may become one: by it the slab knows who owns a chunk. */
+static inline uint32_t object_number(const struct cache *cache, const struct object *object)
+{
+    return cell_number(&cache->object_space, object);
+}
+
 /* Bytes outside the slab. */
 uint64_t cache_overhead_bytes(struct cache *cache);
 

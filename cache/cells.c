@@ -1,6 +1,8 @@
 /* See cells.h. */
 #include "cache/cells.h"
 
+#include "base/slab.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <sys/mman.h>
@@ -13,7 +15,7 @@ bool cell_space_init(struct cell_space *space, uint64_t bytes)
 {
     bytes = (bytes + CELL_BLOCK_BYTES - 1) / CELL_BLOCK_BYTES * CELL_BLOCK_BYTES;
     *space = (struct cell_space){0};
-    if (bytes / CELL_UNIT_BYTES > INT32_MAX) { /* a slab knows its owners by 31 bits */
+    if (bytes / CELL_UNIT_BYTES > SLAB_OWNER_MAX) { /* a slab knows its owners by these numbers */
         errno = EOVERFLOW;
         return false;
     }

@@ -262,11 +262,11 @@ static uint64_t evict_this(struct cache *cache, struct object *object)
 
 static uint64_t evict_page(struct cache *cache, unsigned attempt)
 {
-    void *owners[PAGE_OWNERS_MAX];
+    uint32_t owners[PAGE_OWNERS_MAX];
     uint64_t freed = 0;
     size_t count = slab_page_owners(cache->slab, attempt, owners, PAGE_OWNERS_MAX);
     for (size_t i = 0; i < count; i++) {
-        struct object *object = owners[i];
+        struct object *object = object_at(&cache->evict, owners[i]);
         if (!object_try_ref(object))
             continue;
         freed += evict_this(cache, object);
@@ -276,7 +276,7 @@ static uint64_t evict_page(struct cache *cache, unsigned attempt)
 }
 
 /* Evicts by policy until there is room; gives up when `patience` bytes were freed, in the wrong places. */
-static struct extent alloc_by_policy(struct cache *cache, size_t bytes, void *owner, uint64_t patience, uint64_t *freed)
+static struct extent alloc_by_policy(struct cache *cache, size_t bytes, uint32_t owner, uint64_t patience, uint64_t *freed)
 {
     struct extent extent = {0, 0};
     *freed = 0;
@@ -291,7 +291,7 @@ static struct extent alloc_by_policy(struct cache *cache, size_t bytes, void *ow
     return extent;
 }
 
-static struct extent make_room(struct cache *cache, size_t bytes, struct object *owner)
+static struct extent make_room(struct cache *cache, size_t bytes, uint32_t owner)
 {
     struct extent extent = slab_alloc(cache->slab, bytes, owner);
     for (unsigned round = 0; extent_is_none(extent) && round < ROUNDS_MAX; round++) {
@@ -310,7 +310,7 @@ static struct extent make_room(struct cache *cache, size_t bytes, struct object 
 
 struct extent room_alloc(struct cache *cache, size_t bytes, struct object *owner)
 {
-    struct extent extent = make_room(cache, bytes, owner);
+    struct extent extent = make_room(cache, bytes, owner != NULL ? object_number(cache, owner) : 0);
     if (extent_is_none(extent)) {
         pthread_mutex_lock(&cache->evict.lock);
         cache->evict.failures_count++;
@@ -325,7 +325,7 @@ uint64_t room_give_back(struct cache *cache, size_t pages, size_t most)
     size_t given = 0;
     slab_limit_pages(cache->slab, pages);
     while (given < most && slab_held_pages(cache->slab) > pages) {
-        struct extent page = make_room(cache, SLAB_PAGE_BYTES, NULL);
+        struct extent page = make_room(cache, SLAB_PAGE_BYTES, 0); /* a page has no owner */
         if (extent_is_none(page))
             break;
         slab_give_back(cache->slab, page);

@@ -52,7 +52,7 @@ void evict_promote(struct evict *evict, struct object *object);
 
 /* Evicts one object by policy; its bytes, or 0 when nothing can be evicted. No lock held. */
 uint64_t evict_one(struct cache *cache);
-/* slab_alloc, evicting as long as that helps. No lock held. */
+/* slab_alloc, evicting as long as that helps. `owner` may be NULL for a page. No lock held. */
 struct extent room_alloc(struct cache *cache, size_t bytes, struct object *owner);
 /* The slab may hold memory for `pages` pages from now on: where it has more, up to `most` are given back to the kernel, evicting as long as that helps. Returns
  * the bytes given back. No lock held. */

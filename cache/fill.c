@@ -314,7 +314,7 @@ void take_stale_body(struct fill *fill, struct object *object)
     object_set_body(object, body_ref(body));
     for (uint32_t i = 0; i < body->count; i++) {
         if (body->extents[i].capacity <= SLAB_CHUNK_MAX_BYTES)
-            slab_set_owner(cache->slab, body->extents[i], object);
+            slab_set_owner(cache->slab, body->extents[i], object_number(cache, object));
     }
 }
 

@@ -145,7 +145,7 @@ static const char *source_at(const struct adoption *adoption, uint32_t unit)
 /* Nothing is evicted: what is there by now was asked for here. */
 static struct extent take_room(struct adoption *adoption, size_t bytes)
 {
-    struct extent extent = slab_alloc(adoption->cache->slab, bytes, adoption->cell);
+    struct extent extent = slab_alloc(adoption->cache->slab, bytes, object_number(adoption->cache, adoption->cell));
     adoption->lacks_room |= extent_is_none(extent);
     return extent;
 }

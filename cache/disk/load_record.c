@@ -163,7 +163,8 @@ static struct extent trim(const struct load *load, struct extent extent, size_t 
     if (used > SLAB_CHUNK_MAX_BYTES || extent.capacity - used < extent.capacity / SPARED_PART)
         return extent;
     bool is_page = extent.capacity == SLAB_PAGE_BYTES;
-    struct extent fitting = is_page ? room_alloc(load->cache, used, load->cell) : slab_alloc(slab, used, load->cell);
+    struct extent fitting =
+        is_page ? room_alloc(load->cache, used, load->cell) : slab_alloc(slab, used, object_number(load->cache, load->cell));
     if (extent_is_none(fitting))
         return extent;
     if (fitting.capacity >= extent.capacity) {
@@ -222,10 +223,11 @@ static struct body *take_body(struct load *load, uint64_t bytes)
 static void own_chunks(const struct load *load, const struct body *body)
 {
     struct slab *slab = load->cache->slab;
-    slab_set_owner(slab, load->front, load->cell);
+    const uint32_t owner = object_number(load->cache, load->cell);
+    slab_set_owner(slab, load->front, owner);
     for (uint32_t i = 0; body != NULL && i < body->count; i++) {
         if (body->extents[i].capacity <= SLAB_CHUNK_MAX_BYTES)
-            slab_set_owner(slab, body->extents[i], load->cell);
+            slab_set_owner(slab, body->extents[i], owner);
     }
 }
 

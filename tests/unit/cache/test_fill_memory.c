@@ -198,10 +198,10 @@ Test(fill_memory, without_memory_for_a_head_it_says_overloaded)
     struct rig small = rig_new(RIG_MIB, RIG_MIB, 4);
     ask_with(&small, &hold, METHOD_GET, "/hold", "", false);
     answer(&small, &hold, FRESH, 15 * SLAB_PAGE_BYTES);
-    struct extent last = slab_alloc(small.slab, SLAB_PAGE_BYTES, NULL); /* the page of its head has room for many */
+    struct extent last = slab_alloc(small.slab, SLAB_PAGE_BYTES, 0); /* the page of its head has room for many */
     while (!extent_is_none(last))
-        last = slab_alloc(small.slab, 64, NULL);
-    while (!extent_is_none(last = slab_alloc(small.slab, 1024, NULL))) {
+        last = slab_alloc(small.slab, 64, 0);
+    while (!extent_is_none(last = slab_alloc(small.slab, 1024, 0))) {
     }
     ask_with(&small, &ask, METHOD_GET, "/a", "", false);
     enum error error = answer_head(&small, &ask, 200, FRESH, 100);

@@ -292,7 +292,7 @@ Test(fill_slice, no_memory_leaves_nothing_behind)
     for (unsigned pages = 0; pages < 3; pages++) {
         struct extent held[200];
         unsigned count = 0;
-        while (count < 200 && !extent_is_none(held[count] = slab_alloc(rig.slab, SLAB_PAGE_BYTES, NULL)))
+        while (count < 200 && !extent_is_none(held[count] = slab_alloc(rig.slab, SLAB_PAGE_BYTES, 0)))
             count++;
         for (unsigned i = 0; i < pages && count > 0; i++)
             slab_release(rig.slab, held[--count]);

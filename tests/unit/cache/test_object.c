@@ -370,7 +370,7 @@ Test(object, small_one_has_no_serial, .signal = SIGABRT)
 
 Test(object, small_cell_becomes_no_selector, .signal = SIGABRT)
 {
-    object_adopt(object_reserve(rig.cache, false), OBJECT_SELECTOR, slab_alloc(rig.slab, 100, NULL));
+    object_adopt(object_reserve(rig.cache, false), OBJECT_SELECTOR, slab_alloc(rig.slab, 100, 0));
 }
 
 Test(object, extents_of_all_sizes_are_kept)

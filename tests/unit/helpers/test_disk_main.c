@@ -55,7 +55,7 @@ static bool ask(struct channel *channel, uint64_t request, const char *path, uin
 Test(disk_main, a_file_is_read_into_the_shared_slab)
 {
     struct channel *channel = connect_loop(&helper, 0);
-    struct extent extent = slab_alloc(slab, 100, NULL);
+    struct extent extent = slab_alloc(slab, 100, 0);
     struct message message;
     cr_assert(ask(channel, 1, "page", 100, extent_offset(extent)));
     cr_assert(wait_for_message(channel, &message));

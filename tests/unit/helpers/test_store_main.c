@@ -24,7 +24,7 @@ static void set_up(void)
     slab = slab_new(PAGES * SLAB_PAGE_BYTES);
     cr_assert_not_null(slab);
     for (unsigned i = 0; i < PAGES; i++)
-        cr_assert_not(extent_is_none(slab_alloc(slab, SLAB_PAGE_BYTES, NULL)));
+        cr_assert_not(extent_is_none(slab_alloc(slab, SLAB_PAGE_BYTES, 0)));
 }
 
 static void tear_down(void)

@@ -276,7 +276,7 @@ Test(append, what_fills_the_memory_that_writing_needs_is_dropped)
     struct extent pages[1024];
     size_t count = 0;
     disk_rig_offer(&rig, 1, 1, 1000);
-    while (count < 1024 && !extent_is_none(pages[count] = slab_alloc(rig.slab, SLAB_PAGE_BYTES, NULL)))
+    while (count < 1024 && !extent_is_none(pages[count] = slab_alloc(rig.slab, SLAB_PAGE_BYTES, 0)))
         count++;
     disk_rig_settle(&rig);
     struct store_stats stats = disk_rig_stats(&rig);
