@@ -7,6 +7,15 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#ifdef __SANITIZE_ADDRESS__ /* what objects point at is no leak */
+#include <sanitizer/lsan_interface.h>
+#define SEEN_BY_LSAN(base, bytes)   __lsan_register_root_region(base, bytes)
+#define UNSEEN_BY_LSAN(base, bytes) __lsan_unregister_root_region(base, bytes)
+#else
+#define SEEN_BY_LSAN(base, bytes)   ((void)0)
+#define UNSEEN_BY_LSAN(base, bytes) ((void)0)
+#endif
+
 enum { BLOCK_UNITS = CELL_BLOCK_BYTES / CELL_UNIT_BYTES };
 
 /* ---- a space ------------------------------------------------------------------------------------------------------------------------------- */
@@ -23,6 +32,7 @@ bool cell_space_init(struct cell_space *space, uint64_t bytes)
     void *base = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
         return false;
+    SEEN_BY_LSAN(base, bytes);
     space->base = base;
     space->bytes = bytes;
     space->origin = (uintptr_t)base - CELL_UNIT_BYTES;
@@ -34,6 +44,7 @@ void cell_space_free(struct cell_space *space)
 {
     if (space->base == NULL)
         return;
+    UNSEEN_BY_LSAN(space->base, space->bytes);
     munmap(space->base, space->bytes);
     pthread_mutex_destroy(&space->lock);
     *space = (struct cell_space){0};
