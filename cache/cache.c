@@ -70,7 +70,7 @@ struct cache *cache_new(const struct cache_settings *settings, const struct hash
     for (unsigned i = 0; i < SHARD_COUNT; i++) {
         struct shard *shard = &cache->shards[i];
         pthread_mutex_init(&shard->lock, NULL);
-        index_init(&shard->index, &cache->bucket_space);
+        index_init(&shard->index, &cache->object_space, &cache->bucket_space);
         for (unsigned j = 0; j < SHARD_FILL_HEADS; j++)
             list_init(&shard->fills[j]);
     }

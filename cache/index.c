@@ -7,46 +7,60 @@
 
 enum { TAG_SHIFT = 48 };
 
-static uint64_t entry_of(struct object *object)
+struct entry {
+    uint32_t number; /* 0: there is none */
+    uint16_t tag;
+};
+
+static uint16_t tag_of(uint64_t hash)
 {
-    uint64_t pointer = (uint64_t)(uintptr_t)object;
-    assert(pointer >> TAG_SHIFT == 0);
-    return object->hash >> TAG_SHIFT << TAG_SHIFT | pointer;
+    return (uint16_t)(hash >> TAG_SHIFT);
 }
 
-static struct object *entry_object(uint64_t entry)
+static struct entry entry_of(const struct index *index, const struct object *object)
 {
-    return (struct object *)(uintptr_t)(entry & ((UINT64_C(1) << TAG_SHIFT) - 1));
+    return (struct entry){cell_number(index->objects, object), tag_of(object->hash)};
+}
+
+static struct object *object_at(const struct index *index, uint32_t number)
+{
+    return cell_at(index->objects, number);
 }
 
 /* Whoever reads acquires, and whoever changes releases: a visitor that sees a change sees that the version is odd, too. */
 
-static uint64_t get_entry(const struct bucket *bucket, unsigned i)
+static uint32_t get_number(const struct bucket *bucket, unsigned i)
 {
-    return atomic_load_explicit(&bucket->entries[i], memory_order_acquire);
+    return atomic_load_explicit(&bucket->numbers[i], memory_order_acquire);
 }
 
-static void set_entry(struct bucket *bucket, unsigned i, uint64_t entry)
+static uint16_t get_tag(const struct bucket *bucket, unsigned i)
 {
-    atomic_store_explicit(&bucket->entries[i], entry, memory_order_release);
+    return atomic_load_explicit(&bucket->tags[i], memory_order_acquire);
+}
+
+static void set_entry(struct bucket *bucket, unsigned i, struct entry entry)
+{
+    atomic_store_explicit(&bucket->tags[i], entry.tag, memory_order_release);
+    atomic_store_explicit(&bucket->numbers[i], entry.number, memory_order_release);
 }
 
 static struct bucket *get_overflow(const struct index *index, const struct bucket *bucket)
 {
     uint32_t number = atomic_load_explicit(&bucket->overflow, memory_order_acquire);
-    return number != 0 ? cell_at(index->space, number) : NULL;
+    return number != 0 ? cell_at(index->overflow, number) : NULL;
 }
 
 static void set_overflow(const struct index *index, struct bucket *bucket, const struct bucket *overflow)
 {
-    uint32_t number = overflow != NULL ? cell_number(index->space, overflow) : 0;
+    uint32_t number = overflow != NULL ? cell_number(index->overflow, overflow) : 0;
     atomic_store_explicit(&bucket->overflow, number, memory_order_release);
 }
 
 static void clear_bucket(const struct index *index, struct bucket *bucket, const struct bucket *overflow)
 {
     for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES; i++)
-        set_entry(bucket, i, 0);
+        set_entry(bucket, i, (struct entry){0});
     set_overflow(index, bucket, overflow);
 }
 
@@ -70,11 +84,6 @@ static uint64_t get_count(const struct index *index)
 static struct bucket *get_segment(const struct index *index, unsigned segment)
 {
     return atomic_load_explicit(&index->segments[segment], memory_order_acquire);
-}
-
-static bool entry_has_tag(uint64_t entry, uint64_t hash)
-{
-    return (entry ^ hash) >> TAG_SHIFT == 0;
 }
 
 /* Segment 0 holds buckets 0…63, segment n ≥ 1 holds 64·2^(n−1) of them. */
@@ -128,9 +137,9 @@ static void free_segment(unsigned segment, struct bucket *buckets)
     munmap(buckets, segment_buckets(segment) * sizeof(struct bucket));
 }
 
-void index_init(struct index *index, const struct cell_space *space)
+void index_init(struct index *index, const struct cell_space *objects, const struct cell_space *overflow)
 {
-    *index = (struct index){.space = space, .bucket_count = INDEX_SEGMENT_MIN_BUCKETS};
+    *index = (struct index){.objects = objects, .overflow = overflow, .bucket_count = INDEX_SEGMENT_MIN_BUCKETS};
     index->segments[0] = new_segment(0);
 }
 
@@ -183,11 +192,12 @@ void index_stock(struct index *index, pthread_mutex_t *lock, struct cells *cells
 
 struct object *index_find(const struct cache *cache, const struct index *index, const struct object_name *name)
 {
+    const uint16_t tag = tag_of(name->hash);
     for (const struct bucket *bucket = bucket_of(index, name->hash); bucket != NULL; bucket = get_overflow(index, bucket)) {
-        uint64_t entry;
-        for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && (entry = get_entry(bucket, i)) != 0; i++) {
-            if (entry_has_tag(entry, name->hash) && object_has_name(cache, entry_object(entry), name))
-                return entry_object(entry);
+        uint32_t number;
+        for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && (number = get_number(bucket, i)) != 0; i++) {
+            if (get_tag(bucket, i) == tag && object_has_name(cache, object_at(index, number), name))
+                return object_at(index, number);
         }
     }
     return NULL;
@@ -203,15 +213,17 @@ struct object *index_visit_name(struct cache *cache, const struct index *index, 
 {
     uint64_t version = atomic_load_explicit(&index->version, memory_order_acquire);
     const struct bucket *bucket = bucket_of(index, name->hash);
+    const uint16_t tag = tag_of(name->hash);
     /* Odd, or changed: the link may be that of a bucket given back, to another one. */
     for (; bucket != NULL && version % 2 == 0 && !has_changed(index, version); bucket = get_overflow(index, bucket)) {
-        uint64_t entry;
-        for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && (entry = get_entry(bucket, i)) != 0; i++) {
-            if (!entry_has_tag(entry, name->hash))
+        uint32_t number;
+        for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && (number = get_number(bucket, i)) != 0; i++) {
+            if (get_tag(bucket, i) != tag)
                 continue;
-            visit_begin(visitor, entry_object(entry));
-            if (!has_changed(index, version) && object_has_name(cache, entry_object(entry), name))
-                return entry_object(entry);
+            struct object *object = object_at(index, number);
+            visit_begin(visitor, object);
+            if (!has_changed(index, version) && object_has_name(cache, object, name))
+                return object;
             visit_end(cache, visitor);
         }
     }
@@ -221,21 +233,21 @@ struct object *index_visit_name(struct cache *cache, const struct index *index, 
 struct object *index_find_hash(const struct index *index, uint64_t hash)
 {
     for (const struct bucket *bucket = bucket_of(index, hash); bucket != NULL; bucket = get_overflow(index, bucket)) {
-        uint64_t entry;
-        for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && (entry = get_entry(bucket, i)) != 0; i++) {
-            if (entry_has_tag(entry, hash) && entry_object(entry)->hash == hash)
-                return entry_object(entry);
+        uint32_t number;
+        for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && (number = get_number(bucket, i)) != 0; i++) {
+            if (get_tag(bucket, i) == tag_of(hash) && object_at(index, number)->hash == hash)
+                return object_at(index, number);
         }
     }
     return NULL;
 }
 
 /* Puts an entry behind the last one of a chain; `*spare` is used up when the chain's last bucket is full. */
-static void chain_append(const struct index *index, struct bucket *bucket, uint64_t entry, struct bucket **spare)
+static void chain_append(const struct index *index, struct bucket *bucket, struct entry entry, struct bucket **spare)
 {
     for (;;) {
         for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES; i++) {
-            if (get_entry(bucket, i) == 0) {
+            if (get_number(bucket, i) == 0) {
                 set_entry(bucket, i, entry);
                 return;
             }
@@ -252,24 +264,24 @@ static void chain_append(const struct index *index, struct bucket *bucket, uint6
 }
 
 /* Splits the next bucket in turn. Its entries need at most the overflow buckets that its chain has already: two chains of a and b entries
- * take ⌈a/7⌉ + ⌈b/7⌉ buckets, at most one more than ⌈(a+b)/7⌉, and that one is the new bucket itself. */
+ * take ⌈a/10⌉ + ⌈b/10⌉ buckets, at most one more than ⌈(a+b)/10⌉, and that one is the new bucket itself. */
 static struct bucket *split(struct index *index, struct bucket *spare)
 {
     uint64_t count = get_count(index), round = bucket_round(count);
     struct bucket *low = bucket_at(index, count - round), *high = bucket_at(index, count);
-    uint64_t entries[INDEX_BUCKET_ENTRIES];
+    struct entry entries[INDEX_BUCKET_ENTRIES];
     struct bucket *from = low, *next;
     atomic_store_explicit(&index->bucket_count, count + 1, memory_order_release);
     clear_bucket(index, high, NULL);
     do {
         for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES; i++)
-            entries[i] = get_entry(from, i);
+            entries[i] = (struct entry){get_number(from, i), get_tag(from, i)};
         next = get_overflow(index, from);
         /* Its entries are copied: it may be used again at once. */
         clear_bucket(index, from, from == low ? NULL : spare);
         spare = from == low ? spare : from;
-        for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && entries[i] != 0; i++) {
-            uint64_t hash = entry_object(entries[i])->hash;
+        for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && entries[i].number != 0; i++) {
+            uint64_t hash = object_at(index, entries[i].number)->hash;
             chain_append(index, (hash >> INDEX_SHARD_BITS & round) != 0 ? high : low, entries[i], &spare);
         }
         from = next;
@@ -281,7 +293,7 @@ void index_insert(struct index *index, struct object *object)
 {
     assert(index_is_ready(index));
     begin_change(index);
-    chain_append(index, bucket_of(index, object->hash), entry_of(object), &index->spare);
+    chain_append(index, bucket_of(index, object->hash), entry_of(index, object), &index->spare);
     index->entries_count++;
     if (index->entries_count > get_count(index) * INDEX_LOAD && get_segment(index, segment_of(get_count(index))) != NULL)
         index->spare = split(index, index->spare);
@@ -289,14 +301,14 @@ void index_insert(struct index *index, struct object *object)
 }
 
 /* The chain's last entry fills the hole, so that used entries stay in front. */
-static void chain_remove(const struct index *index, struct bucket *bucket, uint64_t entry, struct cells *cells)
+static void chain_remove(const struct index *index, struct bucket *bucket, uint32_t number, struct cells *cells)
 {
     struct bucket *holed = NULL;
     unsigned hole = 0;
     for (struct bucket *before = NULL;; before = bucket, bucket = get_overflow(index, bucket)) {
         unsigned used = 0;
-        for (; used < INDEX_BUCKET_ENTRIES && get_entry(bucket, used) != 0; used++) {
-            if (get_entry(bucket, used) == entry) {
+        for (; used < INDEX_BUCKET_ENTRIES && get_number(bucket, used) != 0; used++) {
+            if (get_number(bucket, used) == number) {
                 holed = bucket;
                 hole = used;
             }
@@ -304,8 +316,8 @@ static void chain_remove(const struct index *index, struct bucket *bucket, uint6
         if (get_overflow(index, bucket) != NULL)
             continue;
         assert(holed != NULL && used > 0);
-        set_entry(holed, hole, get_entry(bucket, used - 1));
-        set_entry(bucket, used - 1, 0);
+        set_entry(holed, hole, (struct entry){get_number(bucket, used - 1), get_tag(bucket, used - 1)});
+        set_entry(bucket, used - 1, (struct entry){0});
         if (used == 1 && before != NULL) {
             set_overflow(index, before, NULL);
             cells_give(cells, bucket);
@@ -317,7 +329,7 @@ static void chain_remove(const struct index *index, struct bucket *bucket, uint6
 void index_remove(struct index *index, struct object *object, struct cells *cells)
 {
     begin_change(index);
-    chain_remove(index, bucket_of(index, object->hash), entry_of(object), cells);
+    chain_remove(index, bucket_of(index, object->hash), cell_number(index->objects, object), cells);
     index->entries_count--;
     end_change(index);
 }
@@ -328,8 +340,8 @@ bool index_visit(const struct index *index, uint64_t from, uint64_t count, void 
     uint64_t end = from + count < get_count(index) ? from + count : get_count(index);
     for (uint64_t number = from; number < end; number++) {
         for (const struct bucket *bucket = bucket_at(index, number); bucket != NULL; bucket = get_overflow(index, bucket)) {
-            for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && get_entry(bucket, i) != 0; i++)
-                visit(context, entry_object(get_entry(bucket, i)));
+            for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && get_number(bucket, i) != 0; i++)
+                visit(context, object_at(index, get_number(bucket, i)));
         }
     }
     return end < get_count(index);
@@ -339,11 +351,11 @@ void index_drain(struct index *index, void (*visit)(struct cache *cache, struct 
 {
     for (uint64_t number = 0; number < get_count(index); number++) {
         for (struct bucket *bucket = bucket_at(index, number); bucket != NULL; bucket = get_overflow(index, bucket)) {
-            uint64_t entry;
-            for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && (entry = get_entry(bucket, i)) != 0; i++) {
-                set_entry(bucket, i, 0);
+            uint32_t number;
+            for (unsigned i = 0; i < INDEX_BUCKET_ENTRIES && (number = get_number(bucket, i)) != 0; i++) {
+                set_entry(bucket, i, (struct entry){0});
                 index->entries_count--;
-                visit(cache, entry_object(entry));
+                visit(cache, object_at(index, number));
             }
         }
     }

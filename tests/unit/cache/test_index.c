@@ -7,7 +7,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void setup(void)
 {
     rig = rig_new(16 * RIG_MIB, RIG_MIB, 4);
-    index_init(&table, &rig.cache->bucket_space);
+    index_init(&table, &rig.cache->object_space, &rig.cache->bucket_space);
 }
 
 static void drop(struct cache *cache, struct object *object)
@@ -115,11 +115,11 @@ Test(index, growth_loses_nothing)
         cr_assert_eq(find(mix(i), i), i % 3 == 0 ? NULL : objects[i]);
 }
 
-Test(index, overhead_of_a_small_object_is_within_48_bytes)
+Test(index, overhead_of_a_small_object_is_within_44_bytes)
 {
     enum { COUNT = 20000 };
     for (unsigned i = 0; i < COUNT; i++)
         insert(mix(i), i);
     uint64_t bytes = objects_bytes(rig.cache) + (cells_in_use(&rig.cache->buckets) + table.bucket_count) * sizeof(struct bucket);
-    cr_assert_leq(bytes, 48 * COUNT, "%lu", (unsigned long)bytes / COUNT);
+    cr_assert_leq(bytes, 44 * COUNT, "%lu", (unsigned long)bytes / COUNT);
 }
