@@ -316,6 +316,12 @@ bench-attacks:
 bench-restart:
 	@$(MEASURE)/million.py $(if $(FIRST),--first) $(if $(REPORT),--report)
 
+# From the npm registry, https://cache-tests.fyi. CACHES=outrigger,nginx: some; REPORT=1 writes docs/CACHING.md.
+.PHONY: cache-tests
+cache-tests: all
+	@packaging/install-packages bench
+	@$(PYTHON) tests/bench/cache_tests.py $(if $(CACHES),--caches $(CACHES)) $(if $(REPORT),--report)
+
 # DOCUMENT=docs/EVICTION.md puts the tables there.
 $(BUILD)/bench/eviction: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench/eviction*.c)) $(BUILD)/liboutrigger.a
 	@mkdir -p $(@D)
@@ -395,6 +401,7 @@ help:
 	@echo "make bench-diskhits    what a hit from disk costs the loop and its helper, and messages a wake-up;  REPORT=1: to docs/STORE.md"
 	@echo "make bench-restart    a restart with a million records on disk: until it listens, until the first hit, memory of the index; needs root;  REPORT=1: to docs/STORE.md"
 	@echo "make bench-attacks    hits beside HTTP/2 floods, handshakes and clients that are slow on purpose;  ATTACKS=PING,SETTINGS: some;  REPORT=1: to docs/HTTP2.md"
+	@echo "make cache-tests    the public cache tests (npm: http-cache-tests) against this cache and four others;  CACHES=outrigger: some;  REPORT=1: to docs/CACHING.md"
 	@echo "make bench-eviction    hit ratios of eviction policies and disk admission;  DOCUMENT=docs/EVICTION.md: put there"
 	@echo "make lint        the other compiler's warnings, floors, style, clang-tidy"
 	@echo "make install     PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR)"
