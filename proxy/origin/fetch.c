@@ -61,7 +61,7 @@ struct fetch *fetch_new(struct origin *origin, const struct fetch_request *reque
     fetch->wants_upgrade = request->wants_upgrade;
     fetch->is_conditional =
         headers_find(&fetch->fields, HEADER_IF_NONE_MATCH) != NULL || headers_find(&fetch->fields, HEADER_IF_MODIFIED_SINCE) != NULL;
-    fetch->request_time = loop_wall(origin->context.loop);
+    fetch->began = loop_now(origin->context.loop);
     mail_init(&fetch->mail, origin->context.loop, mail_delivered);
     fill_set_waker(fill, &fetch->mail.waker);
     order_backends(fetch);
@@ -193,6 +193,10 @@ void fetch_failed_backend(struct fetch *fetch, enum error error, bool in_connect
 
 static struct origin_head head_of(const struct fetch *fetch, const struct fetch_response *response)
 {
+    struct wall_seconds now = loop_wall(fetch_loop(fetch));
+    /* RFC 9111 §4.2.3: of the seconds that it took, those that are whole. By the clock on the wall a quick answer, too, would be a second old
+     * whenever one ends in between: no response with max-age=1 would outlive that. */
+    int64_t took_s = (loop_now(fetch_loop(fetch)).ms - fetch->began.ms) / 1000;
     return (struct origin_head){
         .status = response->status,
         .reason = response->reason,
@@ -200,8 +204,8 @@ static struct origin_head head_of(const struct fetch *fetch, const struct fetch_
         .length_known = response->length_known,
         .length = response->length,
         .body_forbidden = response->body_forbidden,
-        .request_time = fetch->request_time,
-        .response_time = loop_wall(fetch_loop(fetch)),
+        .request_time = {now.s - took_s},
+        .response_time = now,
     };
 }
 

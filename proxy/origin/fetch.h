@@ -37,7 +37,7 @@ struct fetch {
     struct headers      fields;
     struct upload      *upload; /* NULL: none, or not to be touched any more */
     bool                has_body, wants_upgrade, is_conditional;
-    struct wall_seconds request_time;
+    struct monotonic_ms began;
     /* the choice of an origin */
     unsigned       *order, order_count, order_at;
     unsigned        retries_left;

@@ -5,6 +5,7 @@ from email.utils import formatdate
 
 import pytest
 
+from harness.poll import until
 from harness.status import status_of
 
 MAX_AGE = ("Cache-Control", "max-age=3600")
@@ -96,6 +97,18 @@ def test_not_fresh(proxy, back, path, name):
     for number in (1, 2):
         response = proxy.get(path)
         assert "hit" not in status_of(response) and response.body == f"answer {number}".encode(), response
+
+
+def test_a_second_that_ends_meanwhile_makes_no_answer_a_second_old(proxy, back, path):
+    def handler(request):
+        end = int(time.time()) + 1
+        until(lambda: time.time() > end + 0.05, what="the end of the second")  # by a coarse clock, too
+        request.answer("body", fields={"Cache-Control": "max-age=60"})
+
+    back.on(path, handler)
+    began = time.monotonic()
+    age = int(proxy.get(path).get("age") or 0)
+    assert age == 0 or time.monotonic() - began >= 1
 
 
 STALE_BY_40 = [("Age", "100"), ("ETag", '"1"')]
