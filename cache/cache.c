@@ -23,6 +23,7 @@ static bool reserve_cells(struct cache *cache)
 {
     enum { OBJECTS_PART = 2, LEAST_BYTES = 4 * 1024 * 1024 };
     uint64_t bytes = slab_bytes(cache->slab) / OBJECTS_PART + LEAST_BYTES;
+    bytes = bytes < CELL_SPACE_MAX_BYTES ? bytes : CELL_SPACE_MAX_BYTES; /* the largest slab has 128 GiB */
     uint64_t buckets_max = bytes / sizeof(struct object) / INDEX_BUCKET_ENTRIES;
     if (!cell_space_init(&cache->object_space, bytes))
         return false;

@@ -18,13 +18,15 @@
 
 enum { BLOCK_UNITS = CELL_BLOCK_BYTES / CELL_UNIT_BYTES };
 
+_Static_assert(CELL_SPACE_MAX_BYTES / CELL_UNIT_BYTES <= SLAB_OWNER_MAX, "a slab knows its owners by these numbers");
+
 /* ---- a space ------------------------------------------------------------------------------------------------------------------------------- */
 
 bool cell_space_init(struct cell_space *space, uint64_t bytes)
 {
     bytes = (bytes + CELL_BLOCK_BYTES - 1) / CELL_BLOCK_BYTES * CELL_BLOCK_BYTES;
     *space = (struct cell_space){0};
-    if (bytes / CELL_UNIT_BYTES > SLAB_OWNER_MAX) { /* a slab knows its owners by these numbers */
+    if (bytes > CELL_SPACE_MAX_BYTES) {
         errno = EOVERFLOW;
         return false;
     }

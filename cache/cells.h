@@ -22,6 +22,9 @@ enum {
     CELL_BLOCK_BYTES = 64 * 1024, /* a multiple of every page size */
 };
 
+/* As many cells as a slab can have owners: 64 GiB, but for a block. */
+#define CELL_SPACE_MAX_BYTES ((UINT64_C(1) << 36) - CELL_BLOCK_BYTES)
+
 struct cell_space {
     /* immutable */
     uintptr_t origin; /* where number 0 would be */
@@ -44,7 +47,7 @@ struct cells {
     _Atomic uint64_t in_use_count;
 };
 
-/* Reserves addresses, no memory; `bytes` is rounded up to whole blocks. False with errno: there are none, or more than can be numbered. */
+/* Reserves addresses, no memory; `bytes` is rounded up to whole blocks. False with errno: there are none, or it is more than CELL_SPACE_MAX_BYTES. */
 bool cell_space_init(struct cell_space *space, uint64_t bytes);
 /* Every cell at once. One that is all zeros may be freed as well. */
 void cell_space_free(struct cell_space *space);

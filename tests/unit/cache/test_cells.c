@@ -1,3 +1,4 @@
+#include "base/slab.h"
 #include "cache/cells.h"
 
 #include <criterion/criterion.h>
@@ -133,7 +134,12 @@ Test(cells, space_is_no_memory_until_it_is_used)
 Test(cells, more_than_can_be_numbered_is_refused)
 {
     struct cell_space wide;
-    cr_assert_not(cell_space_init(&wide, ((uint64_t)INT32_MAX + 1) * CELL_UNIT_BYTES));
+    cr_assert_not(cell_space_init(&wide, CELL_SPACE_MAX_BYTES + 1));
+    cell_space_free(&wide);
+    cr_assert(cell_space_init(&wide, CELL_SPACE_MAX_BYTES));
+    uint32_t last = cell_number(&wide, wide.base + wide.bytes - CELL_UNIT_BYTES);
+    cr_assert_leq(last, SLAB_OWNER_MAX);
+    cr_assert_eq(cell_at(&wide, last), wide.base + wide.bytes - CELL_UNIT_BYTES);
     cell_space_free(&wide);
 }
 
