@@ -201,14 +201,28 @@ static void origin_writable(void *owner)
     sink_writable(&((struct tunnel *)owner)->to_origin);
 }
 
-/* While nothing is wanted of a side it can only break. */
-static void side_broken(void *owner)
+/* While nothing is wanted of a side it can only break. Or both its ways have ended, of which the kernel says the same: then what came of it before is still there
+ * to be read, or kept for the other side. If it is broken all the same, that shows when it is read. */
+static void side_broken(struct tunnel *tunnel, const struct side *side, const struct flow *to_side)
 {
-    tunnel_end(owner);
+    if (side->stream || !to_side->ended)
+        tunnel_end(tunnel);
 }
 
-static const struct connection_events client_events = {.readable = client_readable, .writable = client_writable, .broken = side_broken};
-static const struct connection_events origin_events = {.readable = origin_readable, .writable = origin_writable, .broken = side_broken};
+static void client_broken(void *owner)
+{
+    struct tunnel *tunnel = owner;
+    side_broken(tunnel, &tunnel->client, &tunnel->to_client);
+}
+
+static void origin_broken(void *owner)
+{
+    struct tunnel *tunnel = owner;
+    side_broken(tunnel, &tunnel->origin, &tunnel->to_origin);
+}
+
+static const struct connection_events client_events = {.readable = client_readable, .writable = client_writable, .broken = client_broken};
+static const struct connection_events origin_events = {.readable = origin_readable, .writable = origin_writable, .broken = origin_broken};
 
 static struct tunnel *start(struct side client, struct bytes client_unread, struct connection *origin, struct bytes origin_unread,
                             int64_t idle_timeout_ms, void (*ended)(void *context, const struct tunnel_end *end), void *context)

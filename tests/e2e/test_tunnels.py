@@ -25,8 +25,8 @@ def echo(request):
     raise CloseConnection
 
 
-def open_tunnel(outrigger, path, behind=b""):
-    client = outrigger.connect(timeout=20 * SLOW)
+def open_tunnel(outrigger, path, behind=b"", **options):
+    client = outrigger.connect(timeout=20 * SLOW, **options)
     client.send(UPGRADE.format(path).encode() + behind)
     return client, client.head()
 
@@ -175,6 +175,28 @@ def test_a_busy_tunnel_outlives_the_idle_timeout(make_outrigger, origin):
                 pace()
 
     at_pace(talk, 0.5)
+
+
+def test_what_an_origin_said_before_it_left_reaches_a_client_that_reads_late(make_outrigger, origin):
+    """Both ways of the origin's connection have ended, with bytes that wait for room."""
+    total, left = 384 << 10, threading.Event()
+
+    def say_and_leave(request):
+        request.send(SWITCHED)
+        request.connection.read_to_end()
+        request.send(bytes(total))
+        left.set()
+        raise CloseConnection
+
+    origin.on("*", say_and_leave)
+    outrigger = make_outrigger(origin=origin.url, config={"workers": 1})
+    client, _ = open_tunnel(outrigger, "/late", receive_buffer=4096)
+    with client:
+        client.end_sending()
+        assert left.wait(20 * SLOW)
+        for _ in range(20):  # turns of the loop, in which the origin's end comes
+            outrigger.metrics()
+        assert len(client.read_to_end()) == total
 
 
 def test_a_tunnel_keeps_every_byte_when_both_sides_pour(proxy, back):
