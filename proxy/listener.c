@@ -4,6 +4,7 @@
 #include "proxy/client/h1.h"
 #include "proxy/greeting.h"
 #include "proxy/net/socket_address.h"
+#include "proxy/net/socket_room.h"
 
 #include "base/log.h"
 
@@ -193,6 +194,7 @@ struct listener *listener_start(struct worker *worker, int fd, enum listener_kin
         return NULL;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* accepted sockets inherit it; a Unix socket refuses it */
+    socket_bound_unsent(fd);
     open_reserve(listener);
     return listener;
 }

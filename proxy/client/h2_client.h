@@ -9,7 +9,7 @@
  *
  * Out. Frames are collected in the plan (h2_plan.c): what is small is copied into it and leaves at the end of the loop's turn with everything else that is ready
  * by then; what is large is referred to, and leaves at once with all that is planned before it, in one writev. What the kernel does not take is kept in `out`;
- * while that is there, no head and no body is taken of any request, so it holds at most a plan and what the client's own frames are answered with, which
+ * while that is there, or the kernel was given what it has room for (`is_full`), no head and no body is taken of any request, so it holds at most a plan and what the client's own frames are answered with, which
  * h2_guard.c bounds. A request offers its memory (h2_send), of which as much becomes DATA frames as the windows and this stream's turn allow (h2_write.c).
  * A stream that could send more waits: for its own window, which brings it back when it opens; for its turn or the connection's window, in `ready`:
  * urgency by urgency, round robin among incremental streams, one after the other among the rest (RFC 9218 §10); or, where it needs no window, in `prompt`.
@@ -40,7 +40,8 @@ enum {
     H2_COPY_MAX_BYTES = 16 * 1024, /* of a body's frame: costs less than a system call of its own */
     H2_FRAME_BYTES = 16 * 1024 - H2_FRAME_HEADER_BYTES, /* of a body, where more follows: with its header they fill a TLS record */
     H2_TURN_MAX_BYTES = 4 * H2_FRAME_BYTES, /* of one stream, where the kernel has room for it */
-    H2_LITTLE_BYTES = 4 * 1024,       /* likewise, where it has none: about what is copied to `out` then */
+    H2_FRAME_ROOM_BYTES = 16 * 1024 + 64, /* what a frame takes there, as a TLS record */
+    H2_LITTLE_BYTES = 4 * 1024,       /* of one stream, where it has none: about what is copied to `out` then */
     H2_QUEUED_MUCH_BYTES = 64 * 1024, /* in the kernel */
     H2_TURN_SHARED_BYTES = H2_FRAME_BYTES,  /* of one stream while others wait */
     H2_TURN_REST_BYTES = 512,  /* a rest that is no larger goes with its turn */
@@ -126,6 +127,7 @@ struct h2_session {
     bool                goaway_received;
     uint8_t             no_priorities; /* RFC 9218 §2.1: the client's setting; H2_UNSAID */
     bool                gone;  /* reading or writing failed */
+    bool                is_full; /* the kernel was given what it has room for; until it says that it has much again */
     bool                was_used; /* a request came since the deadline was set */
 };
 
@@ -324,6 +326,11 @@ void h2_put_head(struct h2_stream *stream, const struct response_head *head, boo
 void h2_put_interim(struct h2_stream *stream, unsigned status, const struct headers *fields);
 
 /* h2_write.c */
+/* What is made now would wait for the kernel. */
+static inline bool h2_is_full(const struct h2_session *session)
+{
+    return session->out || session->is_full;
+}
 /* Streams that wait have their turns. */
 void h2_take_turns(struct h2_session *session);
 bool h2_has_turns(const struct h2_session *session);

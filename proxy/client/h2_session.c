@@ -129,7 +129,7 @@ static enum watched watched_of(const struct h2_session *session)
 {
     if (session->state == H2_LINGER)
         return WATCH_LINGER;
-    if (session->out)
+    if (h2_is_full(session))
         return WATCH_STALL;
     if (session->state == H2_GREETING)
         return WATCH_GREETING;
@@ -288,7 +288,7 @@ void h2_leave(struct h2_session *session)
         return;
     }
     watch(session);
-    connection_want(session->connection, WANT_READ | (session->out ? WANT_WRITE : 0));
+    connection_want(session->connection, WANT_READ | (h2_is_full(session) ? WANT_WRITE : 0));
     if (session->state < H2_LINGER && h2_has_turns(session))
         h2_settle_later(session);
 }
@@ -350,6 +350,7 @@ static void on_writable(void *owner)
 {
     struct h2_session *session = owner;
     h2_enter(session);
+    session->is_full = false;
     h2_flush_out(session);
     h2_leave(session);
 }

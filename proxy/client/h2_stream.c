@@ -140,7 +140,7 @@ static ssize_t send_response(struct stream *base, const struct response_head *he
     h2_enter(session);
     assert(!head || !stream->head_sent);
     stream->head_sent = true;
-    if (head && session->out)
+    if (head && h2_is_full(session))
         keep_head(stream, head, ends);
     else if (head)
         h2_put_head(stream, head, ends);

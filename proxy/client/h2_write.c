@@ -6,7 +6,7 @@
 
 static bool may_send(const struct h2_session *session)
 {
-    return !session->out && !session->gone && !session->is_terminated;
+    return !h2_is_full(session) && !session->gone && !session->is_terminated;
 }
 
 /* A frame of a few bytes, where there would have been more: the client's windows are that small. */
@@ -100,29 +100,35 @@ static void put_waiting_head(struct h2_stream *stream)
 }
 
 /* What the kernel does not take is copied to `out`: a client that does not read is to cost little of it. When the kernel has much of his already, it may be
- * short of memory, and then takes less than it has room for. */
-static size_t room_of(const struct h2_session *session)
+ * short of memory, and then takes less than it has room for. *frames: for how many whole ones there is room. */
+static size_t room_of(const struct h2_session *session, size_t *frames)
 {
     struct socket_room room = socket_room(connection_fd(session->connection));
-    if (room.free < H2_LITTLE_BYTES)
-        return H2_LITTLE_BYTES;
-    return room.free > H2_FRAME_BYTES && room.queued > H2_QUEUED_MUCH_BYTES ? H2_FRAME_BYTES : room.free;
+    *frames = room.free / H2_FRAME_ROOM_BYTES;
+    if (*frames == 0)
+        return room.free < H2_LITTLE_BYTES ? H2_LITTLE_BYTES : room.free;
+    return room.queued > H2_QUEUED_MUCH_BYTES ? H2_FRAME_BYTES : *frames * H2_FRAME_BYTES;
 }
 
-/* How much of what this stream offers may go now. */
-static size_t turn_of(const struct h2_stream *stream, size_t offered)
+/* How much of what this stream offers may go now. *fills: after that there is no room for another frame, and smaller ones are not worth it. */
+static size_t turn_of(const struct h2_stream *stream, size_t offered, bool *fills)
 {
     const struct h2_session *session = stream->session;
-    size_t room;
-    if (session->turn_bytes >= H2_SESSION_TURN_BYTES)
+    *fills = false;
+    if (session->turn_bytes >= H2_SESSION_TURN_BYTES || h2_is_full(session))
         return 0;
     for (unsigned u = 0; u < stream->priority.urgency; u++)
         if (!list_is_empty(&session->ready[u]))
             return 0;
     size_t turn = list_is_empty(&session->ready[stream->priority.urgency]) ? H2_TURN_MAX_BYTES : H2_TURN_SHARED_BYTES;
-    if (offered > H2_FRAME_BYTES && turn > (room = room_of(session)))
-        return room;
-    return offered <= turn + H2_TURN_REST_BYTES ? offered : turn;
+    if (offered <= H2_FRAME_BYTES)
+        return offered;
+    size_t frames, room = room_of(session, &frames);
+    bool is_short = turn > room;
+    if (is_short)
+        turn = room;
+    *fills = frames <= turn / H2_FRAME_BYTES;
+    return !is_short && offered <= turn + H2_TURN_REST_BYTES ? offered : turn;
 }
 
 /* What is left of it waits. */
@@ -138,14 +144,16 @@ ssize_t h2_write_body(struct h2_stream *stream, const struct iovec *iov, int cou
 {
     struct h2_session *session = stream->session;
     size_t offered = 0;
+    bool fills;
     for (int i = 0; i < count; i++)
         offered += iov[i].iov_len;
     put_waiting_head(stream);
-    stream->offer = (struct h2_offer){iov, count, 0, offered, turn_of(stream, offered)};
+    stream->offer = (struct h2_offer){iov, count, 0, offered, turn_of(stream, offered, &fills)};
     put_body(stream, last);
     if (session->worker->h2->plan.refers)
         h2_flush(session);
     size_t left = stream->offer.left;
+    session->is_full |= fills && stream->offer.turn == 0 && left > 0;
     stream->offer = (struct h2_offer){.iov = NULL};
     stream->waits = left > 0;
     stream->ends = last && left == 0;

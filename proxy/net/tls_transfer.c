@@ -2,8 +2,9 @@
  *
  * DESIGN. One read is one recv(2), of which as many records are opened as the caller has room for; what is left waits sealed, and is said to be readable. One
  * write seals from the caller's memory into the loop's buffer, several records at once, and sends that at once. No more is sealed than the kernel has room
- * for, and a little where it has none: what it does not take has to be kept, and a client that does not read is not to cost a record, let alone a buffer. A
- * kernel that is short of memory takes less than it has room for: once that was seen, one record is sealed at a time for a while, whomever it is for.
+ * for, and a little where it has none to begin with: what it does not take has to be kept, and a client that does not read is not to cost a record, let
+ * alone a buffer; where it has none any more after a record, it says when there is much room again. A kernel that is short of memory takes less than it has
+ * room for: once that was seen, one record is sealed at a time for a while, whomever it is for.
  * Records that begin a burst are small enough for one packet: a client can use them before the next packet comes; then they are as large as can be.
  */
 #include "proxy/net/socket_room.h"
@@ -212,9 +213,9 @@ static void note_scarcity(const struct tls_stream *stream)
     stream->loop->scarce_ms = now_ms(stream);
 }
 
-/* How many sealed bytes may be made of so many plain ones now. What makes a single record is not worth a system call. *room: what the kernel has room for,
- * 0: that is not known. */
-static size_t sealed_max(const struct tls_stream *stream, size_t left, size_t *room)
+/* How many sealed bytes may be made of so many plain ones now; `least`, where the kernel has no room. What makes a single record is not worth a system call.
+ * *room: what the kernel has room for, 0: that is not known. */
+static size_t sealed_max(const struct tls_stream *stream, size_t left, size_t least, size_t *room)
 {
     *room = 0;
     if (left <= RECORD_PLAIN_MAX)
@@ -222,7 +223,7 @@ static size_t sealed_max(const struct tls_stream *stream, size_t left, size_t *r
     *room = socket_room(stream->fd).free;
     size_t most = is_memory_scarce(stream) ? RECORD_PLAIN_MAX + RECORD_GROWTH_MAX : TLS_OUT_BYTES;
     if (*room < SEALED_LITTLE_BYTES)
-        return SEALED_LITTLE_BYTES;
+        return least;
     return *room < most ? *room : most;
 }
 
@@ -247,11 +248,11 @@ static size_t next_record_bytes(const struct tls_stream *stream, size_t left, si
     return space >= SEALED_LITTLE_BYTES ? space - RECORD_GROWTH_MAX : 0;
 }
 
-/* Seals what the kernel has room for, as far as the buffer goes. Returns the plain bytes. */
-static size_t seal_some(struct tls_stream *stream, const struct iovec **iov, size_t *offset, size_t left, size_t *room)
+/* Seals what the kernel has room for, `least` at least, as far as the buffer goes. Returns the plain bytes. */
+static size_t seal_some(struct tls_stream *stream, const struct iovec **iov, size_t *offset, size_t left, size_t least, size_t *room)
 {
     struct tls_loop *loop = stream->loop;
-    size_t most = sealed_max(stream, left, room), sealed = 0, length;
+    size_t most = sealed_max(stream, left, least, room), sealed = 0, length;
     while (sealed < left && (length = next_record_bytes(stream, left - sealed, most - loop->out_length)) > 0) {
         stream->small_left -= stream->small_left > 0;
         loop->out_length += tls_record_seal(&stream->records, RECORD_DATA, iov, offset, length, loop->out + loop->out_length);
@@ -276,7 +277,10 @@ ssize_t tls_stream_writev(struct tls_stream *stream, const struct iovec *iov, in
     begin_burst(stream);
     while (written < left) {
         size_t room;
-        written += seal_some(stream, &iov, &offset, left - written, &room);
+        size_t sealed = seal_some(stream, &iov, &offset, left - written, written == 0 ? SEALED_LITTLE_BYTES : 0, &room);
+        if (sealed == 0)
+            break;
+        written += sealed;
         bool has_room = stream->loop->out_length <= room;
         if (ends && written == left && stream->loop->out_length + RECORD_GROWTH_MAX + 2 <= TLS_OUT_BYTES)
             tls_stream_put_end(stream);

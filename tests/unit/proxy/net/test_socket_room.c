@@ -1,5 +1,6 @@
 /* What a socket has room for, and what a TLS connection keeps of a response whose client does not read. */
 #include "proxy/net/socket_room.h"
+#include "proxy/net/tls_loop.h"
 
 #include "tests/unit/proxy/net/tls_peer.h"
 
@@ -11,17 +12,23 @@
 #include <sys/socket.h>
 #include <linux/sockios.h>
 
-enum { RESPONSE_BYTES = 24 * 1000 * 1000, KEPT_MAX_BYTES = 4096 };
+enum {
+    RESPONSE_BYTES = 24 * 1000 * 1000,
+    KEPT_MAX_BYTES = 4096,
+    BOUNDED_BYTES = SOCKET_UNSENT_MAX_BYTES + 128 * 1024, /* what can be sent at once is little here; packets are 64 KiB at most */
+};
 
 static int ours, theirs;
 
-static void connect_both(void)
+static void connect_both(bool is_bounded)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof(address);
     static const int little = 4096;
     int listening = socket(AF_INET, SOCK_STREAM, 0), failed = bind(listening, (struct sockaddr *)&address, sizeof(address));
     cr_assert(!failed && listen(listening, 1) == 0 && getsockname(listening, (struct sockaddr *)&address, &length) == 0);
+    if (is_bounded)
+        socket_bound_unsent(listening);
     theirs = socket(AF_INET, SOCK_STREAM, 0);
     setsockopt(theirs, SOL_SOCKET, SO_RCVBUF, &little, sizeof(little));
     failed = connect(theirs, (struct sockaddr *)&address, sizeof(address));
@@ -41,13 +48,30 @@ static size_t queued_in_kernel(void)
 Test(socket_room, it_shrinks_by_what_is_sent_and_is_nothing_in_the_end)
 {
     static char some[10000];
-    connect_both();
+    connect_both(false);
     struct socket_room before = socket_room(ours);
     cr_assert(before.free > sizeof(some) && before.free < SIZE_MAX && before.queued == 0, "%zu", before.free);
     while (send(ours, some, sizeof(some), MSG_NOSIGNAL) > 0)
         ;
     struct socket_room after = socket_room(ours);
     cr_expect(after.free < sizeof(some) && after.queued > before.free, "%zu %zu", after.free, after.queued);
+    close(ours);
+    close(theirs);
+}
+
+Test(socket_room, what_is_unsent_is_bounded_and_there_is_room_for_what_it_says)
+{
+    static char large[16 << 20];
+    connect_both(true);
+    size_t room, queued = 0;
+    while ((room = socket_room(ours).free) > 0) {
+        ssize_t sent = send(ours, large, room, MSG_NOSIGNAL);
+        cr_assert_eq(sent, (ssize_t)room);
+        queued += room;
+    }
+    cr_expect(queued >= SOCKET_UNSENT_MAX_BYTES, "%zu", queued);
+    send(ours, large, sizeof(large), MSG_NOSIGNAL);
+    cr_expect(queued_in_kernel() < BOUNDED_BYTES, "%zu", queued_in_kernel());
     close(ours);
     close(theirs);
 }
@@ -107,7 +131,7 @@ static void leave(pthread_t thread)
     pthread_join(thread, NULL);
 }
 
-Test(socket_room, little_is_sealed_ahead_for_a_client_that_does_not_read, .timeout = 60)
+static void write_to_who_does_not_read(bool is_bounded)
 {
     struct pair pair = pair_make("EC", "www.example.org", NULL), other = pair_make("EC", "other.example", NULL);
     struct tls_site_settings sites[2];
@@ -119,7 +143,7 @@ Test(socket_room, little_is_sealed_ahead_for_a_client_that_does_not_read, .timeo
     size_t written = 0, most = 0;
     ssize_t taken;
     signal(SIGPIPE, SIG_IGN);
-    connect_both();
+    connect_both(is_bounded);
     settings.tickets = tickets;
     loop = loop_new(0);
     struct tls_server *server = tls_server_new(&settings, note_report, NULL);
@@ -138,6 +162,8 @@ Test(socket_room, little_is_sealed_ahead_for_a_client_that_does_not_read, .timeo
     } while (taken > 0 && written < RESPONSE_BYTES);
     cr_expect_eq(taken, CONNECTION_AGAIN);
     cr_expect(most <= KEPT_MAX_BYTES, "%zu", most);
+    cr_expect(!is_bounded || queued_in_kernel() < BOUNDED_BYTES, "%zu", queued_in_kernel());
+    cr_expect(!is_bounded || !tls_loop_of(loop)->was_scarce);
     leave(thread);
     connection_reset(&connection);
     loop_free(&loop);
@@ -146,4 +172,14 @@ Test(socket_room, little_is_sealed_ahead_for_a_client_that_does_not_read, .timeo
     pair_free(&pair);
     pair_free(&other);
     free(response);
+}
+
+Test(socket_room, little_is_sealed_ahead_for_a_client_that_does_not_read, .timeout = 60)
+{
+    write_to_who_does_not_read(false);
+}
+
+Test(socket_room, that_the_kernel_is_full_is_no_scarcity_of_memory, .timeout = 60)
+{
+    write_to_who_does_not_read(true);
 }
