@@ -373,6 +373,22 @@ struct extent slab_alloc(struct slab *slab, size_t bytes, uint32_t owner)
     return extent;
 }
 
+struct extent slab_alloc_larger(struct slab *slab, size_t bytes, uint32_t owner)
+{
+    assert(!slab->is_attached && bytes >= 1 && !chunk_is_free(owner));
+    struct extent extent = {0, 0};
+    if (bytes > SLAB_CHUNK_MAX_BYTES)
+        return extent;
+    unsigned number = slab->class_by_units[(bytes + SLAB_UNIT_BYTES - 1) / SLAB_UNIT_BYTES];
+    pthread_mutex_lock(&slab->lock);
+    while (number < slab->class_count && list_is_empty(&slab->classes[number].available))
+        number++;
+    if (number < slab->class_count)
+        extent = take_chunk(slab, LIST_OWNER(slab->classes[number].available.next, struct page, link), owner);
+    pthread_mutex_unlock(&slab->lock);
+    return extent;
+}
+
 /* The page of an extent, which must be one that slab_alloc gave; of a chunk, its number. */
 static struct page *find_page(const struct slab *slab, struct extent extent, uint32_t *number)
 {

@@ -47,6 +47,8 @@ size_t slab_bytes(const struct slab *slab);
 /* An extent of at least `bytes` (1 … SLAB_PAGE_BYTES). A size over SLAB_CHUNK_MAX_BYTES takes a whole page. `owner`, at most SLAB_OWNER_MAX, comes back from
  * slab_page_owners: the cache passes the number of its object. Capacity 0 when there is no room. Thread-safe. */
 struct extent slab_alloc(struct slab *slab, size_t bytes, uint32_t owner);
+/* The same of what is divided already: a chunk that may be much larger, where no page is free and none can be made so. */
+struct extent slab_alloc_larger(struct slab *slab, size_t bytes, uint32_t owner);
 void          slab_release(struct slab *slab, struct extent extent);
 void          slab_set_owner(struct slab *slab, struct extent extent, uint32_t owner);
 

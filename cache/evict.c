@@ -305,7 +305,8 @@ static struct extent make_room(struct cache *cache, size_t bytes, uint32_t owner
         if (freed + freed_on_page == 0)
             break;
     }
-    return extent;
+    /* All else is in use, by slow readers maybe: a chunk that is too large is better than a request refused. */
+    return extent_is_none(extent) ? slab_alloc_larger(cache->slab, bytes, owner) : extent;
 }
 
 struct extent room_alloc(struct cache *cache, size_t bytes, struct object *owner)

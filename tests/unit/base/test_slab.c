@@ -112,6 +112,25 @@ Test(slab, full_slab_gives_nothing_until_something_is_released)
     cr_assert_eq(extent_offset(again), extent_offset(pages[5]));
 }
 
+Test(slab, full_slab_may_have_room_in_chunks_that_are_larger)
+{
+    struct extent chunk = slab_alloc(slab, 3000, 0), large = slab_alloc(slab, SLAB_CHUNK_MAX_BYTES, 0), page;
+    while (!extent_is_none(page = slab_alloc(slab, SLAB_PAGE_BYTES, 0))) {
+    }
+    cr_assert(extent_is_none(slab_alloc(slab, 100, 0)));
+    for (unsigned left = SLAB_PAGE_BYTES / chunk.capacity - 1; left > 0; left--)
+        cr_assert_eq(slab_alloc_larger(slab, 100, 0).capacity, chunk.capacity, "the smallest that there is");
+    for (unsigned left = SLAB_PAGE_BYTES / large.capacity - 1; left > 0; left--)
+        cr_assert_eq(slab_alloc_larger(slab, 100, 0).capacity, large.capacity);
+    cr_assert(extent_is_none(slab_alloc_larger(slab, 100, 0)));
+    slab_release(slab, chunk);
+    cr_assert(extent_is_none(slab_alloc_larger(slab, chunk.capacity + 1, 0)), "it would not fit");
+    cr_assert(extent_is_none(slab_alloc_larger(slab, SLAB_PAGE_BYTES, 0)));
+    chunk = slab_alloc_larger(slab, chunk.capacity, 0);
+    cr_assert_not(extent_is_none(chunk));
+    stats_now();
+}
+
 Test(slab, page_is_free_again_when_its_last_chunk_goes)
 {
     struct extent a = slab_alloc(slab, 5000, 0), b = slab_alloc(slab, 5000, 0);

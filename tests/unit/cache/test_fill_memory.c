@@ -192,6 +192,29 @@ Test(fill_memory, memory_waiter_is_woken_when_another_window_moves)
     rig_free(&small);
 }
 
+Test(fill_memory, a_head_takes_whatever_chunk_is_left)
+{
+    struct ask hold, ask;
+    struct rig small = rig_new(RIG_MIB, RIG_MIB, 4);
+    ask_with(&small, &hold, METHOD_GET, "/hold", "", false);
+    answer(&small, &hold, FRESH, 14 * SLAB_PAGE_BYTES);
+    struct extent large = slab_alloc(small.slab, SLAB_CHUNK_MAX_BYTES, 0);
+    cr_assert_not(extent_is_none(large));
+    while (!extent_is_none(slab_alloc(small.slab, 64, 0)) || !extent_is_none(slab_alloc(small.slab, 300, 0))) {
+    }
+    ask_with(&small, &ask, METHOD_GET, "/a", "", false);
+    answer(&small, &ask, FRESH, 100);
+    enum reader_state state;
+    cr_assert_eq(ask_head(&ask), READER_HEAD_READY);
+    cr_assert_eq(read_body(&ask, UINT64_MAX, &state), 100);
+    cr_assert_eq(state, READER_END);
+    reader_close(&ask.reader);
+    reader_close(&hold.reader);
+    cache_purge(small.cache, &hold.lookup.key, PURGE_HARD, small.now);
+    cache_purge(small.cache, &ask.lookup.key, PURGE_HARD, small.now);
+    rig_free_but(&small, rig_stats(&small).slab.allocated);
+}
+
 Test(fill_memory, without_memory_for_a_head_it_says_overloaded)
 {
     struct ask hold, ask;
