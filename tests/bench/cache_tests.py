@@ -136,10 +136,11 @@ def tell(title, rounds):
     by_run = [verdicts(tests) for tests in rounds]
     of, shaky = usual(by_run), unsteady(by_run)
     print(f"\n{title}")
+    complaints = {test["id"]: test["result"][1] for tests in rounds for test in tests if test["result"] is not True}
     for test in rounds[-1]:
-        name, kind, result = test["id"], test["kind"], test["result"]
+        name, kind = test["id"], test["kind"]
         if of[name] != PASSED or name in shaky:
-            said = result[1] if result is not True else "it passes" if of[name] == PASSED else "a test that it rests on did not pass"
+            said = complaints.get(name, "a test that it rests on did not pass")
             print(f"  {kind}, {of[name]}{', not in each run' if name in shaky else ''}: {name}: {said}")
 
 
