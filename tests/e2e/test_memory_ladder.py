@@ -196,8 +196,9 @@ def test_the_second_rung_evicts_and_the_kernel_has_the_memory_again(make_server,
     limit = in_use * 100 / PERCENT[2]
     limit_memory(server, limit)
     until(lambda: server.metric("outrigger_memory_level_entered_total", level="evicts") == 1, what="the rung")
-    until(lambda: level(server) == 0, what="the way back, by what was evicted")
-    assert slab_bytes_in_memory(server) < before - 0.05 * limit and used(server) < 0.83 * limit
+    # A rung is counted before all workers serve by it: until then the level is the one before.
+    until(lambda: used(server) < 0.83 * limit and level(server) == 0, what="the way back, by what was evicted")
+    assert slab_bytes_in_memory(server) < before - 0.05 * limit
     assert server.metric("outrigger_memory_given_back_bytes_total") >= before - slab_bytes_in_memory(server)
     assert server.metric("outrigger_cache_evictions_total") > 0 and server.metric("outrigger_memory_level_entered_total", level="refuses_misses") == 0
     hits = [status_of(server.get(f"/many/{number}")).get("hit") for number in range(230, 250)]
