@@ -9,8 +9,9 @@
  *
  * Out. Frames are collected in the plan (h2_plan.c): what is small is copied into it and leaves at the end of the loop's turn with everything else that is ready
  * by then; what is large is referred to, and leaves at once with all that is planned before it, in one writev. What the kernel does not take is kept in `out`;
- * while that is there, or the kernel was given what it has room for (`is_full`), no head and no body is taken of any request, so it holds at most a plan and what the client's own frames are answered with, which
- * h2_guard.c bounds. A request offers its memory (h2_send), of which as much becomes DATA frames as the windows and this stream's turn allow (h2_write.c).
+ * while that is there, or the kernel was given what it has room for (`is_full`), no head and no body is taken of any request, so it holds at most a plan and what
+ * the client's own frames are answered with, which h2_guard.c bounds. A request offers its memory (h2_send), of which as much becomes DATA frames as the windows
+ * and this stream's turn allow (h2_write.c).
  * A stream that could send more waits: for its own window, which brings it back when it opens; for its turn or the connection's window, in `ready`:
  * urgency by urgency, round robin among incremental streams, one after the other among the rest (RFC 9218 §10); or, where it needs no window, in `prompt`.
  *
