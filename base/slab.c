@@ -355,6 +355,11 @@ static struct page *lock_page_with_room(struct slab *slab, unsigned number)
     return list_is_empty(&class->available) ? NULL : LIST_OWNER(class->available.next, struct page, link);
 }
 
+static unsigned class_for(const struct slab *slab, size_t bytes)
+{
+    return slab->class_by_units[(bytes + SLAB_UNIT_BYTES - 1) / SLAB_UNIT_BYTES];
+}
+
 struct extent slab_alloc(struct slab *slab, size_t bytes, uint32_t owner)
 {
     assert(!slab->is_attached && bytes >= 1 && bytes <= SLAB_PAGE_BYTES && !chunk_is_free(owner));
@@ -365,7 +370,7 @@ struct extent slab_alloc(struct slab *slab, size_t bytes, uint32_t owner)
         if (page != NULL)
             extent = extent_at(slab, page, 0, SLAB_PAGE_BYTES);
     } else {
-        struct page *page = lock_page_with_room(slab, slab->class_by_units[(bytes + SLAB_UNIT_BYTES - 1) / SLAB_UNIT_BYTES]);
+        struct page *page = lock_page_with_room(slab, class_for(slab, bytes));
         if (page != NULL)
             extent = take_chunk(slab, page, owner);
     }
@@ -379,7 +384,7 @@ struct extent slab_alloc_larger(struct slab *slab, size_t bytes, uint32_t owner)
     struct extent extent = {0, 0};
     if (bytes > SLAB_CHUNK_MAX_BYTES)
         return extent;
-    unsigned number = slab->class_by_units[(bytes + SLAB_UNIT_BYTES - 1) / SLAB_UNIT_BYTES];
+    unsigned number = class_for(slab, bytes);
     pthread_mutex_lock(&slab->lock);
     while (number < slab->class_count && list_is_empty(&slab->classes[number].available))
         number++;

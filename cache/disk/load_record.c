@@ -239,7 +239,7 @@ static bool fit_cell(struct load *load, bool is_large, const struct body *body)
         return true;
     struct object *cell = object_take_cell(load->cache, is_large);
     if (cell == NULL)
-        return is_large ? false : true; /* a large one will do */
+        return !is_large; /* a large one will do */
     load->cell = cell;
     own_chunks(load, body);
     object_give_cell(load->cache, before);

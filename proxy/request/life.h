@@ -202,7 +202,7 @@ bool         forwards_are_used_up(const struct request *request);
 enum step    respond_as_last(struct request *request);
 struct bytes forwards_left(const struct request *request, const struct header *field, struct arena *arena);
 
-/* compose_head.c: the stored head, put together anew of what its fields say (`without: header`); in the request's arena. */
+/* compose_head.c: the stored fields, put together anew of what its fields say (`without: header`); in the request's arena. */
 struct bytes compose_fields(struct request *request, const struct response_view *view);
 
 /* early_hints.c: what 103s said before the response was stored, to a client that is about to be given it, or waits until it is validated; once. */
