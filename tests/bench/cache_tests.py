@@ -63,7 +63,7 @@ def verdicts(tests):
 
 
 def usual(rounds):
-    """Of several runs: what came of most. Some tests compare seconds, and fail where one ends in between."""
+    """Of several runs: what came of most."""
 
     def verdict(name):
         found = collections.Counter(run[name] for run in rounds)
@@ -162,6 +162,10 @@ def main():
     words.add_argument("--tell", default="outrigger", help="of which each test that did not pass is told")
     words.add_argument("--report", action="store_true", help="write the table to docs/CACHING.md")
     options = words.parse_args()
+    names = [cache.name for cache in CACHES]
+    unknown = [name for name in [*options.caches.split(","), *options.tell.split(",")] if name not in names]
+    if unknown:
+        words.error(f"there is no {', '.join(unknown)}; caches: {' '.join(names)}")
     caches = [cache for cache in CACHES if cache.name in options.caches.split(",")]
     try:
         install()
