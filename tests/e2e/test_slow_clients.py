@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness.certificates import Authority, TlsOutrigger, client_context, pair
+from harness.certificates import client_context, serve_every_protocol
 from harness.h2 import END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE, PREFACE, block, frame, request, settings, window_update
 from harness.outrigger import SLOW
 from harness.poll import until
@@ -31,20 +31,12 @@ def count():
 
 @pytest.fixture(scope="module")
 def edge(tmp_path_factory, back, count):
-    authority = Authority(tmp_path_factory.mktemp("certificates"))
     kept = {"Cache-Control": "max-age=36000"}
     back.on("/page", lambda request: request.answer("hello", fields=kept)).on("/large", lambda request: request.answer(bytes(LARGE), fields=kept)).on("/up", b"taken")
-    site = {"hosts": ["*"], "origin": back.url, "tls": pair(authority.issue("site.test"))}
     time_s = f"{int(DEADLINE * 1000)}ms"
-    config = {"workers": 1, "limits": {"connections": count + 100}, "error_log": {"level": "error"},
-              "timeouts": {"header": time_s, "body": time_s, "write_stall": time_s, "keep_alive": time_s}}
-    edge = TlsOutrigger(tmp_path_factory.mktemp("outrigger"), [site], config=config, listen={"proxy_protocol": False})
-    edge.config["listen"][0]["http2"] = True
-    edge.write_config()
-    edge.ctl("reload")
-    for path in ("/page", "/large"):
-        edge.get(path, host="site.test")
-        edge.fetch(path, name="site.test")
+    edge = serve_every_protocol(tmp_path_factory, back, ["/page", "/large"], {
+        "workers": 1, "limits": {"connections": count + 100}, "error_log": {"level": "error"},
+        "timeouts": {"header": time_s, "body": time_s, "write_stall": time_s, "keep_alive": time_s}})
     yield edge
     edge.stop()
 

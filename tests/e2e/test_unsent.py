@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from harness.certificates import Authority, TlsOutrigger, client_context, pair
+from harness.certificates import client_context, serve_every_protocol
 from harness.h2 import *
 from harness.outrigger import SLOW
 from harness.poll import until
@@ -17,17 +17,9 @@ MOST = UNSENT_MAX + (192 << 10)  # with a packet, and what was sent and lies wit
 
 @pytest.fixture(scope="module")
 def edge(tmp_path_factory, back):
-    authority = Authority(tmp_path_factory.mktemp("certificates"))
     kept = {"Cache-Control": "max-age=36000"}
     back.on("/large", lambda request: request.answer(bytes(LARGE), fields=kept)).on("/small", lambda request: request.answer("small", fields=kept))
-    site = {"hosts": ["*"], "origin": back.url, "tls": pair(authority.issue("site.test"))}
-    edge = TlsOutrigger(tmp_path_factory.mktemp("outrigger"), [site], config={"workers": 1}, listen={"proxy_protocol": False})
-    edge.config["listen"][0]["http2"] = True
-    edge.write_config()
-    edge.ctl("reload")
-    for path in ("/large", "/small"):
-        edge.get(path, host="site.test")
-        edge.fetch(path, name="site.test")
+    edge = serve_every_protocol(tmp_path_factory, back, ["/large", "/small"], {"workers": 1})
     yield edge
     edge.stop()
 

@@ -109,4 +109,18 @@ def subject(text):
     return re.search(r"subject=CN = (\S+)", text)[1]
 
 
-__all__ = ["Authority", "TlsOutrigger", "client_context", "ocsp_response", "pair", "rsa_pair", "read_answer", "subject"]
+def serve_every_protocol(tmp_path_factory, back, paths, config):
+    """An accelerator of site.test before the origin `back`, by HTTP/1 and HTTP/2, plain and by TLS, that has stored what is at `paths`. To be stopped."""
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    site = {"hosts": ["*"], "origin": back.url, "tls": pair(authority.issue("site.test"))}
+    edge = TlsOutrigger(tmp_path_factory.mktemp("outrigger"), [site], config=config, listen={"proxy_protocol": False})
+    edge.config["listen"][0]["http2"] = True
+    edge.write_config()
+    edge.ctl("reload")
+    for path in paths:
+        edge.get(path, host="site.test")
+        edge.fetch(path, name="site.test")
+    return edge
+
+
+__all__ = ["Authority", "TlsOutrigger", "client_context", "ocsp_response", "pair", "rsa_pair", "read_answer", "serve_every_protocol", "subject"]
